@@ -1,0 +1,37 @@
+"""Events: what happened during a run, one JSON line each."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from harness.model.base import Frozen
+
+EventKind = Literal["run", "system", "phase", "load", "fault", "breaker", "health", "instrument", "probe", "abort"]
+
+PHASES = ("warmup", "baseline", "steady", "fault", "recovery", "cooldown")
+"""`baseline` precedes the first fault; a run without faults is `steady` instead; `recovery` follows every fault."""
+
+FAULT_STATES = ("journalled", "injecting", "effective", "clearing", "cleared", "failed")
+
+
+class Event(Frozen):
+    """One event. `t_ns` is monotonic; `subject` is what it is about: a phase, a fault id, a provider, a service.
+
+    Shapes of `data` by kind:
+      phase       {}                                       subject: one of PHASES; it lasts until the next phase event
+      fault       {state, kind, upstream, low_ns, high_ns, evidence, experiment, ...}   subject: fault id
+                  ``effective`` and ``cleared`` carry the interval the moment lies in
+      breaker     {state, was, low_ns, high_ns}            subject: provider
+      health      {status, http_status, providers}         subject: url path
+      load        {state: started|stopped, ...}
+      system      {state: up|down|died, ...}               subject: service
+      instrument  {lag_ms, cpu, ...}                       subject: worker
+      run         {state: started|ended|interrupted|..., ...}
+      abort       {threshold, observed}
+    """
+
+    t_ns: int
+    kind: EventKind
+    source: str
+    subject: str
+    data: dict[str, Any] = {}

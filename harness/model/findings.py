@@ -1,0 +1,184 @@
+"""Findings: what a recording says, as numbers with their uncertainty. `findings.json`, schema 1.
+
+Times are milliseconds unless the key says ``_s``. `null` means not measured; ``"unsupported"`` that the system
+does not show it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from harness.model.base import Frozen
+
+
+class Estimate(Frozen):
+    """A value with its 95 % interval. `low`/`high` are null where the sample cannot bound that side."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+
+
+class Percentiles(Frozen):
+    """Exact percentiles with distribution-free intervals, milliseconds."""
+
+    p50: Estimate
+    p95: Estimate
+    p99: Estimate
+
+
+class Interval(Frozen):
+    """A time known to lie between `low` and `high` seconds (limited by the probe's resolution)."""
+
+    low: float
+    high: float
+
+
+class Validity(Frozen):
+    """Whether the run may be judged at all; an invalid run can never pass."""
+
+    valid: bool
+    reasons: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What a reader should know that does not invalidate the run (truncation, unsupported observers)."""
+    instrument: dict[str, float | int | None] = {}
+    """lateness_p99_ms, lag_p99_ms, cpu_p95 (share of one core), dropped, lost, ledger_coverage, ..."""
+
+
+class Group(Frozen):
+    """Counts, rate and times of one group of requests."""
+
+    requests: int
+    ok: int
+    degraded: int
+    failed: int
+    timeout: int
+    lost: int
+    dropped: int
+    rate_per_s: float | None
+    response_ms: Percentiles
+    service_ms: Percentiles
+    failed_share: Estimate
+    """(failed + timeout) / answered, Wilson interval."""
+
+
+class LoadFindings(Group):
+    """The measured part of the run (warm-up and cool-down left out), whole and by group."""
+
+    by: dict[Literal["phase", "agent", "team", "tenant", "provider", "name"], dict[str, Group]]
+
+
+class Failover(Frozen):
+    """One injected fault, from effective to failed back. Times are seconds after `effective` (t0) except failback,
+    which counts from `cleared`."""
+
+    fault: str
+    kind: str
+    upstream: str
+    experiment: str
+    injecting_ns: int
+    effective_ns: int | None
+    cleared_ns: int | None
+    effective_s: Interval | None
+    impact_s: Interval | None
+    """null with `impact` false: no harm seen."""
+    detection_s: Interval | None
+    failover_s: Interval | None
+    recovery_s: Interval | None
+    failback_s: Interval | None
+    impact: bool
+    censored: bool
+    """True when service was not good again before the observation ended: no recovery time exists."""
+    failback_censored: bool
+    observed_s: float
+    """Seconds from t0 to the end of the observation (next fault or end of load)."""
+    flaps: int
+    failed_requests: int
+    slow_requests: int
+    in_flight: int
+    """Requests in flight at t0: their own class."""
+    answers: dict[Literal["ok", "degraded", "failed"], int]
+    """Requests due while the fault was on, by how they were answered."""
+    unavailable_s: float
+    worst_stall_s: float
+    extra_provider_calls: int | None
+    extra_tokens: int | None
+    resolution_s: float
+    """Mean gap between the observations times rest on."""
+    bit: bool
+    """The probe socket saw the fault."""
+
+
+class Claim(Frozen):
+    """What n outages support: at least `share` of them recover under `limit_s`, at `confidence` (Clopper-Pearson)."""
+
+    kind: str
+    recovered: int
+    outages: int
+    limit_s: float
+    confidence: float
+    share: float
+    next_share: float | None
+    more_needed: int | None
+    """Further recoveries in a row that would support `next_share`."""
+
+
+class CacheWitness(Frozen):
+    """One witness of the cache's hit rate; `n` counts lookups."""
+
+    hit_rate: float | None
+    hits: int
+    n: int
+
+
+class CacheFindings(Frozen):
+    """Hit rate by three witnesses, and by group as the answers claim."""
+
+    answers: CacheWitness | Literal["unsupported"]
+    metrics: CacheWitness | Literal["unsupported"]
+    ledger: CacheWitness | Literal["unsupported"]
+    by_tenant: dict[str, CacheWitness]
+    by_agent: dict[str, CacheWitness]
+    by_phase: dict[str, CacheWitness]
+
+
+class Usage(Frozen):
+    """One resource series: mean, p95 and max over the measured part."""
+
+    mean: float
+    p95: float
+    max: float
+
+
+class Resources(Frozen):
+    """What one process or container used. `cpu` in cores, `memory_mib` resident, `net` in kB/s (null per process)."""
+
+    cpu: Usage | None
+    memory_mib: Usage | None
+    net: Usage | None
+
+
+class Attribution(Frozen):
+    """Providers named by the answers, held against the ledgers, request by request."""
+
+    compared: int
+    agree: int
+    examples: tuple[str, ...]
+    """The first few disagreements, for the engineer."""
+
+
+class Findings(Frozen):
+    """Everything a recording says."""
+
+    schema_version: Literal[1] = 1
+    validity: Validity
+    load: LoadFindings
+    failovers: tuple[Failover, ...]
+    claims: tuple[Claim, ...]
+    cache: CacheFindings
+    attribution: Attribution | Literal["unsupported"]
+    resources: dict[str, Resources]
+    cost: dict[str, Any] | None = None
+    capacity: dict[str, Any] | None = None
+    soak: dict[str, Any] | None = None

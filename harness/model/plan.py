@@ -1,0 +1,65 @@
+"""The plan: what shall happen, resolved and complete. It is written to the recording as ``plan.yaml``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from harness.model.base import Frozen
+from harness.model.experiment import Experiment
+from harness.model.load import Load
+from harness.model.target import Target
+from harness.model.threshold import Thresholds
+from harness.model.units import PlanSeconds
+
+
+class Slo(Frozen):
+    """What counts as good service, for failover analysis (`methods.md`, Failover)."""
+
+    response_time_ms: float = Field(default=5000.0, gt=0)
+    """A request slower than this is bad, whatever its outcome."""
+    good_share: float = Field(default=0.99, gt=0, le=1)
+    """Share of good requests a window needs."""
+    p95_within: float = Field(default=0.5, gt=0)
+    """A window's p95 may lie this share above the baseline's."""
+    window: PlanSeconds = Field(default=10.0, gt=0)
+    """W, seconds: how long service must be good to count as recovered."""
+
+
+class Scenario(Frozen):
+    """One file of ``scenarios/``."""
+
+    scenario: str
+    about: str = ""
+    workload: str
+    """A plain Locust file, beside the scenario."""
+    load: Load
+    slo: Slo = Slo()
+    thresholds: Thresholds = {}
+
+
+class Plan(Frozen):
+    """Scenario x experiments x target, with every setting resolved. Durations are seconds, already scaled."""
+
+    schema_version: Literal[1] = 1
+    target: Target
+    scenario: Scenario
+    experiments: tuple[Experiment, ...] = ()
+    engine: Literal["locust"] = "locust"
+    workers: int = Field(default=1, ge=1)
+    scale: float = Field(default=1.0, gt=0)
+    seed: int = Field(ge=0)
+    workload_path: Path
+    """Absolute path of the workload as it was run."""
+    target_dir: Path
+    """Folder the target's commands run in."""
+
+    @property
+    def title(self) -> str:
+        """Scenario, experiments, and the scale when it is not full length."""
+        words = [self.scenario.scenario, *(f"+ {e.experiment}" for e in self.experiments)]
+        if self.scale != 1:
+            words.append(f"(scale {self.scale:g}: not full length)")
+        return " ".join(words)

@@ -1,0 +1,146 @@
+"""The target: how the system under test comes up, where requests go, what can be faulted, how answers read."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from harness.model.base import Frozen
+from harness.model.units import PerSecond, Seconds
+
+
+class Service(Frozen):
+    """One process of a `processes` system.
+
+    `command` and `env` values may hold ``${services.NAME}`` and ``${upstreams.NAME}`` (``host:port``; an
+    upstream's is the fault proxy in front of it), ``${port}`` (this service's own) and ``${python}`` (this
+    interpreter).
+    """
+
+    command: tuple[str, ...] = Field(min_length=1)
+    ready: str = "/"
+    """Path that answers 2xx when the service can be used."""
+    ready_within: Seconds = 30.0
+    env: dict[str, str] = {}
+    port: int | Literal["auto"] = "auto"
+    stop_within: Seconds = 5.0
+    """Seconds between SIGTERM and SIGKILL."""
+
+
+class ProcessesSystem(Frozen):
+    """Processes on this machine, started in the order given."""
+
+    kind: Literal["processes"]
+    services: dict[str, Service] = Field(min_length=1)
+
+
+class ExternalSystem(Frozen):
+    """An already running system: nothing is started or stopped."""
+
+    kind: Literal["external"]
+
+
+System = Annotated[ProcessesSystem | ExternalSystem, Field(discriminator="kind")]
+
+
+class Upstream(Frozen):
+    """Something the system calls (an LLM provider, a cache) that can be put behind a fault proxy."""
+
+    address: str
+    """``host:port`` of the real thing; ``${services.NAME}`` for a service of ours."""
+    protocol: Literal["http", "redis", "tcp"] = "http"
+    """How a probe socket can tell that it answers."""
+    listen: str = "127.0.0.1:0"
+    """Where the proxy listens; the default is a free port."""
+    ledger: str | None = None
+    """URL of the provider's own account of its calls, for simulators: ``http://.../ledger``."""
+
+
+class Observer(Frozen):
+    """How one fact is read off an answer.
+
+    `sources` are tried in order: ``header:NAME``, ``json:JSONPATH``, ``sse:JSONPATH`` (last event of a stream
+    that has it), ``regex:PATTERN`` (first group), ``status``. `map` translates the text found; a text that is
+    not in a non-empty map counts as not seen.
+    """
+
+    sources: tuple[str, ...] = Field(min_length=1, alias="from")
+    map: dict[str, str | bool | int] = {}
+
+
+def _observer(value: object) -> object:
+    if isinstance(value, str):
+        return {"from": (value,)}
+    if isinstance(value, (list, tuple)):
+        return {"from": tuple(value)}
+    if isinstance(value, dict) and isinstance(value.get("from"), str):
+        return value | {"from": (value["from"],)}
+    return value
+
+
+Observed = Annotated[Observer, BeforeValidator(_observer)]
+
+
+class Observe(Frozen):
+    """What an answer shows. Anything left out is "not shown by this system", never zero."""
+
+    provider: Observed | None = None
+    cached: Observed | None = None
+    cache_lookups: Observed | None = None
+    cache_hits: Observed | None = None
+    degraded: Observed | None = None
+    error: Observed | None = None
+    """Truthy or present means the answer is an error, whatever its status."""
+    answer: Observed | None = None
+    """The answer itself: absent, null or empty means the request failed, whatever its status."""
+    tokens_in: Observed | None = None
+    tokens_out: Observed | None = None
+    stream_end: str | None = None
+    """Text that ends every complete stream (``data: [DONE]``); a stream without it failed."""
+
+
+class Probe(Frozen):
+    """The canary: one cheap real request, sent open-loop beside the load."""
+
+    path: str
+    method: str = "POST"
+    headers: dict[str, str] = {}
+    body: dict[str, object] | None = None
+    """JSON body; ``${n}`` in a string becomes the probe's number, so that no cache answers it."""
+    rate: PerSecond = Field(default=20.0, gt=0, le=100)
+    timeout: Seconds = 30.0
+
+
+class Metrics(Frozen):
+    """Where the system shows its own Prometheus metrics, and which of them mean what."""
+
+    url: str = "/metrics"
+    every: Seconds = 0.5
+    breaker: str | None = None
+    """Gauge of breaker states with its label in braces: ``llm_circuit_state{provider}``."""
+    breaker_states: dict[str, Literal["closed", "half_open", "open"]] = {
+        "0": "closed",
+        "1": "half_open",
+        "2": "open",
+    }
+    cache_hits: str | None = None
+    cache_misses: str | None = None
+
+
+class Target(Frozen):
+    """The system under test."""
+
+    target: str
+    about: str = ""
+    system: System
+    url: str
+    """Base URL that requests go to; ``${services.NAME}`` is filled in."""
+    upstreams: dict[str, Upstream] = {}
+    observe: Observe = Observe()
+    probe: Probe | None = None
+    metrics: Metrics | None = None
+    health: str | None = None
+    """Path of the system's health page."""
+    allow_hosts: tuple[str, ...] = ()
+    """Hosts beyond loopback that traffic and faults may go to."""

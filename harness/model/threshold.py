@@ -1,0 +1,219 @@
+"""Thresholds, in k6's grammar: ``p(95)<3s``, ``rate<0.01``, with tags, windows, baselines and claims.
+
+response_time: "p(95)<3s"                       aggregator operator limit
+response_time{phase:fault,agent:coordinator}    tags narrow the requests
+request_failed: "rate>0.5 over 30s"             window (abort conditions)
+response_time: "p(95)<1.5x vs baseline"         limit as a multiple of the baseline phase
+failover_claim: "0.90 at 0.95 under 5s"         at least 90 % of outages recover in 5 s, at 95 % confidence
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import BeforeValidator
+
+from harness.model.units import parse_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+MetricKind = Literal["trend", "rate", "counter", "outage", "claim"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric thresholds can name: what it is over, and in which unit its values are."""
+
+    kind: MetricKind
+    unit: Literal["ms", "s", "share", "count"]
+    about: str
+
+
+METRICS: Mapping[str, Metric] = {
+    "response_time": Metric("trend", "ms", "end - due of every request that was answered"),
+    "service_time": Metric("trend", "ms", "end - start of every request that was answered"),
+    "time_to_first_byte": Metric("trend", "ms", "first byte - start"),
+    "request_failed": Metric("rate", "share", "failed and timed-out requests"),
+    "request_ok": Metric("rate", "share", "full answers from a model or the cache"),
+    "request_degraded": Metric("rate", "share", "the system's own rule-based answers"),
+    "cache_hit": Metric("rate", "share", "cache hits per lookup, as the answers claim"),
+    "requests": Metric("counter", "count", "requests, as count or rate per second"),
+    "impact_delay": Metric("outage", "s", "fault effective to first harm"),
+    "detection_time": Metric("outage", "s", "fault effective to breaker open"),
+    "failover_time": Metric("outage", "s", "fault effective to first answer by another provider"),
+    "recovery_time": Metric("outage", "s", "fault effective to good service again"),
+    "failback_time": Metric("outage", "s", "fault cleared to primary serving its share again"),
+    "unavailable_time": Metric("outage", "s", "seconds of bad service per outage"),
+    "worst_stall": Metric("outage", "s", "longest gap between successes per outage"),
+    "flaps": Metric("outage", "count", "changes of provider after the first failover"),
+    "failover_claim": Metric("claim", "share", "share of outages that recover in time, with confidence"),
+}
+
+TAGS = ("phase", "agent", "team", "tenant", "provider", "name", "outcome", "fault", "upstream")
+_AGGREGATORS: Mapping[MetricKind, tuple[str, ...]] = {
+    "trend": ("p(N)", "med", "avg", "min", "max"),
+    "rate": ("rate", "count"),
+    "counter": ("count", "rate"),
+    "outage": ("p(N)", "med", "avg", "min", "max", "count"),
+    "claim": (),
+}
+OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
+    "<=": operator.le, "<": operator.lt, ">=": operator.ge, ">": operator.gt, "==": operator.eq, "!=": operator.ne,
+}  # fmt: skip
+
+_NAME = re.compile(r"(?P<metric>\w+)(?:\{(?P<tags>[^{}]*)\})?")
+_CHECK = re.compile(
+    r"(?P<aggregator>p\(\d+(?:\.\d+)?\)|\w+)\s*(?P<operator><=|>=|==|!=|<|>)\s*(?P<limit>\d[\d.]*)(?P<unit>[a-zA-Z%]*)"
+    r"(?P<baseline>\s+vs\s+baseline)?(?:\s+over\s+(?P<window>\S+))?"
+)
+_CLAIM = re.compile(r"(?P<share>0?\.\d+)\s+at\s+(?P<confidence>0?\.\d+)\s+under\s+(?P<limit>\S+)")
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """One check: `aggregator` of `metric` over the requests matching `tags`, held against `limit`.
+
+    `limit` is in the metric's unit (ms, s, share, count); with `vs_baseline` it is a multiple of the same figure in
+    the baseline phase. For a claim, `aggregator` is ``claim``, `limit` the seconds, `share` and `confidence` the
+    claim itself. `window_s` is only used by abort conditions.
+    """
+
+    text: str
+    metric: str
+    tags: tuple[tuple[str, str], ...]
+    aggregator: str
+    operator: str
+    limit: float
+    vs_baseline: bool = False
+    window_s: float | None = None
+    share: float | None = None
+    confidence: float | None = None
+
+    @property
+    def unit(self) -> str:
+        """Unit of the observed value and, without `vs_baseline`, of the limit."""
+        if self.aggregator == "count":
+            return "count"
+        if self.metric == "requests":
+            return "per_s"
+        return METRICS[self.metric].unit
+
+    @property
+    def percentile(self) -> float | None:
+        """The N of ``p(N)`` (``med`` is 50), else None."""
+        if self.aggregator == "med":
+            return 50.0
+        return float(self.aggregator[2:-1]) if self.aggregator.startswith("p(") else None
+
+    def holds(self, value: float) -> bool:
+        """Tell whether `value` is on the good side of the limit."""
+        return OPERATORS[self.operator](value, self.limit)
+
+
+def _nearest(word: str, known: tuple[str, ...]) -> str:
+    near = get_close_matches(word, known, 1)
+    return f"did you mean {near[0]!r}? " if near else ""
+
+
+def _parse_tags(text: str) -> tuple[tuple[str, str], ...]:
+    pairs = []
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        tag, colon, value = (p.strip() for p in part.partition(":"))
+        if not colon or not value:
+            raise ValueError(f"tag {part!r} is not of the form tag:value")
+        if tag not in TAGS:
+            raise ValueError(f"unknown tag {tag!r}; {_nearest(tag, TAGS)}known: {', '.join(TAGS)}")
+        pairs.append((tag, value))
+    return tuple(pairs)
+
+
+def _limit(number: str, unit: str, wanted: str, text: str) -> float:
+    value = float(number)
+    if wanted in ("ms", "s"):
+        if not unit:
+            raise ValueError(f"{text!r}: the limit needs a unit of time, as in 3s or 250ms")
+        return parse_duration(number + unit) * (1000 if wanted == "ms" else 1)
+    if unit == "%" and wanted == "share":
+        return value / 100
+    if unit:
+        raise ValueError(f"{text!r}: unexpected unit {unit!r}; this metric is a {wanted}")
+    return value
+
+
+def parse_threshold(name: str, check: str) -> Threshold:
+    """Parse ``name: check`` as it stands in a plan file; ValueError says what was wrong and what is known."""
+    match = _NAME.fullmatch(name.strip())
+    if not match:
+        raise ValueError(f"{name!r} is no metric name; write metric or metric{{tag:value}}")
+    metric_name, tags = match["metric"], _parse_tags(match["tags"] or "")
+    metric = METRICS.get(metric_name)
+    if metric is None:
+        known = tuple(METRICS)
+        raise ValueError(f"unknown metric {metric_name!r}; {_nearest(metric_name, known)}known: {', '.join(known)}")
+    text = f"{name.strip()}: {check.strip()}"
+    if metric.kind == "claim":
+        claim = _CLAIM.fullmatch(check.strip())
+        if not claim:
+            raise ValueError(
+                f"{check!r} is no claim; write SHARE at CONFIDENCE under TIME, as in 0.90 at 0.95 under 5s"
+            )
+        return Threshold(
+            text, metric_name, tags, "claim", "<", parse_duration(claim["limit"]),
+            share=float(claim["share"]), confidence=float(claim["confidence"]),
+        )  # fmt: skip
+    found = _CHECK.fullmatch(check.strip())
+    if not found:
+        raise ValueError(f"{check!r} is no threshold; write AGGREGATOR OPERATOR LIMIT, as in p(95)<3s or rate<0.01")
+    aggregator = found["aggregator"]
+    allowed = _AGGREGATORS[metric.kind]
+    if ("p(N)" if aggregator.startswith("p(") else aggregator) not in allowed:
+        raise ValueError(f"{metric_name} cannot be aggregated by {aggregator!r}; allowed: {', '.join(allowed)}")
+    if aggregator.startswith("p(") and not 0 < float(aggregator[2:-1]) < 100:
+        raise ValueError(f"{aggregator!r}: a percentile lies between 0 and 100")
+    window = parse_duration(found["window"]) if found["window"] else None
+    vs_baseline = bool(found["baseline"])
+    if vs_baseline and found["unit"] != "x":
+        raise ValueError(f"{check!r}: against the baseline the limit is a multiple, as in 1.5x vs baseline")
+    draft = Threshold(text, metric_name, tags, aggregator, found["operator"], 0.0, vs_baseline, window)
+    limit = float(found["limit"]) if vs_baseline else _limit(found["limit"], found["unit"], _unit_kind(draft), check)
+    return Threshold(text, metric_name, tags, aggregator, found["operator"], limit, vs_baseline, window)
+
+
+def _unit_kind(threshold: Threshold) -> str:
+    return "count" if threshold.unit == "per_s" else threshold.unit
+
+
+def parse_abort(text: str) -> Threshold:
+    """Parse an abort condition ``metric: check over WINDOW``."""
+    name, colon, check = text.rpartition(": ")
+    if not colon:
+        raise ValueError(f"{text!r} is no abort condition; write METRIC: CHECK over WINDOW")
+    threshold = parse_threshold(name, check)
+    if threshold.window_s is None:
+        raise ValueError(f"{text!r}: an abort condition needs a window, as in 'rate>0.5 over 30s'")
+    return threshold
+
+
+def _checked(value: object) -> object:
+    if isinstance(value, dict):
+        value = {k: (v,) if isinstance(v, str) else v for k, v in value.items()}
+        for name, checks in value.items():
+            if not isinstance(checks, (list, tuple)) or not all(isinstance(c, str) for c in checks):
+                raise ValueError(f"{name}: write one threshold or a list of them, as in 'p(95)<3s'")
+            for check in checks:
+                parse_threshold(str(name), check)
+    return value
+
+
+Thresholds = Annotated[dict[str, tuple[str, ...]], BeforeValidator(_checked)]
+"""Thresholds as they stand in a file: metric (with tags) -> checks. Checked when the file is read."""
+
+
+def parse_all(thresholds: Mapping[str, tuple[str, ...]]) -> list[Threshold]:
+    """Return every threshold of a file's mapping, in its order."""
+    return [parse_threshold(name, check) for name, checks in thresholds.items() for check in checks]

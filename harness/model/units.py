@@ -1,0 +1,75 @@
+"""Quantities as people write them: durations ``90s``, rates ``1000/min``.
+
+In memory a duration is seconds (float) and a rate is per second (float).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import BeforeValidator, PlainSerializer
+
+_NUMBER = r"(?P<number>\d+(?:\.\d+)?)"
+_DURATION = re.compile(rf"{_NUMBER}\s*(?P<unit>ns|us|ms|s|m|min|h|d)")
+_COMPOUND = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+")
+_RATE = re.compile(rf"{_NUMBER}\s*/\s*(?P<unit>s|sec|m|min|h)")
+
+SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+PER_SECOND = {"s": 1.0, "sec": 1.0, "m": 1 / 60, "min": 1 / 60, "h": 1 / 3600}
+
+
+class Scaled:
+    """Marks a plan field as a duration that ``--scale`` shortens, or (`inverse`) a rate it raises."""
+
+    def __init__(self, *, inverse: bool = False) -> None:
+        self.inverse = inverse
+
+
+def parse_duration(text: object) -> float:
+    """Return seconds for ``90s``, ``10m``, ``1m30s``, ``250ms``; ValueError says what was expected."""
+    if isinstance(text, str):
+        word = text.strip()
+        if match := _DURATION.fullmatch(word):
+            return float(match["number"]) * SECONDS[match["unit"]]
+        if _COMPOUND.fullmatch(word):
+            return sum(float(m["number"]) * SECONDS[m["unit"]] for m in _DURATION.finditer(word))
+    raise ValueError(f"{text!r} is no duration; write a number with a unit, as in 250ms, 90s, 10m, 4h")
+
+
+def parse_rate(text: object) -> float:
+    """Return events per second for ``1000/min``, ``16.7/s``; ValueError says what was expected."""
+    if isinstance(text, str) and (match := _RATE.fullmatch(text.strip())):
+        return float(match["number"]) * PER_SECOND[match["unit"]]
+    raise ValueError(f"{text!r} is no rate; write a number per time, as in 1000/min, 16.7/s, 50/h")
+
+
+def duration_text(seconds: float) -> str:
+    """Say a duration in the unit a person would: ``340 ms``, ``3.4 s``, ``10 min``, ``4 h``."""
+    for unit, size in (("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.3g} {unit}"
+    if seconds >= 1:
+        return f"{seconds:.3g} s"
+    return f"{seconds * 1e3:.3g} ms"
+
+
+def _plain(number: float) -> str:
+    return f"{number:.12f}".rstrip("0").rstrip(".")
+
+
+# Written to files with their unit, so that a number without one is an error everywhere.
+_duration = (BeforeValidator(parse_duration), PlainSerializer(lambda s: f"{_plain(s)}s", return_type=str))
+_rate = (BeforeValidator(parse_rate), PlainSerializer(lambda r: f"{_plain(r)}/s", return_type=str))
+
+Seconds = Annotated[float, *_duration]
+"""A duration that ``--scale`` leaves alone (a limit, a time-out)."""
+
+PlanSeconds = Annotated[float, *_duration, Scaled()]
+"""A duration of the plan's timeline: ``--scale`` shortens it."""
+
+PerSecond = Annotated[float, *_rate]
+"""A rate that ``--scale`` leaves alone."""
+
+PlanPerSecond = Annotated[float, *_rate, Scaled(inverse=True)]
+"""A rate of change along the timeline (users started per second): raised as the timeline is shortened."""

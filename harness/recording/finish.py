@@ -1,0 +1,43 @@
+"""Turning a run's Arrow streams into Parquet, crash-safe: the stream goes only once its Parquet file is whole."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from harness.recording import layout
+from harness.recording.reader import read_stream
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def streams(recording: Path) -> list[Path]:
+    """Return every stream of the recording that is not Parquet yet."""
+    folders = (recording, recording / layout.REQUESTS, recording / layout.CANARY)
+    return sorted(p for folder in folders for p in folder.glob("*.arrows"))
+
+
+def finish(recording: Path) -> None:
+    """Rewrite every stream as Parquet (zstd, delta-coded integers), batch by batch, and remove it."""
+    for stream in streams(recording):
+        table, cut = read_stream(stream)
+        if cut or not table.num_columns:
+            continue  # kept as it is: the reader says what is missing
+        target = stream.with_suffix(".parquet")
+        draft = target.with_suffix(".parquet.tmp")
+        integers = [f.name for f in table.schema if pa.types.is_integer(f.type)]
+        pq.write_table(
+            table.unify_dictionaries(),
+            draft,
+            compression="zstd",
+            use_dictionary=[f.name for f in table.schema if f.name not in integers],
+            column_encoding=dict.fromkeys(integers, "DELTA_BINARY_PACKED"),
+        )
+        with draft.open("rb") as file:
+            os.fsync(file.fileno())
+        draft.replace(target)
+        stream.unlink()

@@ -1,0 +1,85 @@
+"""What lies where in a recording.
+
+    plan.yaml  manifest.json  events.jsonl
+    requests/<worker>.arrows -> requests/<worker>.parquet     one row per request
+    canary/canary.arrows     -> canary/canary.parquet         the probe's own requests, same columns
+    samples.arrows           -> samples.parquet               t_ns source metric labels value
+    ledger.arrows            -> ledger.parquet                what the providers say they received
+    logs/
+    findings.json verdicts.json report.html report.md junit.xml figures/      derived, rebuildable
+
+While a run lasts, tables are Arrow IPC streams (``.arrows``): each batch is whole once flushed, so a reader of a
+killed run has everything but the last flush. Finishing a run turns them into Parquet.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+PLAN, MANIFEST, EVENTS = "plan.yaml", "manifest.json", "events.jsonl"
+REQUESTS, CANARY, SAMPLES, LEDGER, LOGS = "requests", "canary", "samples", "ledger", "logs"
+FINDINGS, VERDICTS = "findings.json", "verdicts.json"
+SCHEMA_VERSION = 1
+
+_word = pa.dictionary(pa.int32(), pa.string())
+
+REQUEST_SCHEMA = pa.schema(
+    [
+        ("due_ns", pa.int64()),
+        ("start_ns", pa.int64()),
+        ("first_byte_ns", pa.int64()),
+        ("end_ns", pa.int64()),
+        ("name", _word),
+        ("team", _word),
+        ("agent", _word),
+        ("tenant", _word),
+        ("worker", _word),
+        ("request_id", pa.int64()),
+        ("outcome", _word),
+        ("status", pa.int32()),
+        ("error", _word),
+        ("provider", _word),
+        ("cached", pa.int32()),
+        ("cache_lookups", pa.int32()),
+        ("cache_hits", pa.int32()),
+        ("tokens_in", pa.int32()),
+        ("tokens_out", pa.int32()),
+        ("bytes_in", pa.int32()),
+        ("bytes_out", pa.int32()),
+    ]
+)
+"""Times are monotonic ns. Of a request never sent (`dropped`) start, first byte and end are -1; of one in flight at
+the end (`lost`) end is -1. Integer -1 means "not shown". `worker`, `error`, `provider` ... are "" where there is none.
+`bytes_in` is what the user received, `bytes_out` what was sent (bodies, bytes)."""
+
+SAMPLE_SCHEMA = pa.schema(
+    [
+        ("t_ns", pa.int64()),
+        ("source", pa.string()),
+        ("metric", pa.string()),
+        ("labels", pa.string()),
+        ("value", pa.float64()),
+    ]
+)
+"""`labels` is JSON with sorted keys, ``{}`` for none. Sources: ``process:<service>``, ``metrics``, ``health``,
+``worker:<name>``, ``canary``."""
+
+LEDGER_SCHEMA = pa.schema(
+    [
+        ("t_ns", pa.int64()),
+        ("answered_ns", pa.int64()),
+        ("upstream", pa.string()),
+        ("request_id", pa.int64()),
+        ("tenant", pa.string()),
+        ("agent", pa.string()),
+        ("model", pa.string()),
+        ("tokens_in", pa.int32()),
+        ("tokens_out", pa.int32()),
+        ("stream", pa.bool_()),
+        ("status", pa.string()),
+    ]
+)
+"""`t_ns` received, `answered_ns` answered (-1 never); `request_id` as in requests, -1 when the call carried no trace
+id of this run. `status`: ok, cancelled (the caller went away), rejected, cut, garbage, in_flight."""
+
+TABLES = {REQUESTS: REQUEST_SCHEMA, CANARY: REQUEST_SCHEMA, SAMPLES: SAMPLE_SCHEMA, LEDGER: LEDGER_SCHEMA}

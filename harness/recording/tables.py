@@ -1,0 +1,89 @@
+"""The write path of the slower tables (samples, ledger) and of events: thread-safe, flushed by time."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from harness.clock import now_ns
+from harness.model.event import Event
+from harness.recording.layout import LEDGER, LEDGER_SCHEMA, SAMPLE_SCHEMA, SAMPLES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from harness.model.event import EventKind
+
+
+class TableWriter:
+    """Appends rows (tuples in the schema's order) to one Arrow IPC stream; thread-safe."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._schema = schema
+        self._rows: list[tuple[Any, ...]] = []
+        self._lock = threading.Lock()
+        self._sink = pa.OSFile(str(path), "wb")
+        self._stream = pa.ipc.new_stream(self._sink, schema)
+
+    def add(self, *row: Any) -> None:
+        """Append one row."""
+        with self._lock:
+            self._rows.append(row)
+
+    def flush(self) -> None:
+        """Write what is buffered as one batch; after this it survives our death."""
+        with self._lock:
+            rows, self._rows = self._rows, []
+            if rows:
+                columns = [pa.array(c, f.type) for c, f in zip(zip(*rows, strict=True), self._schema, strict=True)]
+                self._stream.write_batch(pa.RecordBatch.from_arrays(columns, schema=self._schema))
+
+    def close(self) -> None:
+        """Flush and end the stream."""
+        self.flush()
+        self._stream.close()
+        self._sink.close()
+
+
+class SampleWriter(TableWriter):
+    """Samples: ``sample(source, metric, value, labels)``."""
+
+    def __init__(self, recording: Path) -> None:
+        super().__init__(recording / f"{SAMPLES}.arrows", SAMPLE_SCHEMA)
+
+    def sample(
+        self, source: str, metric: str, value: float, labels: Mapping[str, str] | None = None, t_ns: int | None = None
+    ) -> None:
+        """Append one sample; `t_ns` is now unless given."""
+        text = json.dumps(dict(labels), sort_keys=True) if labels else "{}"
+        self.add(now_ns() if t_ns is None else t_ns, source, metric, text, float(value))
+
+
+class LedgerWriter(TableWriter):
+    """Ledger rows in the order of `layout.LEDGER_SCHEMA`."""
+
+    def __init__(self, recording: Path) -> None:
+        super().__init__(recording / f"{LEDGER}.arrows", LEDGER_SCHEMA)
+
+
+class EventLog:
+    """Appends events to ``events.jsonl``; each line reaches the kernel before `emit` returns."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("a", encoding="utf-8", buffering=1)
+        self._lock = threading.Lock()
+
+    def emit(self, kind: EventKind, source: str, subject: str, *, t_ns: int | None = None, **data: Any) -> Event:
+        """Write one event and return it; `t_ns` is now unless given."""
+        event = Event(t_ns=now_ns() if t_ns is None else t_ns, kind=kind, source=source, subject=subject, data=data)
+        with self._lock:
+            self._file.write(event.model_dump_json() + "\n")
+        return event
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
