@@ -1,0 +1,211 @@
+"""Walks the timeline: injects each fault when it is due, sees it bite, takes it back, sees it gone.
+
+One thread per upstream, because an upstream has one fault at a time and waiting to see one must not delay another's.
+Whatever happens (an error, `stop`, a fault that never bit), what was injected is cleared; what cannot be cleared is
+kept, tried again by `stop`, and reported.
+"""
+
+from __future__ import annotations
+
+import threading
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from harness.clock import NS_PER_S, now_ns, wait_until
+from harness.errors import FaultFailed
+from harness.faults import watch
+from harness.faults.fault import ProxyFault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from harness.faults.proxies import Proxied
+    from harness.faults.timeline import Occurrence
+    from harness.faults.watch import Moment
+    from harness.journal import Journal
+    from harness.recording.tables import EventLog
+
+    Callback = Callable[["Occurrence", "Moment"], None]
+
+_PREPARE_NS = NS_PER_S // 2
+"""How long before its time a fault is prepared: the healthy answer measured, the journal written."""
+_LATE_NS = NS_PER_S
+"""A fault this late is left out, so that late repeats do not pile up."""
+
+
+def _nothing(_occurrence: Occurrence, _moment: Moment) -> None:
+    """Nobody wants to know."""
+
+
+class _Site:
+    """One upstream and the fault that is on it, if any."""
+
+    def __init__(self, proxied: Proxied, occurrences: Sequence[Occurrence]) -> None:
+        self.proxied, self.occurrences = proxied, occurrences
+        self.on: tuple[Occurrence, ProxyFault, int] | None = None
+        """The fault to clear, with its entry in the journal."""
+        self.healthy_ns = 0
+
+
+class Conductor:
+    """Runs the faults of a plan. `start`, then `wait` or `stop`; `stop` always, in the end.
+
+    `t_zero_ns` is when the warm-up ends; `proxied` has each upstream by name. `on_effective` and `on_cleared` are
+    called one at a time, with the fault and the moment, never for one that did not bite; `on` tells which are on then.
+    """
+
+    def __init__(
+        self,
+        occurrences: Sequence[Occurrence],
+        proxied: Mapping[str, Proxied],
+        *,
+        events: EventLog,
+        journal: Journal,
+        on_effective: Callback = _nothing,
+        on_cleared: Callback = _nothing,
+        deadline_s: float = 5.0,
+    ) -> None:
+        by_upstream = sorted(occurrences, key=lambda o: (o.spec.upstream, o.begin_s))
+        self._sites = [
+            _Site(proxied[name], list(found)) for name, found in groupby(by_upstream, key=lambda o: o.spec.upstream)
+        ]
+        self._events, self._journal = events, journal
+        self._on_effective, self._on_cleared = on_effective, on_cleared
+        self._deadline_ns = int(deadline_s * NS_PER_S)
+        self._stop = threading.Event()
+        self._telling = threading.RLock()
+        self._effective: set[str] = set()
+        self._threads: list[threading.Thread] = []
+        self.failed: list[str] = []
+        """Faults that did not bite, were left out, not cleared or not recorded, in words: they make a run invalid."""
+
+    @property
+    def on(self) -> frozenset[str]:
+        """Ids of the faults that are effective and not yet seen cleared."""
+        return frozenset(self._effective)
+
+    def start(self, t_zero_ns: int) -> None:
+        """Begin the walk."""
+        for site in self._sites:
+            name = f"faults-{site.proxied.upstream}"
+            thread = threading.Thread(target=self._walk, args=(site, t_zero_ns), name=name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    @property
+    def done(self) -> bool:
+        """Whether every fault has had its time."""
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def stop(self) -> list[str]:
+        """Clear whatever is on, now, and return what could not be cleared, in words. May be called twice."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+        return [problem for site in self._sites if (problem := self._clear(site)) is not None]
+
+    def _walk(self, site: _Site, t_zero_ns: int) -> None:
+        for occurrence in site.occurrences:
+            begin_ns = t_zero_ns + int(occurrence.begin_s * NS_PER_S)
+            if not wait_until(begin_ns - _PREPARE_NS, self._stop):
+                return
+            try:
+                self._run(site, occurrence, begin_ns)
+            except (FaultFailed, OSError) as error:
+                self._failed(occurrence, str(error))
+            except Exception as error:  # noqa: BLE001 - a thread has nobody to raise to; `failed` invalidates the run
+                self._failed(occurrence, f"internal error: {error!r}")
+            finally:
+                self._clear(site)
+
+    def _run(self, site: _Site, occurrence: Occurrence, begin_ns: int) -> None:
+        """Inject one fault and hold it until its end; FaultFailed when it did not bite. Clearing is the caller's."""
+        spec, proxy, probe = occurrence.spec, site.proxied.proxy, site.proxied.probe
+        if not isinstance(spec, ProxyFault):
+            raise FaultFailed(f"{spec.kind} has no behaviour: the experiment was read without the fault catalogue")
+        if site.on is not None:
+            raise FaultFailed(f"left out: {site.on[0].fault_id} is still on")
+        if now_ns() > begin_ns + _LATE_NS:
+            raise FaultFailed(f"left out: {(now_ns() - begin_ns) / NS_PER_S:.1f} s late, its predecessor took so long")
+        site.healthy_ns = probe.healthy_ns()
+        entry = self._journal.fault(
+            proxy.server.address, proxy.name, occurrence.fault_id, spec.toxic_names(occurrence.fault_id)
+        )
+        site.on = (occurrence, spec, entry)
+        self._tell("journalled", occurrence)
+        if not wait_until(begin_ns, self._stop):
+            return
+        since_ns = now_ns()
+        self._tell("injecting", occurrence, t_ns=since_ns)
+        spec.inject(proxy, occurrence.fault_id)
+        acknowledged_ns = now_ns()
+        moment = watch.effective(
+            spec,
+            probe,
+            since_ns=since_ns,
+            healthy_ns=site.healthy_ns,
+            deadline_ns=acknowledged_ns + self._deadline_ns,
+            stop=self._stop,
+        )
+        with self._telling:
+            self._effective.add(occurrence.fault_id)
+            self._tell("effective", occurrence, moment, acknowledged_ns=acknowledged_ns, bit=True)
+            self._on_effective(occurrence, moment)
+        wait_until(since_ns + int((occurrence.end_s - occurrence.begin_s) * NS_PER_S), self._stop)
+
+    def _clear(self, site: _Site) -> str | None:
+        """Take back what is on and see it gone; return what is wrong if that fails."""
+        if site.on is None:
+            return None
+        occurrence, spec, entry = site.on
+        since_ns = now_ns()
+        self._tell("clearing", occurrence, t_ns=since_ns)
+        try:
+            moment = self._undo(site, occurrence, spec, since_ns)
+            self._journal.healed(entry)
+        except (FaultFailed, OSError) as error:
+            problem = f"{occurrence.fault_id} could not be cleared: {error}"
+            self.failed.append(problem)
+            self._tell("failed", occurrence, evidence=problem, healed=False)
+            return problem
+        site.on = None
+        with self._telling:
+            self._tell("cleared", occurrence, moment)
+            if occurrence.fault_id in self._effective:
+                self._effective.discard(occurrence.fault_id)
+                self._on_cleared(occurrence, moment)
+        return None
+
+    def _undo(self, site: _Site, occurrence: Occurrence, spec: ProxyFault, since_ns: int) -> Moment:
+        deadline_ns = since_ns + self._deadline_ns
+        while True:
+            try:
+                spec.clear(site.proxied.proxy, occurrence.fault_id)
+                break
+            except FaultFailed:
+                # A port that was given up may be in use for a moment by some outgoing connection.
+                if now_ns() >= deadline_ns or not wait_until(now_ns() + NS_PER_S // 20):
+                    raise
+        return watch.cleared(
+            spec, site.proxied.probe, since_ns=since_ns, healthy_ns=site.healthy_ns, deadline_ns=deadline_ns
+        )
+
+    def _failed(self, occurrence: Occurrence, reason: str) -> None:
+        if self._stop.is_set():
+            reason = f"stopped before it was seen: {reason}"
+        else:
+            self.failed.append(f"{occurrence.fault_id}: {reason}")
+        self._tell("failed", occurrence, evidence=reason, bit=False)
+
+    def _tell(
+        self, state: str, occurrence: Occurrence, moment: Moment | None = None, *, t_ns: int | None = None, **data: Any
+    ) -> None:
+        if moment is not None:
+            t_ns = moment.high_ns
+            data |= {"low_ns": moment.low_ns, "high_ns": moment.high_ns, "evidence": moment.evidence}
+        spec = occurrence.spec
+        about = {"kind": spec.kind, "upstream": spec.upstream, "experiment": occurrence.experiment}
+        try:
+            self._events.emit("fault", "toxiproxy", occurrence.fault_id, t_ns=t_ns, state=state, **about, **data)
+        except (OSError, ValueError) as error:  # a full disk must not keep a fault on
+            self.failed.append(f"{occurrence.fault_id}: its event {state!r} could not be written: {error}")

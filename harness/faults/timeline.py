@@ -1,0 +1,103 @@
+"""The faults of a plan on one timeline. Pure; times are seconds after the end of the warm-up."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from harness.errors import PlanError
+from harness.faults.fault import ProxyFault
+from harness.model.base import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from harness.model.experiment import FaultSpec
+    from harness.model.target import Upstream
+
+_EPSILON_S = 1e-6
+
+
+@dataclass(frozen=True)
+class Occurrence:
+    """One fault at one time."""
+
+    begin_s: float
+    end_s: float
+    fault_id: str
+    """``blackhole-bedrock-1``: unique in the run, numbered by time."""
+    spec: FaultSpec
+    experiment: str
+
+    def __str__(self) -> str:
+        return f"{self.fault_id} ({self.begin_s:g} s to {self.end_s:g} s of {self.experiment})"
+
+
+def occurrences(specs: Iterable[tuple[str, FaultSpec]]) -> list[Occurrence]:
+    """Return every occurrence of all faults, by time; `specs` are (experiment, fault)."""
+    drafts = [(begin, end, spec, experiment) for experiment, spec in specs for begin, end in spec.occurrences()]
+    drafts.sort(key=lambda draft: draft[:2])
+    count: Counter[str] = Counter()
+    found = []
+    for begin, end, spec, experiment in drafts:
+        name = f"{spec.kind}-{spec.upstream}"
+        count[name] += 1
+        found.append(Occurrence(begin, end, f"{name}-{count[name]}", spec, experiment))
+    return found
+
+
+def check(specs: Iterable[tuple[str, FaultSpec]], upstreams: Mapping[str, Upstream], load_end_s: float) -> None:
+    """Raise PlanError, naming the experiment and the fault, when these faults cannot all be run.
+
+    `load_end_s` is when the load ends, in seconds after the warm-up.
+    """
+    specs = list(specs)
+    for experiment, spec in specs:
+        _check_repeats(experiment, spec)
+        _check_upstream(experiment, spec, upstreams)
+    found = occurrences(specs)
+    for occurrence in found:
+        if occurrence.end_s > load_end_s + _EPSILON_S:
+            raise PlanError(
+                f"{occurrence} would not end before the load does, after {load_end_s:g} s",
+                where=f"experiment {occurrence.experiment}",
+                hint="hold the load for longer, or begin the fault earlier, repeat it less or shorten its `for`",
+            )
+    for upstream in {o.spec.upstream for o in found}:
+        for earlier, later in pairwise(o for o in found if o.spec.upstream == upstream):
+            if later.begin_s < earlier.end_s - _EPSILON_S:
+                raise PlanError(
+                    f"{earlier} and {later} overlap on upstream {upstream}",
+                    where=f"experiment {later.experiment}",
+                    hint="one upstream can have one fault at a time: move one of them (`at`, `for`, `every`)",
+                )
+
+
+def _check_repeats(experiment: str, spec: FaultSpec) -> None:
+    if spec.repeat > 1 and (spec.every is None or spec.every < spec.for_s - _EPSILON_S):
+        every = "no `every`" if spec.every is None else f"`every` {spec.every:g} s"
+        raise PlanError(
+            f"{spec.kind} on {spec.upstream} repeats {spec.repeat} times with {every} and `for` {spec.for_s:g} s",
+            where=f"experiment {experiment}",
+            hint="give `every`, the time from one beginning to the next; it must be at least `for`, "
+            "and long enough to see the recovery",
+        )
+
+
+def _check_upstream(experiment: str, spec: FaultSpec, upstreams: Mapping[str, Upstream]) -> None:
+    if spec.upstream not in upstreams:
+        known = tuple(sorted(upstreams))
+        raise PlanError(
+            f"{spec.kind} names upstream {spec.upstream!r}, which the target does not have",
+            where=f"experiment {experiment}",
+            hint=f"{nearest(spec.upstream, known)}the target's upstreams: {', '.join(known) or 'none'}",
+        )
+    protocol = upstreams[spec.upstream].protocol
+    if isinstance(spec, ProxyFault) and spec.needs_answer and protocol == "tcp":
+        raise PlanError(
+            f"{spec.kind} on {spec.upstream} could not be seen to bite: its protocol is tcp, which answers no question",
+            where=f"experiment {experiment}",
+            hint="give the upstream `protocol: http` or `protocol: redis` in the target, or use a `refuse` fault",
+        )

@@ -1,0 +1,78 @@
+"""Has the fault bitten? Is it gone? Asked of the path itself, with an interval for the moment.
+
+The truth of *effective* lies between the moment the first call to the proxy was made (nothing can be broken before) or,
+when later, the last probe that was still served, and the sending of the first probe that met the fault. That probe is
+sent after the proxy acknowledged, so the fault was on when it left, however long it then waited for nothing.
+
+*Cleared* lies between the first call or the last probe that still met the fault, and the first answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.clock import NS_PER_MS, NS_PER_S, now_ns, sleep
+from harness.errors import FaultFailed
+
+if TYPE_CHECKING:
+    from threading import Event
+
+    from harness.faults.fault import ProxyFault
+    from harness.faults.probe_socket import ProbeSocket
+
+_PAUSE_S = 0.002
+_CLEAR_PATIENCE_NS = NS_PER_S
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When something became true: not before `low_ns`, not after `high_ns` (monotonic)."""
+
+    low_ns: int
+    high_ns: int
+    evidence: str
+    """What the deciding probe saw."""
+
+
+def effective(
+    fault: ProxyFault, probe: ProbeSocket, *, since_ns: int, healthy_ns: int, deadline_ns: int, stop: Event
+) -> Moment:
+    """Probe until the fault is seen. `since_ns`: when the first call to the proxy was made.
+
+    FaultFailed when no probe saw it before `deadline_ns`, or `stop` was set first.
+    """
+    low_ns, last = since_ns, "nothing"
+    patience_ns = fault.patience_ns(healthy_ns)
+    while now_ns() < deadline_ns and not stop.is_set():
+        seen = probe.ask(patience_ns, stop)
+        if fault.bites(seen, healthy_ns):
+            return Moment(low_ns, seen.sent_ns, f"probe {seen}; healthy {healthy_ns / NS_PER_MS:.3g} ms")
+        if seen.outcome == "answered":
+            low_ns = max(low_ns, seen.sent_ns)
+        last = str(seen)
+        sleep(_PAUSE_S)
+    raise FaultFailed(
+        f"{fault.kind} on {fault.upstream} was acknowledged by the proxy but no probe saw it bite; the last probe saw: "
+        f"{last}; healthy {healthy_ns / NS_PER_MS:.3g} ms"
+    )
+
+
+def cleared(fault: ProxyFault, probe: ProbeSocket, *, since_ns: int, healthy_ns: int, deadline_ns: int) -> Moment:
+    """Probe until the upstream answers as before; FaultFailed when it does not before `deadline_ns`."""
+    low_ns, last = since_ns, "nothing"
+    patience_ns = max(_CLEAR_PATIENCE_NS, fault.patience_ns(healthy_ns))
+    while True:  # at least once, however late it is
+        seen = probe.ask(patience_ns)
+        affected = fault.bites(seen, healthy_ns)
+        if seen.outcome == "answered" and not affected:
+            return Moment(low_ns, seen.end_ns, f"probe {seen}")
+        if affected:
+            low_ns = max(low_ns, seen.sent_ns)
+        last = str(seen)
+        if now_ns() >= deadline_ns:
+            break
+        sleep(_PAUSE_S)
+    raise FaultFailed(
+        f"{fault.kind} on {fault.upstream} was taken back but its proxy does not answer as before: last probe {last}"
+    )

@@ -1,0 +1,167 @@
+"""Undoing what dead runs left: processes, faults, proxies; nothing but what a journal names and what is provably ours.
+
+A process is ours when its id *and* its start time are as journalled; a proxy when its name carries the run's id. Faults
+live on those proxies and go with them. A journal whose run is alive is left alone.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from harness.clock import NS_PER_S, now_ns, sleep
+from harness.errors import FaultFailed, HealingFailed, RecordingError
+from harness.journal import Entry, Found, is_same, journals, read
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_TERM_S, _KILL_S = 3.0, 3.0
+
+
+@dataclass
+class HealReport:
+    """What was found and what became of it, in words."""
+
+    undone: list[str] = field(default_factory=list)
+    living: list[str] = field(default_factory=list)
+    """Runs that are still on, left alone."""
+    left: list[str] = field(default_factory=list)
+    """What is, or may be, still broken, and what to do about it."""
+
+    @property
+    def healed(self) -> bool:
+        """Whether nothing is left of dead runs."""
+        return not self.left
+
+    def lines(self) -> list[str]:
+        """Return the report for a terminal, one line each."""
+        lines = [f"undone: {what}" for what in self.undone]
+        lines += [f"left alone: {what}" for what in self.living]
+        lines += [f"NOT HEALED: {what}" for what in self.left]
+        return lines or ["nothing to heal"]
+
+    def demand(self) -> None:
+        """Raise HealingFailed when something is left."""
+        if self.left:
+            raise HealingFailed("\n".join(self.left))
+
+
+def heal(state: Path | None = None) -> HealReport:
+    """Undo what dead runs left, verify it, and close their journals. `state` as in `journal.runs_dir`."""
+    report = HealReport()
+    for path in journals(state):
+        found = _read(path, report.left)
+        if found is None:
+            continue
+        if found.owned:
+            report.living.append(_owner(found))
+            continue
+        problems: list[str] = []
+        for entry in reversed(found.still_open):  # last in, first out
+            _undo(entry, found, report.undone, problems)
+        if problems:
+            report.left += [f"{p}\n  run {found.run_id:016x}, {found.recording}; journal {path}" for p in problems]
+        else:
+            path.unlink(missing_ok=True)
+    return report
+
+
+def dirty(state: Path | None = None) -> list[str]:
+    """Return what dead runs left that is really still there (or cannot be looked at), in words; changes nothing."""
+    left: list[str] = []
+    for path in journals(state):
+        found = _read(path, left)
+        if found is not None and not found.owned:
+            left += [f"{what} (run of {found.recording})" for e in found.still_open if (what := _still_there(e, found))]
+    return left
+
+
+def _read(path: Path, problems: list[str]) -> Found | None:
+    try:
+        return read(path)
+    except FileNotFoundError:  # its run, or another heal, closed it just now
+        return None
+    except RecordingError as error:
+        problems.append(str(error))
+        return None
+
+
+def _owner(found: Found) -> str:
+    return f"run {found.run_id:016x} is still on (process {found.pid}, {found.recording})"
+
+
+def _still_there(entry: Entry, found: Found) -> str | None:
+    """Return what of `entry` is still there, in words; None when it is gone. Faults go with their proxy."""
+    data = entry.data
+    if entry.kind == "process":
+        here = is_same(data["pid"], data["create_time"])
+        return f"process {data['pid']} ({data['what']}) is still running" if here else None
+    if entry.kind == "proxy":
+        try:
+            here = _proxy_there(data["api"], data["name"], found)
+        except FaultFailed as error:
+            return f"proxy {data['name']} cannot be looked at: {error}"
+        if not here:
+            return None
+        faults = [e.data["fault_id"] for e in found.still_open if e.kind == "fault" and e.data["proxy"] == data["name"]]
+        on = f", broken by {', '.join(faults)}" if faults else ""
+        return f"proxy {data['name']} is still in the Toxiproxy at {data['api']}{on}"
+    return None
+
+
+def _proxy_there(api: str, name: str, found: Found) -> bool:
+    from harness.faults.toxiproxy import Toxiproxy, run_prefix  # noqa: PLC0415 - most heals find no journal
+
+    server = Toxiproxy(api)
+    return name.startswith(run_prefix(found.run_id)) and server.listening() and server.proxy(name) is not None
+
+
+def _undo(entry: Entry, found: Found, undone: list[str], problems: list[str]) -> None:
+    what = _still_there(entry, found)
+    if what is None:
+        return
+    try:
+        if entry.kind == "process":
+            _end_process(entry.data["pid"], entry.data["create_time"])
+        else:
+            _delete_proxy(entry.data["api"], entry.data["name"])
+    except (FaultFailed, OSError) as error:
+        problems.append(f"{what}, and could not be removed: {error}\n  {_by_hand(entry)}")
+        return
+    still = _still_there(entry, found)
+    if still is None:
+        undone.append(what)
+    else:
+        problems.append(f"{still}\n  {_by_hand(entry)}")
+
+
+def _delete_proxy(api: str, name: str) -> None:
+    from harness.faults.toxiproxy import Toxiproxy  # noqa: PLC0415
+
+    Toxiproxy(api).delete(name)
+
+
+def _by_hand(entry: Entry) -> str:
+    if entry.kind == "process":
+        return f"look at it with `ps -p {entry.data['pid']}`, end it, then run `agentstorm heal` again"
+    url = f"http://{entry.data['api']}/proxies/{entry.data['name']}"
+    return f"see that {entry.data['api']} can be reached, or `curl -X DELETE {url}`, then run `agentstorm heal` again"
+
+
+def _end_process(pid: int, create_time: float) -> None:
+    """SIGTERM, then SIGKILL; to its process group when it leads one, which ours never is."""
+    for number, patience_s in ((signal.SIGTERM, _TERM_S), (signal.SIGKILL, _KILL_S)):
+        if not is_same(pid, create_time):
+            return
+        with suppress(ProcessLookupError):
+            if os.getpgid(pid) == pid and pid != os.getpgrp():
+                os.killpg(pid, number)
+            else:
+                os.kill(pid, number)
+        deadline_ns = now_ns() + int(patience_s * NS_PER_S)
+        while is_same(pid, create_time) and now_ns() < deadline_ns:
+            sleep(0.02)

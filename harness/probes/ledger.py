@@ -1,0 +1,117 @@
+"""The providers' own account of the calls they received, read directly, past the fault proxies: ground truth."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from harness.model.request import request_id_of
+from harness.probes.periodic import Periodic
+from harness.web import get
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from harness.recording.tables import EventLog, LedgerWriter
+
+_PAGE = 1000  # rows in one answer: decoding holds up our own threads, so not too many at once
+_TIMEOUT_S = 5.0
+_NOTHING_AFTER = 2**62
+
+
+class _Book:
+    """How far one upstream's ledger has been read."""
+
+    def __init__(self, upstream: str, url: str) -> None:
+        self.upstream, self._url = upstream, url
+        self.after: int | None = None
+        """Number of the last row read; None before the first look."""
+
+    def page(self, after: int) -> dict[str, Any]:
+        status, body = get(f"{self._url}?after={after}&limit={_PAGE}", _TIMEOUT_S)
+        if status != 200:
+            raise OSError(f"{self._url}: HTTP {status}")
+        page: dict[str, Any] = json.loads(body)
+        return page
+
+
+class Ledger(Periodic):
+    """Reads every upstream's ledger each `every_s`, each final row once; goes on where it was after a restart.
+
+    Rows from before `start` are left out. Rows the provider dropped before they were read are told as an event
+    (kind `probe`, subject ``gap``, ``{upstream, rows}``), a ledger that began anew as subject ``restarted``.
+    What is unanswered at the last look is written with status ``in_flight``.
+    """
+
+    def __init__(
+        self, urls: Mapping[str, str], run_id: int, ledger: LedgerWriter, events: EventLog, *, every_s: float = 1.0
+    ) -> None:
+        super().__init__("ledger", every_s, events)
+        self._books = [_Book(upstream, url) for upstream, url in urls.items()]
+        self._run_id, self._ledger = run_id, ledger
+
+    def start(self) -> None:
+        """Skip what the ledgers hold already, then begin."""
+        for book in self._books:
+            if book.after is None:
+                try:
+                    book.after = int(book.page(_NOTHING_AFTER)["next_seq"]) - 1
+                except (OSError, ValueError, KeyError):
+                    book.after = 0  # the first look tells what is wrong; better too many rows than too few
+        super().start()
+
+    def look(self) -> None:
+        """Read what is new in every ledger."""
+        self._read_all(last=False)
+
+    def last_look(self) -> None:
+        """Read what is new, and what is still unanswered."""
+        self._read_all(last=True)
+
+    def _read_all(self, *, last: bool) -> None:
+        problems = []
+        for book in self._books:
+            try:
+                in_flight = self._read(book)
+                for row in in_flight if last else []:
+                    self._write(book.upstream, row, "in_flight")
+            except (OSError, ValueError, KeyError, TypeError) as error:  # one that is gone must not hide the others
+                problems.append(f"{book.upstream}: {type(error).__name__}: {error}")
+        if problems:
+            raise OSError("; ".join(problems))
+
+    def _read(self, book: _Book) -> list[dict[str, Any]]:
+        """Write down all new rows of one ledger; return the calls it is still answering."""
+        while True:
+            after = book.after or 0
+            page = book.page(after)
+            if page["next_seq"] <= after:
+                self._events.emit("probe", "ledger", "restarted", upstream=book.upstream, after=after)
+                book.after = 0
+                continue
+            if page["first_seq"] > after + 1:
+                rows = page["first_seq"] - after - 1
+                self._events.emit("probe", "ledger", "gap", upstream=book.upstream, rows=rows, after=after)
+                book.after = page["first_seq"] - 1
+            for row in page["rows"]:
+                self._write(book.upstream, row, row["status"])
+                book.after = row["seq"]
+            if len(page["rows"]) < _PAGE:
+                in_flight: list[dict[str, Any]] = page["in_flight"]
+                return in_flight
+
+    def _write(self, upstream: str, row: Mapping[str, Any], status: str) -> None:
+        answered = row["answered_ns"]
+        self._ledger.add(
+            row["received_ns"],
+            -1 if answered is None else answered,
+            upstream,
+            request_id_of(row["trace_id"], self._run_id),
+            row["tenant"] or "",
+            row["agent"] or "",
+            row["model"] or "",
+            row["tokens_in"],
+            row["tokens_out"],
+            row["stream"],
+            status,
+        )

@@ -1,0 +1,130 @@
+"""What each process of a run uses: the system's services, and our own instruments."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import psutil
+
+from harness.clock import NS_PER_S, now_ns
+from harness.probes.periodic import Periodic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from harness.recording.tables import EventLog, SampleWriter
+
+_MIB = 1024 * 1024
+_RARELY = 10
+"""Every how many looks the expensive questions are asked: who has which children, what memory is nobody else's."""
+
+
+class _Family:
+    """One watched process with its descendants, except those that are watched themselves."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.members = [psutil.Process(pid)]
+        self.whole = True
+        """Whether no descendant is left out. Only then do its ended children's CPU seconds belong to it."""
+        self._cpu_s = -1.0
+        self._seen_ns = -1
+
+    def cpu(self, cpu_s: float, t_ns: int) -> float | None:
+        """Return the cores used since the last call, None the first time."""
+        was_s, was_ns = self._cpu_s, self._seen_ns
+        self._cpu_s, self._seen_ns = cpu_s, t_ns
+        return None if was_ns < 0 else max(0.0, cpu_s - was_s) * NS_PER_S / (t_ns - was_ns)
+
+
+class Resources(Periodic):
+    """Samples each process and its descendants every second, as source ``process:<name>`` (a descendant with a name
+    of its own counts there only):
+
+    ``cpu`` (cores, since the last look), ``memory_mib`` (resident), ``threads``, ``fds``; every 10 s ``uss_mib``
+    (memory that would be freed were it to end), where the system shows it. `pids` is asked at every look, so a
+    restarted service is followed. A process that cannot be read is told once as an event.
+    """
+
+    def __init__(
+        self, pids: Callable[[], Mapping[str, int]], samples: SampleWriter, events: EventLog, *, every_s: float = 1.0
+    ) -> None:
+        super().__init__("resources", every_s, events)
+        self._pids, self._samples = pids, samples
+        self._families: dict[str, _Family] = {}
+        self._looks = 0
+
+    def look(self) -> None:
+        """Sample every process once."""
+        pids = self._pids()
+        rarely = self._looks % _RARELY == 0
+        self._looks += 1
+        children = _children() if rarely else None
+        problems = []
+        for name, pid in pids.items():
+            try:
+                family = self._families.get(name)
+                if family is None or family.pid != pid:
+                    family = self._families[name] = _Family(pid)
+                    children = _children() if children is None else children
+                if children is not None:
+                    others = set(pids.values()) - {pid}
+                    everyone = list(_descendants(family.members[0], children, set()))
+                    family.members = list(_descendants(family.members[0], children, others))
+                    family.whole = len(everyone) == len(family.members)
+                self._sample(f"process:{name}", family, uss=rarely)
+            except psutil.Error as error:
+                problems.append(f"{name}: {error}")
+        if problems:
+            raise OSError("; ".join(problems))
+
+    def _sample(self, source: str, family: _Family, *, uss: bool) -> None:
+        totals: dict[str, float] = defaultdict(float)
+        cpu_s = 0.0
+        t_ns = now_ns()
+        for process in family.members:
+            try:
+                cpu_s += _read(process, totals, uss=uss, with_ended=family.whole)
+            except psutil.NoSuchProcess:
+                if process is family.members[0]:
+                    raise
+        cpu = family.cpu(cpu_s, t_ns)
+        if cpu is not None:
+            self._samples.sample(source, "cpu", cpu, t_ns=t_ns)
+        for metric, value in totals.items():
+            self._samples.sample(source, metric, value, t_ns=t_ns)
+
+
+def _read(process: psutil.Process, totals: dict[str, float], *, uss: bool, with_ended: bool) -> float:
+    """Add what `process` uses to `totals`; return the CPU seconds it (and its ended children) used so far."""
+    with process.oneshot():
+        times = process.cpu_times()
+        totals["memory_mib"] += process.memory_info().rss / _MIB
+        totals["threads"] += process.num_threads()
+        totals["fds"] += process.num_fds()
+        if uss:
+            with suppress(psutil.AccessDenied):  # what is not shown is left out
+                totals["uss_mib"] += process.memory_full_info().uss / _MIB
+    return times.user + times.system + (times.children_user + times.children_system if with_ended else 0.0)
+
+
+def _children() -> dict[int, list[psutil.Process]]:
+    """Return every process's children; one walk over all processes."""
+    children: dict[int, list[psutil.Process]] = defaultdict(list)
+    for process in psutil.process_iter():
+        try:
+            children[process.ppid()].append(process)
+        except psutil.Error:  # gone meanwhile, or not ours to look at
+            continue
+    return children
+
+
+def _descendants(
+    process: psutil.Process, children: Mapping[int, list[psutil.Process]], without: set[int]
+) -> Iterator[psutil.Process]:
+    yield process
+    for child in children.get(process.pid, ()):
+        if child.pid not in without:
+            yield from _descendants(child, children, without)

@@ -1,0 +1,60 @@
+"""Where traffic may go: loopback, and the hosts a plan's author has named. Names are never resolved."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv6Address, ip_address
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from harness.errors import PlanError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+# Filled in once the services run, always with a loopback address.
+_OUR_OWN = re.compile(r"\$\{(?:services|upstreams)\.[^{}]*\}")
+_ODD = re.compile(r"[\s\\\x00-\x1f\x7f]")
+
+
+def is_local(host: str) -> bool:
+    """Tell whether `host` (a name or an IP literal, without port) is this machine's loopback, by its spelling alone.
+
+    ``localhost`` and names below it are (RFC 6761, 6.3); any other name is not, whatever it resolves to.
+    """
+    name = host.strip("[]").rstrip(".").lower()
+    try:
+        address = ip_address(name)
+    except ValueError:
+        return name == "localhost" or name.endswith(".localhost")
+    if isinstance(address, IPv6Address) and address.ipv4_mapped:
+        return address.ipv4_mapped.is_loopback
+    return address.is_loopback
+
+
+def host_of(url: str) -> str:
+    """Return the host of a URL or a ``host:port``, in lower case; ValueError when it has none."""
+    filled = _OUR_OWN.sub("127.0.0.1:1", url)
+    if _ODD.search(filled):
+        raise ValueError("white space, control characters and backslashes do not belong in an address")
+    parts = urlsplit(filled if "://" in filled else f"//{filled}")
+    if not parts.hostname or (parts.port is None and parts.netloc.endswith(":")):
+        raise ValueError("no host")
+    return parts.hostname.lower()
+
+
+def refuse_foreign(url: str, allow_hosts: Collection[str], *, where: str = "") -> None:
+    """Raise PlanError unless `url` (or ``host:port``) is on loopback or its host stands in `allow_hosts`."""
+    try:
+        host = host_of(url)
+    except ValueError as error:
+        raise PlanError(
+            f"{url!r} is no address: {error}", where=where, hint="as in http://127.0.0.1:8000 or 127.0.0.1:6379"
+        ) from None
+    if is_local(host) or host in {allowed.strip("[]").lower() for allowed in allow_hosts}:
+        return
+    raise PlanError(
+        f"{url!r} is not on this machine: traffic and faults go to {host} only if the target says so",
+        where=where,
+        hint=f"when you may load and break {host}, add 'allow_hosts: [{host}]' to the target",
+    )

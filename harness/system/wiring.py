@@ -1,0 +1,88 @@
+"""Who needs whom in a target, and whether all that its places name exists. Pure: checked before anything starts."""
+
+from __future__ import annotations
+
+from graphlib import CycleError, TopologicalSorter
+from typing import TYPE_CHECKING
+
+from harness.errors import PlanError
+from harness.model.target import ProcessesSystem
+from harness.system import template
+from harness.system.hosts import refuse_foreign
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from harness.model.target import Service, Target
+
+OWN = ("port", "python")
+"""Names that only a service's own command and environment can use."""
+
+
+def services_of(target: Target) -> dict[str, Service]:
+    """Return the services that we start for `target`, none for a system that runs already."""
+    return target.system.services if isinstance(target.system, ProcessesSystem) else {}
+
+
+def _texts(service: Service) -> Iterator[tuple[str, str]]:
+    for index, word in enumerate(service.command):
+        yield f"command[{index}]", word
+    for name, value in service.env.items():
+        yield f"env.{name}", value
+
+
+def _needs(target: Target, name: str, service: Service) -> set[str]:
+    named = {n for _, text in _texts(service) for n in template.names_in(text)}
+    for upstream, spec in target.upstreams.items():
+        if f"upstreams.{upstream}" in named:
+            named.update(template.names_in(spec.address))
+    return {n.removeprefix("services.") for n in named if n.startswith("services.")} - {name}
+
+
+def dependencies(target: Target) -> dict[str, set[str]]:
+    """Return, for each service, the services that must be ready before it starts: those its command or environment
+    names, directly or as what lies behind an upstream. In the target's order; PlanError on a circle."""
+    needs = {name: _needs(target, name, service) for name, service in services_of(target).items()}
+    try:
+        TopologicalSorter(needs).prepare()
+    except CycleError as error:
+        circle = " -> ".join(reversed(error.args[1]))
+        raise PlanError(
+            f"services wait for each other in a circle: {circle}",
+            where="system.services",
+            hint="take one address out of a command or environment, so that there is a first one to start",
+        ) from None
+    return needs
+
+
+def _check_ports(target: Target) -> None:
+    wanted: dict[int, str] = {}
+    for name, service in services_of(target).items():
+        if service.port != "auto" and (other := wanted.setdefault(service.port, name)) != name:
+            raise PlanError(
+                f"services {other!r} and {name!r} both want port {service.port}",
+                where=f"system.services.{name}.port",
+                hint="write 'port: auto' for one of them",
+            )
+
+
+def check(target: Target) -> None:
+    """Raise PlanError when a place names something unknown, an address is foreign, two services want one port, or
+    services wait in a circle."""
+    _check_ports(target)
+    services = [f"services.{name}" for name in services_of(target)]
+    everything = [*services, *(f"upstreams.{name}" for name in target.upstreams)]
+    for name, service in services_of(target).items():
+        for key, text in _texts(service):
+            template.check(text, [*everything, *OWN], where=f"system.services.{name}.{key}")
+    addressed = [("url", target.url)]
+    for name, upstream in target.upstreams.items():
+        addressed.append((f"upstreams.{name}.address", upstream.address))
+        if upstream.ledger is not None:
+            addressed.append((f"upstreams.{name}.ledger", upstream.ledger))
+    if target.metrics is not None and "://" in target.metrics.url:
+        addressed.append(("metrics.url", target.metrics.url))
+    for where, text in addressed:
+        template.check(text, services, where=where)
+        refuse_foreign(text, target.allow_hosts, where=where)
+    dependencies(target)

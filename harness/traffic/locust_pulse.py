@@ -1,0 +1,68 @@
+"""What the generator knows about its own health. Only for the Locust subprocess."""
+
+from __future__ import annotations
+
+import math
+import resource
+from typing import TYPE_CHECKING, Any
+
+import gevent
+import psutil
+
+from harness.clock import NS_PER_MS, NS_PER_S, now_ns
+
+if TYPE_CHECKING:
+    from harness.traffic.locust_load import AnyLoad
+    from harness.traffic.locust_record import Recorder
+
+_TICK_S = 0.05
+
+
+def p99(values: list[int]) -> float:
+    """Return the 99th percentile (nearest rank) of ns as ms; 0 of nothing."""
+    if not values:
+        return 0.0
+    return sorted(values)[math.ceil(0.99 * len(values)) - 1] / NS_PER_MS
+
+
+def _cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+class PulseMaker:
+    """Watches the loop from a greenlet, which is late exactly when every other greenlet would be."""
+
+    def __init__(self) -> None:
+        self._lags: list[int] = []
+        self._cpu, self._at = _cpu_s(), now_ns()
+        self._process = psutil.Process()
+        self._watch = gevent.spawn(self._tick)
+
+    def _tick(self) -> None:
+        while True:
+            due = now_ns() + int(_TICK_S * NS_PER_S)
+            gevent.sleep(_TICK_S)
+            self._lags.append(max(0, now_ns() - due))
+
+    def pulse(self, load: AnyLoad, recorder: Recorder) -> dict[str, Any]:
+        """Return the fields of `base.Pulse` for the time since the last call."""
+        lags, self._lags = self._lags, []
+        late, recorder.lateness_ns = recorder.lateness_ns, []
+        cpu, now = _cpu_s(), now_ns()
+        share = (cpu - self._cpu) / max(1e-9, (now - self._at) / NS_PER_S)
+        self._cpu, self._at = cpu, now
+        return {
+            "t_ns": now,
+            "users": load.users,
+            "in_flight": load.in_flight,
+            "lag_p99_ms": p99(lags),
+            "lag_max_ms": max(lags, default=0) / NS_PER_MS,
+            "late_p99_ms": p99(late),
+            "cpu": share,
+            "rss_mib": self._process.memory_info().rss / 2**20,
+            "sent": recorder.sent,
+            "dropped": recorder.dropped,
+            "errors": load.errors,
+            "last_error": load.last_error,
+        }

@@ -1,0 +1,94 @@
+"""One load, from the order to its last row. Only for the Locust subprocess."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gevent
+import locust
+from gevent.event import Event
+from locust.env import Environment
+
+from harness import seeds
+from harness.clock import NS_PER_S, now_ns
+from harness.model.target import Observe
+from harness.observe import Observation
+from harness.recording.requests import RequestWriter
+from harness.traffic import locust_load, locust_session, locust_turn, locust_workload
+from harness.traffic.locust_pulse import PulseMaker
+from harness.traffic.locust_record import Recorder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_FLUSH_S = 1.0
+
+
+class Run:
+    """The workload, imported and checked (`locust_workload.WorkloadError`); `run` makes the load."""
+
+    def __init__(self, order: dict[str, Any], announce: Callable[..., None]) -> None:
+        self._load_spec, self._announce = order["load"], announce
+        seed = order["seed"]
+        locust_turn.install(seeds.python_random(seed, "workload"))
+        classes = locust_workload.load(Path(order["workload"]))
+        self._environment = Environment(
+            events=locust.events, user_classes=classes, locustfile=Path(order["workload"]).name
+        )
+        runner = self._environment.create_local_runner()
+        self._environment.events.init.fire(environment=self._environment, runner=runner, web_ui=None)
+        observe = Observe.model_validate(order["observe"])
+        self._writer = RequestWriter(Path(order["requests"]), order["worker"])
+        self._recorder = Recorder(
+            self._writer, Observation(observe), stream_end=observe.stream_end or "", stream=order["stream"]
+        )
+        locust_session.install(self._environment, self._recorder, order["run_id"])
+        self._load = locust_load.make(self._environment, self._recorder, seed, order["load"])
+        self._over, self._cut = Event(), Event()
+
+    @property
+    def user_classes(self) -> list[str]:
+        """Names of the workload's user classes."""
+        return [user.__name__ for user in self._environment.user_classes]
+
+    def stop(self, *, at_once: bool) -> None:
+        """Make no new requests; with `at_once`, do not wait for those in flight either."""
+        if at_once:
+            self._cut.set()
+        self._over.set()
+
+    def run(self, start_ns: int, url: str) -> None:
+        """Make the load until its end or `stop`, drain, and write the last row."""
+        environment = self._environment
+        environment.host = url
+        for user in environment.user_classes:
+            user.host = url
+        environment.events.test_start.fire(environment=environment)
+        pulses = PulseMaker()
+        flusher = gevent.spawn(self._flush_often, pulses)
+        self._load.start(start_ns)
+        end_ns = start_ns + int(self._load_spec["total_s"] * NS_PER_S)
+        self._over.wait(timeout=max(0.0, (end_ns - now_ns()) / NS_PER_S))
+        environment.events.test_stopping.fire(environment=environment)
+        locust_session.Measuring.stopping = True
+        self._load.stop()
+        drained = gevent.spawn(self._load.join, self._load_spec["drain"])
+        gevent.wait([drained, self._cut], count=1)
+        lost = self._recorder.lose()
+        self._load.kill()
+        environment.events.test_stop.fire(environment=environment)
+        flusher.kill()
+        self._flush(pulses)
+        self._writer.close()
+        self._announce("ended", batches=self._writer.batches, lost=lost)
+        environment.events.quitting.fire(environment=environment)
+
+    def _flush(self, pulses: PulseMaker) -> None:
+        self._writer.flush()
+        self._announce("flushed", batches=self._writer.batches, pulse=pulses.pulse(self._load, self._recorder))
+
+    def _flush_often(self, pulses: PulseMaker) -> None:
+        while True:
+            gevent.sleep(_FLUSH_S)
+            self._flush(pulses)

@@ -1,0 +1,74 @@
+"""A greenlet that knows whose turn it is: its own random stream, and when its request is due.
+
+Only for the Locust subprocess. Workloads draw from Python's `random` module; with one stream for all users, what
+user 7 asks would depend on how the answers to users 1 to 6 interleave. So the module's functions are bound to
+`PerTurnRandom`, which draws from the stream of the greenlet that asks: a run repeats, user by user, arrival by arrival.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import gevent
+from gevent import Greenlet
+
+
+class Turn(Greenlet):
+    """A user's greenlet, or that of one arrival."""
+
+    def __init__(self, run: Any, *args: Any, stream: random.Random, due_ns: int = -1) -> None:
+        super().__init__(run, *args)  # type: ignore[no-untyped-call]
+        self.stream = stream
+        self.due_ns = due_ns
+        """When the next request of this turn is due; -1 once it was taken, or if no schedule says so."""
+
+
+def take_due() -> int:
+    """Return when the running turn's request is due, once; -1 for any further request, or without a schedule."""
+    turn = gevent.getcurrent()
+    if not isinstance(turn, Turn):
+        return -1
+    due_ns, turn.due_ns = turn.due_ns, -1
+    return due_ns
+
+
+class PerTurnRandom(random.Random):
+    """Draws from the running turn's stream; outside of any turn, from `shared`."""
+
+    def __init__(self, shared: random.Random) -> None:
+        self._shared = shared
+        super().__init__()
+
+    def _stream(self) -> random.Random:
+        turn = gevent.getcurrent()
+        return turn.stream if isinstance(turn, Turn) else self._shared
+
+    def random(self) -> float:
+        """Return a number in [0, 1)."""
+        return self._stream().random()
+
+    def getrandbits(self, k: int, /) -> int:
+        """Return `k` random bits."""
+        return self._stream().getrandbits(k)
+
+    def seed(self, *args: Any, **kwargs: Any) -> None:
+        """Seed the running turn's stream only."""
+        if args or kwargs:
+            self._stream().seed(*args, **kwargs)
+
+    def getstate(self) -> Any:
+        """Return the state of the running turn's stream."""
+        return self._stream().getstate()
+
+    def setstate(self, state: Any) -> None:
+        """Set the state of the running turn's stream."""
+        self._stream().setstate(state)
+
+
+def install(shared: random.Random) -> None:
+    """Make the `random` module draw by turns. To be called before the workload is imported."""
+    generator = PerTurnRandom(shared)
+    for name in random.__all__:
+        if not name[0].isupper():
+            setattr(random, name, getattr(generator, name))
