@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import BeforeValidator, ConfigDict, Field, SerializeAsAny, ValidationInfo
+from pydantic import AfterValidator, ConfigDict, Field, SerializeAsAny
 
 from harness.model.base import Frozen
-from harness.model.threshold import Thresholds
+from harness.model.threshold import Thresholds, parse_abort
 from harness.model.units import PlanSeconds
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class FaultSpec(Frozen):
-    """What every fault has; each kind adds its own settings in `harness.faults`.
+    """What every fault has; each kind adds its own settings in `harness.faults`, which planfile validates with.
 
     `at` counts from the end of the warm-up. The k-th repeat begins at ``at + k * every``.
     """
@@ -37,17 +37,10 @@ class FaultSpec(Frozen):
             yield begin, begin + self.for_s
 
 
-def _with_kind(value: object, info: ValidationInfo) -> object:
-    kinds: dict[str, type[FaultSpec]] = (info.context or {}).get("fault_kinds", {})
-    if not isinstance(value, dict) or not kinds:
-        return value
-    kind = value.get("kind")
-    if kind not in kinds:
-        raise ValueError(f"{kind!r} is no fault kind; known: {', '.join(sorted(kinds))}")
-    return kinds[str(kind)].model_validate(value)
-
-
-Fault = Annotated[SerializeAsAny[FaultSpec], BeforeValidator(_with_kind)]
+def _abort_conditions(conditions: tuple[str, ...]) -> tuple[str, ...]:
+    for condition in conditions:
+        parse_abort(condition)
+    return conditions
 
 
 class Experiment(Frozen):
@@ -55,7 +48,7 @@ class Experiment(Frozen):
 
     experiment: str
     about: str = ""
-    faults: tuple[Fault, ...] = Field(min_length=1)
-    abort: tuple[str, ...] = ()
+    faults: tuple[SerializeAsAny[FaultSpec], ...] = Field(min_length=1)
+    abort: Annotated[tuple[str, ...], AfterValidator(_abort_conditions)] = ()
     """Thresholds that, once crossed for their window, stop load and heal: ``request_failed: rate>0.5 over 30s``."""
     thresholds: Thresholds = {}

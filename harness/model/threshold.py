@@ -12,11 +12,11 @@ from __future__ import annotations
 import operator
 import re
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator
 
+from harness.model.base import located, nearest
 from harness.model.units import parse_duration
 
 if TYPE_CHECKING:
@@ -115,11 +115,6 @@ class Threshold:
         return OPERATORS[self.operator](value, self.limit)
 
 
-def _nearest(word: str, known: tuple[str, ...]) -> str:
-    near = get_close_matches(word, known, 1)
-    return f"did you mean {near[0]!r}? " if near else ""
-
-
 def _parse_tags(text: str) -> tuple[tuple[str, str], ...]:
     pairs = []
     for part in filter(None, (p.strip() for p in text.split(","))):
@@ -127,7 +122,7 @@ def _parse_tags(text: str) -> tuple[tuple[str, str], ...]:
         if not colon or not value:
             raise ValueError(f"tag {part!r} is not of the form tag:value")
         if tag not in TAGS:
-            raise ValueError(f"unknown tag {tag!r}; {_nearest(tag, TAGS)}known: {', '.join(TAGS)}")
+            raise ValueError(f"unknown tag {tag!r}; {nearest(tag, TAGS)}known: {', '.join(TAGS)}")
         pairs.append((tag, value))
     return tuple(pairs)
 
@@ -154,7 +149,7 @@ def parse_threshold(name: str, check: str) -> Threshold:
     metric = METRICS.get(metric_name)
     if metric is None:
         known = tuple(METRICS)
-        raise ValueError(f"unknown metric {metric_name!r}; {_nearest(metric_name, known)}known: {', '.join(known)}")
+        raise ValueError(f"unknown metric {metric_name!r}; {nearest(metric_name, known)}known: {', '.join(known)}")
     text = f"{name.strip()}: {check.strip()}"
     if metric.kind == "claim":
         claim = _CLAIM.fullmatch(check.strip())
@@ -200,13 +195,17 @@ def parse_abort(text: str) -> Threshold:
 
 
 def _checked(value: object) -> object:
-    if isinstance(value, dict):
-        value = {k: (v,) if isinstance(v, str) else v for k, v in value.items()}
-        for name, checks in value.items():
-            if not isinstance(checks, (list, tuple)) or not all(isinstance(c, str) for c in checks):
-                raise ValueError(f"{name}: write one threshold or a list of them, as in 'p(95)<3s'")
-            for check in checks:
+    if not isinstance(value, dict):
+        return value
+    value = {k: (v,) if isinstance(v, str) else v for k, v in value.items()}
+    for name, checks in value.items():
+        if not isinstance(checks, (list, tuple)) or not all(isinstance(c, str) for c in checks):
+            raise located(str(name), f"{name}: write one threshold or a list of them, as in 'p(95)<3s'")
+        for check in checks:
+            try:
                 parse_threshold(str(name), check)
+            except ValueError as error:
+                raise located(str(name), str(error)) from None
     return value
 
 

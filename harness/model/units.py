@@ -44,16 +44,6 @@ def parse_rate(text: object) -> float:
     raise ValueError(f"{text!r} is no rate; write a number per time, as in 1000/min, 16.7/s, 50/h")
 
 
-def duration_text(seconds: float) -> str:
-    """Say a duration in the unit a person would: ``340 ms``, ``3.4 s``, ``10 min``, ``4 h``."""
-    for unit, size in (("h", 3600.0), ("min", 60.0)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.3g} {unit}"
-    if seconds >= 1:
-        return f"{seconds:.3g} s"
-    return f"{seconds * 1e3:.3g} ms"
-
-
 def _plain(number: float) -> str:
     return f"{number:.12f}".rstrip("0").rstrip(".")
 

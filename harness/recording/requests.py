@@ -56,6 +56,7 @@ class RequestWriter:
         self._buffer = bytearray(_ROW.size * capacity)
         self._rows = 0
         self.written = 0
+        self.batches = 0
         path.parent.mkdir(parents=True, exist_ok=True)
         self._sink = pa.OSFile(str(path), "wb")
         self._stream = pa.ipc.new_stream(
@@ -132,6 +133,7 @@ class RequestWriter:
         self._stream.write_batch(pa.RecordBatch.from_arrays(columns, schema=REQUEST_SCHEMA))
         self._rows = 0
         self.written += rows
+        self.batches += 1
         return rows
 
     def close(self) -> None:

@@ -77,7 +77,7 @@ class EventLog:
         self._file = path.open("a", encoding="utf-8", buffering=1)
         self._lock = threading.Lock()
 
-    def emit(self, kind: EventKind, source: str, subject: str, *, t_ns: int | None = None, **data: Any) -> Event:
+    def emit(self, kind: EventKind, source: str, subject: str, /, *, t_ns: int | None = None, **data: Any) -> Event:
         """Write one event and return it; `t_ns` is now unless given."""
         event = Event(t_ns=now_ns() if t_ns is None else t_ns, kind=kind, source=source, subject=subject, data=data)
         with self._lock:

@@ -1,0 +1,47 @@
+# Two commands do all the set-up: `make demo` and `make test`. Everything is installed into .venv.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+DONE   := $(VENV)/.installed
+TARGET ?= local
+SOURCES := harness reference scenarios tests
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint types report format clean
+
+help: ## what there is
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+$(DONE): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; $$($(PYTHON) --version) was found. Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@echo "Installing into $(VENV) (once, about a minute) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(DONE) ## 85 s of load on the local target, two real Bedrock outages, a report
+	@$(BIN)/agentstorm run scenarios/demo.yaml --chaos chaos/demo.yaml --target targets/$(TARGET).yaml
+
+test: $(DONE) ## every test, quick ones first
+	@$(BIN)/python -m pytest
+
+check: lint types ## what to run before a commit: lint, types, import rules, quick tests
+	@$(BIN)/python -m pytest -q -m "not real and not slow"
+
+lint: $(DONE) ## ruff, in seconds
+	@$(BIN)/ruff check --quiet $(SOURCES)
+	@$(BIN)/ruff format --quiet --check $(SOURCES)
+
+types: $(DONE) ## mypy, strict
+	@$(BIN)/mypy
+
+format: $(DONE) ## put the code into shape
+	@$(BIN)/ruff check --quiet --fix $(SOURCES)
+	@$(BIN)/ruff format --quiet $(SOURCES)
+
+report: $(DONE) ## rebuild the report of the newest recording
+	@$(BIN)/agentstorm report "$$(ls -dt reports/*/manifest.json | head -1 | xargs dirname)"
+
+clean: ## remove what runs and builds left (not the recordings)
+	@rm -rf dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,72 @@
+"""Providers named by the answers, held against the providers' own ledgers, request by request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from harness.model.findings import Attribution
+from harness.model.request import Outcome
+
+if TYPE_CHECKING:
+    from harness.analysis.frame import Array, Frame
+    from harness.analysis.ledger import Calls
+    from harness.analysis.timeline import Timeline
+
+NO_LEDGER = frozenset({"", "cache", "local"})
+"""Names that need no provider call."""
+EXAMPLES = 5
+
+
+def attribution(load: Frame, calls: Calls, when: Timeline) -> Attribution | Literal["unsupported"]:
+    """Compare the set of providers each successful answer names with those whose ledgers have an ok row of it.
+
+    An upstream that answered while a fault was on it may be left out of the answer: the fault sat between the two, so
+    the system may never have seen that answer. Unsupported without names, without ledgers, or when the system does
+    not pass request ids on.
+    """
+    provider = load.words("provider")
+    names = [frozenset(word.split("+")) - NO_LEDGER for word in provider.words]
+    if not calls.joined or not any(provider.words):
+        return "unsupported"
+    bit = {name: 1 << i for i, name in enumerate(sorted({*calls.upstreams, *frozenset().union(*names)}))}
+    named = np.array([sum(bit[n] for n in name) for name in names], np.int64)
+    rows = np.flatnonzero(load.outcome.among([Outcome.OK, Outcome.DEGRADED]) & ~provider.among([""]))
+    said = named[provider.codes[rows]]
+    answered = _answered_by(load.numbers("request_id")[rows], calls, bit)
+    excused = _faulted(load, rows, when, bit)
+    differ = np.flatnonzero(((said & ~answered) | (answered & ~said & ~excused)) != 0)
+    examples = tuple(
+        f"request {load.numbers('request_id')[rows[i]]}: the answer names "
+        f"{provider.words[provider.codes[rows[i]]]!r}, the ledgers have answers by {_names(int(answered[i]), bit)}"
+        for i in differ[:EXAMPLES]
+    )
+    return Attribution(compared=len(rows), agree=len(rows) - len(differ), examples=examples)
+
+
+def _names(bits: int, bit: dict[str, int]) -> str:
+    return "+".join(name for name, mask in bit.items() if bits & mask) or "nobody"
+
+
+def _answered_by(request_ids: Array, calls: Calls, bit: dict[str, int]) -> Array:
+    """Return, for every request, the upstreams with an ok row of it, as bits."""
+    answered = np.zeros(len(request_ids), np.int64)
+    if not len(request_ids):
+        return answered
+    order = np.argsort(request_ids, kind="stable")
+    for upstream in calls.upstreams:
+        ids = calls.request_id[calls.ok & calls.by(upstream)]
+        place = np.minimum(np.searchsorted(request_ids[order], ids), len(order) - 1)
+        answered[order[place[request_ids[order][place] == ids]]] |= bit[upstream]
+    return answered
+
+
+def _faulted(load: Frame, rows: Array, when: Timeline, bit: dict[str, int]) -> Array:
+    """Return, for every request, the upstreams a fault was on while it lasted, as bits."""
+    faulted = np.zeros(len(rows), np.int64)
+    for fault in when.faults:
+        _, off = fault.on(when.end_ns)
+        overlaps = (load.end[rows] >= fault.injecting_ns) & (load.start[rows] < off)
+        faulted[overlaps] |= bit.get(fault.upstream, 0)
+    return faulted

@@ -1,0 +1,61 @@
+"""What the outages seen so far support: "at least p of outages of this kind recover in time" (`methods.md`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.analysis.stats import CLAIM_SHARES, CONFIDENCE, at_least, more_successes
+from harness.model.findings import Claim
+from harness.model.threshold import parse_all
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from harness.model.findings import Failover
+    from harness.model.plan import Plan
+
+LIMIT_S = 5.0
+"""The audit's failover SLA; a plan's `failover_claim` says otherwise."""
+
+
+def claims(plan: Plan, failovers: Iterable[Failover]) -> tuple[Claim, ...]:
+    """Return one claim per kind of fault, for the limit and confidence the plan claims (else 5 s at 0.95)."""
+    found = []
+    by_kind: dict[str, list[Failover]] = {}
+    for failover in failovers:
+        if failover.bit:
+            by_kind.setdefault(failover.kind, []).append(failover)
+    for kind, outages in by_kind.items():
+        limit, confidence = _claimed(plan, kind)
+        recovered, n = sum(recovered_within(outage, limit) for outage in outages), len(outages)
+        share = at_least(recovered, n, confidence)
+        following = next((s for s in CLAIM_SHARES if s > share), None)
+        found.append(
+            Claim(
+                kind=kind,
+                recovered=recovered,
+                outages=n,
+                limit_s=limit,
+                confidence=confidence,
+                share=share,
+                next_share=following,
+                more_needed=None if following is None else more_successes(recovered, n, following, confidence),
+            )
+        )
+    return tuple(found)
+
+
+def recovered_within(outage: Failover, limit_s: float) -> bool:
+    """Tell whether an outage is known to have recovered in time: the whole interval lies under the limit."""
+    return outage.recovery_s is not None and outage.recovery_s.high < limit_s
+
+
+def _claimed(plan: Plan, kind: str) -> tuple[float, float]:
+    """Return (limit seconds, confidence) of the first claim in the plan that is about faults of this kind."""
+    experiments = [e for e in plan.experiments if any(fault.kind == kind for fault in e.faults)]
+    for thresholds in (*(e.thresholds for e in experiments), plan.scenario.thresholds):
+        for threshold in parse_all(thresholds):
+            wanted = dict(threshold.tags).get("fault", kind)
+            if threshold.metric == "failover_claim" and wanted == kind and threshold.confidence is not None:
+                return threshold.limit, threshold.confidence
+    return LIMIT_S, CONFIDENCE

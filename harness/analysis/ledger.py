@@ -1,0 +1,43 @@
+"""The providers' own account of their calls, as columns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.analysis.frame import numbers, words
+from harness.model.request import UNKNOWN
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from harness.analysis.frame import Array
+
+
+class Calls:
+    """Ledger rows by the time the provider received them. Times are ns; `answered` is -1 where it never answered."""
+
+    def __init__(self, ledger: pa.Table) -> None:
+        order = np.argsort(numbers(ledger, "t_ns"), kind="stable")
+        self.received, self.answered = numbers(ledger, "t_ns")[order], numbers(ledger, "answered_ns")[order]
+        self.request_id = numbers(ledger, "request_id")[order]
+        self.tokens = (numbers(ledger, "tokens_in").astype(np.int64) + numbers(ledger, "tokens_out"))[order]
+        self.stream = np.asarray(ledger.column("stream").to_numpy(), bool)[order]
+        upstream = words(ledger, "upstream")
+        self.upstream, self.upstreams = upstream.codes[order], upstream.words
+        self.ok = words(ledger, "status").among(["ok"])[order]
+
+    def __len__(self) -> int:
+        return len(self.received)
+
+    @property
+    def joined(self) -> bool:
+        """Whether the system passed request ids on, so that calls can be told apart by request."""
+        return bool((self.request_id != UNKNOWN).any())
+
+    def by(self, upstream: str) -> Array:
+        """Tell which calls one upstream received."""
+        code = self.upstreams.index(upstream) if upstream in self.upstreams else -1
+        made: Array = self.upstream == code
+        return made

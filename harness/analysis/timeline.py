@@ -1,0 +1,112 @@
+"""When what was on: phases, load and faults of a run, read off its events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from harness.clock import NS_PER_S
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from harness.model.event import Event
+    from harness.recording.reader import Recording
+
+Span = tuple[int, int]
+"""A stretch of time, ns: from the first up to, not including, the second."""
+
+
+@dataclass(frozen=True)
+class FaultSpan:
+    """One injected fault as its events tell it.
+
+    `effective` and `cleared` are the intervals (low, high), ns, that the moments lie in; None when never seen.
+    """
+
+    fault: str
+    kind: str
+    upstream: str
+    experiment: str
+    injecting_ns: int
+    effective: Span | None = None
+    cleared: Span | None = None
+
+    def on(self, end_ns: int) -> Span:
+        """Return the longest stretch the fault may have been on, up to `end_ns` when it was never cleared."""
+        begin = self.effective[0] if self.effective else self.injecting_ns
+        return begin, self.cleared[1] if self.cleared else end_ns
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """A run's times, ns. The measured part is `zero_ns` .. `end_ns`: warm-up and cool-down are recorded, not judged."""
+
+    zero_ns: int
+    end_ns: int
+    phases: tuple[tuple[str, Span], ...]
+    """(phase, stretch), by time; together they cover everything from the first phase on."""
+    faults: tuple[FaultSpan, ...] = field(default=())
+
+    @property
+    def measured_s(self) -> float:
+        """Length of the measured part, seconds."""
+        return max(0, self.end_ns - self.zero_ns) / NS_PER_S
+
+    def spans(self, phase: str) -> list[Span]:
+        """Return the stretches of a phase."""
+        return [span for name, span in self.phases if name == phase]
+
+    @property
+    def healthy(self) -> list[Span]:
+        """What faults are held against: the baseline or, where there is none, everything before the faults."""
+        if baseline := self.spans("baseline"):
+            return baseline
+        begin = self.phases[0][1][0] if self.phases else self.zero_ns
+        return [(begin, min([self.end_ns, *(fault.injecting_ns for fault in self.faults)]))]
+
+    def observed_until(self, span: FaultSpan) -> int:
+        """Return where the observation of a fault ends: the end of load or the next fault, ns.
+
+        Faults that begin while this one is still on belong to the same outage and do not end its observation.
+        """
+        after = span.on(self.end_ns)[1]
+        later = [other.injecting_ns for other in self.faults if other.injecting_ns >= after]
+        return min([self.end_ns, *later])
+
+
+_FOREVER = 2**62
+
+
+def _faults(events: Iterable[Event]) -> tuple[FaultSpan, ...]:
+    spans: dict[str, FaultSpan] = {}
+    for event in events:
+        if event.kind != "fault":
+            continue
+        data, state = event.data, event.data.get("state")
+        if state == "injecting":
+            kind, upstream, experiment = (str(data.get(key, "")) for key in ("kind", "upstream", "experiment"))
+            spans[event.subject] = FaultSpan(event.subject, kind, upstream, experiment, injecting_ns=event.t_ns)
+        elif span := spans.get(event.subject):
+            moment = (int(data.get("low_ns", event.t_ns)), int(data.get("high_ns", event.t_ns)))
+            # Healing after a failure may say "cleared" again: the first time is when it went.
+            if state == "effective" and span.effective is None:
+                spans[event.subject] = replace(span, effective=moment)
+            if state == "cleared" and span.cleared is None:
+                spans[event.subject] = replace(span, cleared=moment)
+    return tuple(sorted(spans.values(), key=lambda span: span.injecting_ns))
+
+
+def timeline(recording: Recording, last_ns: int) -> Timeline:
+    """Return a recording's timeline; `last_ns`, the last moment any row tells of, ends a run that was cut off."""
+    events = recording.events
+    starts = [(e.subject, e.t_ns) for e in events if e.kind == "phase"]
+    load = {str(e.data.get("state")): e.t_ns for e in events if e.kind == "load"}
+    begin = min([t for _, t in starts] or [load.get("started", last_ns)])
+    zero = next((t for name, t in starts if name in ("baseline", "steady")), None)
+    if zero is None:  # killed during the warm-up, or before the first event
+        zero = begin + int(recording.plan.scenario.load.warmup * NS_PER_S)
+    end = next((t for name, t in starts if name == "cooldown"), load.get("stopped", last_ns + 1))
+    ends = [t for _, t in starts[1:]] + [_FOREVER]
+    phases = tuple((name, (t, until)) for (name, t), until in zip(starts, ends, strict=False) if until > t)
+    return Timeline(zero, end, phases, _faults(events))

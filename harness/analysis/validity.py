@@ -1,0 +1,202 @@
+"""Whether a run may be judged at all: the instrument's confession, the faults that bit, and what is missing.
+
+A reason makes the run invalid; a note is for the reader. Both are sentences one can act on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.analysis.frame import numbers, words
+from harness.clock import NS_PER_MS, NS_PER_S
+from harness.model.findings import Validity
+from harness.model.request import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pyarrow as pa
+
+    from harness.analysis.frame import Frame
+    from harness.analysis.ledger import Calls
+    from harness.analysis.timeline import Timeline
+    from harness.model.findings import Attribution, CacheFindings, Failover
+    from harness.recording.reader import Recording
+
+LAG_LIMIT_MS = 20.0
+"""Loop lag adds to every response time it meets: at 20 ms it is a tenth of a fast agent's answer."""
+LATENESS_LIMIT_MS = 50.0
+"""Requests sent later than this are not the load the plan asked for: at 1000/min it is most of the gap between two."""
+CPU_LIMIT = 0.85
+"""Share of one core: a single-threaded generator above it queues its own work (USE method, Gregg)."""
+SECONDS_OVER = 0.05
+"""Share of seconds in which the loop's p99 lag may exceed its limit: rarer pauses stay out of the run's p99."""
+SILENT_AFTER_S = 5.0
+"""A worker reports once a second; this long without a word before the load ended, it was dead or stuck."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What validity is judged from."""
+
+    recording: Recording
+    load: Frame
+    canary: Frame
+    calls: Calls
+    when: Timeline
+    failovers: tuple[Failover, ...]
+    cache: CacheFindings
+    attribution: Attribution | str
+
+
+def validity(facts: Facts) -> Validity:
+    """Return whether the run is valid, why not, and what a reader should know besides."""
+    instrument = _instrument(facts)
+    reasons = (*_wholeness(facts), *_generator(facts, instrument), *_workers(facts), *_faults(facts), *_system(facts))
+    return Validity(valid=not reasons, reasons=reasons, notes=tuple(_notes(facts, instrument)), instrument=instrument)
+
+
+def _instrument(facts: Facts) -> dict[str, float | int | None]:
+    load, measured = facts.load, facts.load.measured(facts.when)
+    late = (load.start - load.due)[measured & (load.start >= 0)]
+    samples = _Workers(facts.recording.samples, facts.when)
+    return {
+        "lateness_p99_ms": float(np.percentile(late, 99)) / NS_PER_MS if len(late) else None,
+        "lag_p99_ms": samples.percentile("lag_p99_ms", 100 * (1 - SECONDS_OVER)),
+        "lag_max_ms": samples.percentile("lag_max_ms", 100),
+        "cpu_median": samples.percentile("cpu", 50),
+        "cpu_p95": samples.percentile("cpu", 95),
+        "dropped": int((measured & load.dropped).sum()),
+        "lost": int((measured & load.lost).sum()),
+        "ledger_coverage": _coverage(facts),
+    }
+
+
+class _Workers:
+    """The generator's own samples in the measured part; a figure is that of the worst worker."""
+
+    def __init__(self, samples: pa.Table, when: Timeline) -> None:
+        self.source, self.metric = words(samples, "source"), words(samples, "metric")
+        self.moments, self.values = numbers(samples, "t_ns"), numbers(samples, "value")
+        self.measured = (self.moments >= when.zero_ns) & (self.moments < when.end_ns)
+        self.names = [word for word in self.source.words if word.startswith("worker:")]
+
+    def percentile(self, metric: str, percent: float) -> float | None:
+        mine = self.measured & self.metric.among([metric])
+        series = [values for name in self.names if len(values := self.values[mine & self.source.among([name])])]
+        return max((float(np.percentile(values, percent)) for values in series), default=None)
+
+    def last_word(self) -> dict[str, int]:
+        return {name: int(self.moments[self.source.among([name])].max()) for name in self.names}
+
+
+def _coverage(facts: Facts) -> float | None:
+    """Share of full answers by a provider that at least one ok ledger row belongs to."""
+    if not facts.calls.joined:
+        return None
+    load, provider = facts.load, facts.load.words("provider")
+    needs = provider.among([w for w in provider.words if set(w.split("+")) - {"", "cache", "local"}])
+    ids = load.numbers("request_id")[load.outcome.among([Outcome.OK]) & needs]
+    return float(np.isin(ids, facts.calls.request_id[facts.calls.ok]).mean()) if len(ids) else None
+
+
+def _wholeness(facts: Facts) -> Iterator[str]:
+    recording, load, when = facts.recording, facts.load, facts.when
+    if not recording.finished:
+        yield "The run did not end by itself: the recording stops where it was killed. Run it again."
+    for missing in recording.truncated:
+        yield f"Part of the recording is missing: {missing}."
+    if not len(load):
+        yield "No request was made: look at logs/ for why the load generator sent nothing."
+    elif not load.measured(when).any():
+        yield "Only the warm-up was recorded, no measured request: let the load hold longer."
+
+
+def _generator(facts: Facts, instrument: dict[str, float | int | None]) -> Iterator[str]:
+    dropped = instrument["dropped"] or 0
+    lateness, lag, cpu = (instrument[key] or 0 for key in ("lateness_p99_ms", "lag_p99_ms", "cpu_median"))
+    if dropped:
+        yield (
+            f"{dropped} requests were due and never sent, so users would have seen worse than what was measured: "
+            "raise max_in_flight, add --workers, or lower the rate."
+        )
+    if facts.recording.plan.scenario.load.kind == "rate" and lateness > LATENESS_LIMIT_MS:
+        yield (
+            f"The generator sent requests late (p99 {lateness:.0f} ms; limit {LATENESS_LIMIT_MS:.0f} ms): "
+            "add --workers or give it a faster machine."
+        )
+    if lag > LAG_LIMIT_MS:
+        yield (
+            f"The generator's own loop lagged (p99 {lag:.0f} ms; limit {LAG_LIMIT_MS:.0f} ms), which shows up in every "
+            "response time: add --workers, or take work out of the workload file."
+        )
+    if cpu > CPU_LIMIT:
+        yield (
+            f"The generator used {cpu:.0%} of a core (median; limit {CPU_LIMIT:.0%}) and may have been the bottleneck: "
+            "add --workers."
+        )
+
+
+def _workers(facts: Facts) -> Iterator[str]:
+    died = {e.subject for e in facts.recording.events if e.kind == "instrument" and e.data.get("state") == "died"}
+    for worker in sorted(died):
+        yield f"Worker {worker} died, and its share of the load with it: see logs/."
+    if not facts.recording.finished:
+        return
+    samples = _Workers(facts.recording.samples, facts.when)
+    for source, t_ns in samples.last_word().items():
+        silent_s = (facts.when.end_ns - t_ns) / NS_PER_S
+        if silent_s > SILENT_AFTER_S and (worker := source.partition(":")[2]) not in died:
+            yield f"Worker {worker} fell silent {silent_s:.0f} s before the load ended: see logs/."
+
+
+def _faults(facts: Facts) -> Iterator[str]:
+    for fault in facts.when.faults:
+        name = f"Fault {fault.fault} ({fault.kind} on {fault.upstream})"
+        if fault.effective is None:
+            yield (
+                f"{name} did not bite: the probe through the proxy never saw it, so nothing was tested. "
+                f"Check that the target reaches {fault.upstream} through the proxy."
+            )
+        if fault.cleared is None:
+            yield f"{name} was not seen to heal: run `agentstorm heal` before the next run."
+
+
+def _system(facts: Facts) -> Iterator[str]:
+    for event in facts.recording.events:
+        if event.kind == "system" and event.data.get("state") == "died":
+            yield f"{event.subject} died during the run: see logs/ for its last words."
+
+
+def _notes(facts: Facts, instrument: dict[str, float | int | None]) -> Iterator[str]:
+    lost, coverage = instrument["lost"] or 0, instrument["ledger_coverage"]
+    if lost:
+        yield (
+            f"{lost} requests were never answered before the run ended. They count with the time waited, so "
+            "percentiles are lower bounds and their upper sides may be open."
+        )
+    if not len(facts.canary):
+        yield "No canary ran: failover times are only as fine as the load is dense."
+    if not len(facts.calls):
+        yield "No provider ledger: who answered, failover and failback rest on nothing and are left out."
+    elif not facts.calls.joined:
+        yield "The system does not pass trace ids on: ledger rows cannot be told apart by request."
+    elif coverage is not None and coverage < 1:
+        yield f"The ledgers know of {coverage:.2%} of the answers that name a provider."
+    if facts.when.faults and not facts.when.spans("baseline"):
+        yield "No baseline before the first fault: recovery was held against the warm-up."
+    if not isinstance(facts.attribution, str) and facts.attribution.agree < facts.attribution.compared:
+        wrong = facts.attribution.compared - facts.attribution.agree
+        yield f"{wrong} of {facts.attribution.compared} answers name other providers than the ledgers do."
+    yield from _disagreement(facts.cache)
+
+
+def _disagreement(cache: CacheFindings) -> Iterator[str]:
+    witnesses = {"answers": cache.answers, "metrics": cache.metrics, "ledger": cache.ledger}
+    rates = {name: w.hit_rate for name, w in witnesses.items() if not isinstance(w, str) and w.hit_rate is not None}
+    if rates and max(rates.values()) - min(rates.values()) > 0.02:
+        said = ", ".join(f"{name} {rate:.1%}" for name, rate in rates.items())
+        yield f"The witnesses of the cache disagree: {said}."

@@ -1,0 +1,246 @@
+"""The command line: parses, prints, exits. Everything it does is a call into the package."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from harness.errors import AgentstormError, ExitCode, PlanError
+
+# Commands import what they need when they run: `agentstorm --help` answers at once, and `run` starts the load
+# generator before it imports pandas or matplotlib.
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harness.model.plan import Plan
+    from harness.model.verdict import Verdicts
+    from harness.recording.reader import Recording
+
+DEFAULT_TARGET = "targets/local.yaml"
+
+
+def _console(*, stderr: bool = False) -> Console:
+    from rich.console import Console  # noqa: PLC0415
+
+    return Console(stderr=stderr, highlight=False, soft_wrap=not (sys.stderr if stderr else sys.stdout).isatty())
+
+
+class _Cli(click.Group):
+    """Reports our own errors as one message and their exit code; anything else is a bug and keeps its traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except AgentstormError as error:
+            _console(stderr=True).print(f"agentstorm: {error}", markup=False, style="red")
+            ctx.exit(error.exit_code)
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with one of `errors.ExitCode`."""
+    cli(prog_name="agentstorm")
+    raise AssertionError("click exits")
+
+
+@click.group(cls=_Cli, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(version("agentstorm"), prog_name="agentstorm")
+def cli() -> None:
+    """Load and chaos testing for LLM agent backends.
+
+    \b
+    agentstorm run scenarios/steady.yaml --chaos chaos/bedrock_blackhole.yaml
+    """
+
+
+def _plan_options(command: Any) -> Any:
+    for option in reversed(
+        (
+            click.argument("scenario"),
+            click.option(
+                "--chaos", multiple=True, metavar="FILE", help="Experiment to run beside the load; repeatable."
+            ),
+            click.option(
+                "--target", default=DEFAULT_TARGET, show_default=True, metavar="FILE", help="System under test."
+            ),
+            click.option("--engine", type=click.Choice(["locust"]), default="locust", show_default=True),
+            click.option("--workers", type=click.IntRange(1, 1), default=1, show_default=True),
+            click.option("--scale", type=float, default=1.0, show_default=True, help="Shorten every duration."),
+            click.option(
+                "--seed", type=click.IntRange(0), help="Of every random draw; drawn and recorded if not given."
+            ),
+            click.option("--set", "overrides", multiple=True, metavar="A.B=C", help="Override a key; repeatable."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def _resolve(scenario: str, chaos: tuple[str, ...], target: str, **options: Any) -> Plan:
+    from harness.planfile import resolve  # noqa: PLC0415
+
+    return resolve(scenario, chaos, target, **options)
+
+
+@cli.command()
+@_plan_options
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where to record; must not exist yet.")
+def run(out: Path | None, **options: Any) -> NoReturn:
+    """Bring the target up, load it, break it, heal it, and report.
+
+    \b
+    Exit codes: 0 pass, 99 a threshold failed, 75 inconclusive, 98 the run is invalid, 104 bad plan,
+    105 interrupted and healed, 108 stopped by an abort condition, 70 healing failed, 1 anything else.
+    """
+    from harness.conduct import conduct  # noqa: PLC0415
+
+    console = _console()
+    ended = conduct(_resolve(**options), out, console)
+    code = _judge_and_report(ended.recording, console)
+    # A run that was cut short says so before it says what it saw.
+    sys.exit(ended.exit_code if ended.exit_code != ExitCode.PASS else code)
+
+
+@cli.command()
+@_plan_options
+def plan(**options: Any) -> None:
+    """Print the resolved plan and its timeline; touches nothing."""
+    from harness.planfile import dump  # noqa: PLC0415
+
+    resolved = _resolve(**options)
+    _check_workload(resolved)
+    click.echo(dump(resolved), nl=False)
+    click.echo("\n# timeline, seconds after the load starts")
+    for at, what in timeline(resolved):
+        click.echo(f"# {at:9.1f}  {what}")
+
+
+def _check_workload(resolved: Plan) -> None:
+    from tempfile import TemporaryDirectory  # noqa: PLC0415
+
+    from harness.traffic import KINDS  # noqa: PLC0415
+
+    with TemporaryDirectory() as folder:
+        engine = KINDS[resolved.engine](resolved, Path(folder), 0)
+        try:
+            engine.prepare()
+        finally:
+            engine.kill()
+
+
+def timeline(resolved: Plan) -> list[tuple[float, str]]:
+    """Return (seconds after load start, what happens) in order."""
+    from harness.faults.timeline import occurrences  # noqa: PLC0415
+
+    load = resolved.scenario.load
+    rows = [(0.0, f"load starts ({load.kind})"), (load.total_s, "load ends")]
+    if load.warmup:
+        rows.append((load.warmup, "warm-up ends, measuring starts"))
+    for fault in occurrences([(e.experiment, f) for e in resolved.experiments for f in e.faults]):
+        rows.append((load.warmup + fault.begin_s, f"{fault.fault_id} injected"))
+        rows.append((load.warmup + fault.end_s, f"{fault.fault_id} cleared"))
+    return sorted(rows)
+
+
+def _open(directory: Path) -> Recording:
+    from harness.recording.reader import Recording  # noqa: PLC0415
+
+    return Recording.open(directory)
+
+
+def _judged(recording: Recording) -> tuple[Any, Verdicts]:
+    from harness.assess import assess  # noqa: PLC0415
+
+    return assess(recording)
+
+
+def _judge_and_report(directory: Path, console: Console) -> int:
+    from harness.report import write_all  # noqa: PLC0415
+    from harness.report.terminal import print_summary  # noqa: PLC0415
+
+    recording = _open(directory)
+    findings, verdicts = _judged(recording)
+    write_all(recording, findings, verdicts)
+    print_summary(console, recording, findings, verdicts)
+    return verdicts.exit_code
+
+
+@cli.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+def report(directory: Path) -> None:
+    """Rebuild everything derived of a recording: findings, verdicts, pages."""
+    console = _console()
+    _judge_and_report(directory, console)
+
+
+@cli.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+def judge(directory: Path) -> NoReturn:
+    """Judge a recording again; exits with the verdict's code."""
+    from harness.report.terminal import print_summary  # noqa: PLC0415
+
+    recording = _open(directory)
+    findings, verdicts = _judged(recording)
+    print_summary(_console(), recording, findings, verdicts)
+    sys.exit(verdicts.exit_code)
+
+
+@cli.command()
+def heal() -> NoReturn:
+    """Undo what a dead run left: faults, proxies, processes. Safe at any time."""
+    from harness.heal import heal as undo  # noqa: PLC0415
+
+    report = undo()
+    for line in report.lines():
+        click.echo(line)
+    sys.exit(ExitCode.PASS if report.healed else ExitCode.HEALING_FAILED)
+
+
+@cli.command()
+def doctor() -> NoReturn:
+    """Say what this machine has, what is missing, and how to get it."""
+    from harness.doctor import examine  # noqa: PLC0415
+
+    checks = examine()
+    for check in checks:
+        click.echo(
+            f"{'ok     ' if check.ok else 'MISSING' if check.needed else 'absent '}  {check.what:<12} {check.found}"
+        )
+        if not check.ok:
+            click.echo(f"{'':22}{check.advice}")
+    sys.exit(ExitCode.PASS if all(c.ok or not c.needed for c in checks) else ExitCode.ERROR)
+
+
+@cli.group(invoke_without_command=True)
+@click.pass_context
+def tools(ctx: click.Context) -> None:
+    """The external programs: which are there, and installing them."""
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(tools_list)
+
+
+@tools.command("list")
+def tools_list() -> None:
+    """Show where each external program was found."""
+    from harness.faults.toxiproxy_server import locate  # noqa: PLC0415
+
+    found = locate()
+    click.echo(
+        f"toxiproxy  {f'{found.path}  ({found.how})' if found else 'not found; agentstorm tools install toxiproxy'}"
+    )
+
+
+@tools.command("install")
+@click.argument("name", type=click.Choice(["toxiproxy"]))
+def tools_install(name: str) -> None:
+    """Install an external program into the cache folder (needs Go)."""
+    from harness.faults.toxiproxy_server import ensure  # noqa: PLC0415
+
+    found = ensure()
+    click.echo(f"{name}  {found.path}  ({found.how})")
+
+
+__all__ = ["PlanError", "cli", "main"]

@@ -1,0 +1,261 @@
+"""Conducting a run: the target up, load and faults and probes at once, everything healed and down again.
+
+This is where system, traffic, faults and probes meet. Nothing here measures or judges: it makes a recording.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.clock import NS_PER_S, now_ns, sleep, utc_stamp
+from harness.errors import DirtyEnvironment, ExitCode, PlanError, TrafficFailed
+from harness.faults.conductor import Conductor
+from harness.faults.timeline import occurrences
+from harness.heal import dirty
+from harness.interrupt import Interrupt
+from harness.journal import Journal
+from harness.judge import abort_crossed
+from harness.live import Recent, counts, percentiles_ms
+from harness.manifest import Manifest
+from harness.model.threshold import parse_abort
+from harness.planfile import dump
+from harness.recording import layout
+from harness.recording.finish import finish
+from harness.recording.tables import EventLog
+from harness.report.live import LiveState, LiveView
+from harness.seeds import fresh_run_id
+from harness.stage import Stage
+from harness.traffic import KINDS
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harness.faults.timeline import Occurrence
+    from harness.faults.watch import Moment
+    from harness.model.plan import Plan
+    from harness.model.threshold import Threshold
+    from harness.traffic import Engine, Pulse
+
+_HEAD_START_NS = NS_PER_S // 10
+"""Between ordering the load and its first request: the generator must have its schedule by then."""
+_TICK_S = 0.25
+_VIEW_S = 5.0
+"""The live view shows the last seconds of this length."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended. `exit_code` is PASS when it went to its end; what it means is for the judge."""
+
+    recording: Path
+    exit_code: ExitCode
+    message: str = ""
+
+
+class _Run:
+    """A load under way."""
+
+    def __init__(self, plan: Plan, stage: Stage, engine: Engine, events: EventLog, interrupt: Interrupt) -> None:
+        self._plan, self._stage, self._engine = plan, stage, engine
+        self._events, self._interrupt = events, interrupt
+        self._aborts = [parse_abort(text) for e in plan.experiments for text in e.abort]
+        self._recent = Recent(max([_VIEW_S, *(a.window_s or 0 for a in self._aborts)]) + 2)
+        self._pulse: Pulse | None = None
+        self._phase = ""
+        self._on: set[str] = set()
+        self._outcomes: Counter[str] = Counter()
+        self._messages: list[str] = []
+        self.ended = ExitCode.PASS
+        self.message = ""
+        self.start_ns = self.zero_ns = self.end_ns = 0
+
+    def schedule(self) -> None:
+        """Fix the run's times and order the load."""
+        load = self._plan.scenario.load
+        self.start_ns = now_ns() + _HEAD_START_NS
+        self.zero_ns = self.start_ns + round(load.warmup * NS_PER_S)
+        self.end_ns = self.start_ns + round(load.total_s * NS_PER_S)
+        self._engine.begin(self.start_ns, self._stage.url)
+        self._events.emit("load", "conduct", "started", t_ns=self.start_ns, url=self._stage.url)
+        if load.warmup:
+            self._enter("warmup", self.start_ns)
+
+    def _enter(self, phase: str, t_ns: int) -> None:
+        self._phase = phase
+        self._events.emit("phase", "conduct", phase, t_ns=t_ns)
+
+    def fault_effective(self, fault: Occurrence, moment: Moment) -> None:
+        """Called by the faults' conductor, one call at a time."""
+        self._on.add(fault.fault_id)
+        self._enter("fault", moment.low_ns)
+
+    def fault_cleared(self, fault: Occurrence, moment: Moment) -> None:
+        """Called by the faults' conductor, one call at a time."""
+        self._on.discard(fault.fault_id)
+        if not self._on and moment.high_ns < self.end_ns:
+            self._enter("recovery", moment.high_ns)
+
+    def drive(self, faults: Conductor, view: LiveView) -> None:
+        """See the load through to its end, or stop it when something demands that."""
+        faults.start(self.zero_ns)
+        measuring = stopping = False
+        while not self._engine.finished:
+            now = now_ns()
+            if not measuring and now >= self.zero_ns:
+                measuring = True
+                self._enter("baseline" if self._plan.experiments else "steady", self.zero_ns)
+            if not stopping and (self._must_stop(now) or now >= self.end_ns):
+                stopping = True
+                self._stop_load(now, faults)
+            self._take_in(now)
+            self._stage.flush()
+            view.update(self._state(now, faults))
+            sleep(_TICK_S)
+        self._take_in(now_ns())
+
+    def _must_stop(self, now: int) -> bool:
+        if self._interrupt.wanted.is_set():
+            self.ended, self.message = ExitCode.INTERRUPTED, f"interrupted by {self._interrupt.signal}"
+            self._events.emit("run", "conduct", "interrupted", signal=self._interrupt.signal)
+            return True
+        for died in self._stage.died():
+            self.message = died.message
+            self._events.emit("system", "stage", died.service, state="died", code=died.code, message=died.message)
+            return True
+        return any(self._crossed(abort, now) for abort in self._aborts)
+
+    def _crossed(self, abort: Threshold, now: int) -> bool:
+        window_s = abort.window_s or 0.0
+        if now < self.zero_ns + window_s * NS_PER_S:
+            return False
+        observed = abort_crossed(abort, self._recent.table(now, window_s))
+        if observed is None:
+            return False
+        self.ended, self.message = ExitCode.ABORTED, f"aborted: {abort.text} (observed {observed:.4g})"
+        self._events.emit("abort", "conduct", abort.metric, threshold=abort.text, observed=observed)
+        return True
+
+    def _stop_load(self, now: int, faults: Conductor) -> None:
+        early = now < self.end_ns
+        if early:  # what is in flight is not waited for: somebody, or a limit, wants this to end
+            self._engine.stop(self.message, at_once=True)
+        self.end_ns = min(now, self.end_ns)
+        self._enter("cooldown", self.end_ns)
+        self._events.emit("load", "conduct", "stopped", t_ns=self.end_ns, early=early)
+        self._stage.left += faults.stop()
+
+    def _take_in(self, now: int) -> None:
+        progress = self._engine.batches()
+        self._recent.add(now, progress.batches)
+        for batch in progress.batches:
+            self._outcomes.update(counts(batch, "outcome"))
+        for pulse in progress.pulses:
+            self._pulse = pulse
+            self._stage.sample_worker(pulse)
+            if pulse.last_error and pulse.last_error not in self._messages:
+                self._messages.append(pulse.last_error)
+
+    def _state(self, now: int, faults: Conductor) -> LiveState:
+        table = self._recent.table(now, _VIEW_S)
+        p50, p95, p99 = percentiles_ms(table) or (None, None, None)
+        pulse = self._pulse
+        return LiveState(
+            elapsed_s=max(0.0, (now - self.start_ns) / NS_PER_S),
+            total_s=self._plan.scenario.load.total_s,
+            phase=self._phase or "starting",
+            users=pulse.users if pulse else 0,
+            rate_per_s=table.num_rows / _VIEW_S,
+            in_flight=pulse.in_flight if pulse else 0,
+            p50_ms=p50,
+            p95_ms=p95,
+            p99_ms=p99,
+            faults=tuple(sorted(faults.on)),
+            outcomes=dict(self._outcomes),
+            providers=counts(table, "provider"),
+            messages=tuple([*self._messages, *faults.failed][-4:]),
+        )
+
+
+def _folder(plan: Plan, out: Path | None) -> Path:
+    words = [utc_stamp(), plan.scenario.scenario, *(e.experiment for e in plan.experiments)]
+    folder = out or Path("reports") / "_".join(words)
+    if folder.exists():
+        raise PlanError(f"{folder} exists already", where="--out", hint="give a directory that does not exist yet")
+    folder.mkdir(parents=True)
+    return folder.resolve()
+
+
+def conduct(plan: Plan, out: Path | None, console: Console) -> Ended:
+    """Run `plan` and return where its recording is.
+
+    DirtyEnvironment: a dead run left something broken. PlanError: the workload is wrong; nothing was started.
+    SystemFailed, FaultFailed, MissingComponent: what did not come up; everything is down again.
+    HealingFailed: something could not be undone.
+    """
+    if left := dirty():
+        listed = "\n  ".join(left)
+        raise DirtyEnvironment(f"an earlier run left something behind:\n  {listed}\nrun `agentstorm heal` first")
+    folder = _folder(plan, out)
+    run_id = fresh_run_id()
+    with ExitStack() as stack:
+        interrupt = stack.enter_context(Interrupt())
+        engine = KINDS[plan.engine](plan, folder, run_id)
+        stack.callback(engine.kill)
+        try:
+            engine.prepare()
+        except PlanError:
+            shutil.rmtree(folder)
+            raise
+        (folder / layout.PLAN).write_text(dump(plan))
+        manifest = Manifest(folder, plan, run_id)
+        manifest.component(plan.engine, **engine.describe())
+        events = EventLog(folder / layout.EVENTS)
+        stack.callback(events.close)
+        journal = Journal(folder, run_id)
+        stack.callback(journal.close)
+        _announce(plan, folder, console)
+        stage = Stage(plan, folder, run_id, events, journal)
+        run = _Run(plan, stage, engine, events, interrupt)
+        events.emit("run", "conduct", "started", title=plan.title)
+        try:
+            stage.up(manifest, engine, interrupt.check)
+            _perform(run, plan, stage, events, journal, console)
+        finally:
+            stage.down()
+            finish(folder)
+            events.emit("run", "conduct", "ended", healed=not stage.left, left=stage.left, message=run.message)
+        stage.demand_healed()
+    return Ended(folder, run.ended, run.message)
+
+
+def _announce(plan: Plan, folder: Path, console: Console) -> None:
+    if plan.target.allow_hosts:  # on the first line: this run may break somebody else's day
+        console.print(f"ATTENTION: traffic and faults may go to {', '.join(plan.target.allow_hosts)}", style="bold red")
+    console.print(f"{plan.title} on {plan.target.target}", style="bold")
+    console.print(f"recording to {folder}", style="dim")
+
+
+def _perform(run: _Run, plan: Plan, stage: Stage, events: EventLog, journal: Journal, console: Console) -> None:
+    specs = [(e.experiment, fault) for e in plan.experiments for fault in e.faults]
+    faults = Conductor(
+        occurrences(specs),
+        stage.proxied,
+        events=events,
+        journal=journal,
+        on_effective=run.fault_effective,
+        on_cleared=run.fault_cleared,
+    )
+    try:
+        with LiveView(console) as view:
+            run.schedule()
+            run.drive(faults, view)
+    except TrafficFailed as error:  # what it had recorded is kept; the judge will call the run invalid
+        events.emit("instrument", "conduct", "died", error=str(error))
+        run.message = str(error)
+    finally:
+        stage.left += faults.stop()

@@ -1,0 +1,87 @@
+"""What this machine has: every component a run may need, where it was found, and how to get what is missing."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from harness import content
+from harness.faults.toxiproxy_server import locate
+from harness.journal import state_dir
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One component. `needed` tells whether the local target cannot run without it."""
+
+    what: str
+    ok: bool
+    found: str
+    advice: str = ""
+    needed: bool = True
+
+
+def _python() -> Finding:
+    found = f"{platform.python_version()} at {sys.executable}"
+    return Finding("python", sys.version_info >= (3, 11), found, "Python 3.11 or newer is needed")
+
+
+def _package(name: str, advice: str) -> Finding:
+    present = importlib.util.find_spec(name) is not None
+    return Finding(name, present, version(name) if present else "not installed", advice)
+
+
+def _toxiproxy() -> Finding:
+    found = locate()
+    if found:
+        return Finding("toxiproxy", True, f"{found.path} ({found.how})")
+    can_build = shutil.which("go") is not None
+    advice = (
+        "it is built on first use, or now by `agentstorm tools install toxiproxy`"
+        if can_build
+        else "install Go (https://go.dev/dl) and run `agentstorm tools install toxiproxy`, put toxiproxy-server "
+        "on PATH, or point AGENTSTORM_TOXIPROXY at it"
+    )
+    return Finding("toxiproxy", False, "not found", advice, needed=not can_build)
+
+
+def _program(name: str, advice: str) -> Finding:
+    path = shutil.which(name)
+    return Finding(name, path is not None, path or "not on PATH", advice, needed=False)
+
+
+def _reference() -> Finding:
+    present = (content.root() / "reference").is_dir() and importlib.util.find_spec("fastapi") is not None
+    advice = "pip install 'agentstorm[reference]' to run the local target"
+    return Finding("reference", present, str(content.root()) if present else "not installed", advice, needed=False)
+
+
+def _state() -> Finding:
+    folder = state_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+    writable = os.access(folder, os.W_OK)
+    return Finding("journal", writable, str(folder), "must be writable: faults are journalled before they are injected")
+
+
+def _cores() -> Finding:
+    cores = os.cpu_count() or 1
+    advice = "load generator and system under test share few cores: expect the run to say so"
+    return Finding("cores", cores >= 4, str(cores), advice, needed=False)
+
+
+def examine() -> list[Finding]:
+    """Look at everything a run may need; starts nothing."""
+    return [
+        _python(),
+        _package("locust", "pip install agentstorm"),
+        _toxiproxy(),
+        _program("go", "only needed to build Toxiproxy"),
+        _reference(),
+        _state(),
+        _cores(),
+    ]

@@ -1,0 +1,42 @@
+"""Telling people what a recording means: a page, Markdown, JUnit and the terminal. No live run, no clock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from harness.model.findings import Findings
+    from harness.model.verdict import Verdicts
+    from harness.recording.reader import Recording
+
+
+def write_all(recording: Recording, findings: Findings, verdicts: Verdicts) -> list[Path]:
+    """Write report.html, report.md, junit.xml and figures/*.svg into the recording; return the paths, page first.
+
+    Each file is replaced whole, so a reader never sees half of one; figures of an earlier report go.
+    """
+    # Drawing needs matplotlib, which whoever only wants the live view shall not wait for.
+    from harness.report.figures import figures  # noqa: PLC0415
+    from harness.report.html import page  # noqa: PLC0415
+    from harness.report.junit import junit  # noqa: PLC0415
+    from harness.report.markdown import markdown  # noqa: PLC0415
+
+    drawn = figures(recording, findings)
+    folder = recording.path / "figures"
+    folder.mkdir(exist_ok=True)
+    texts = {
+        recording.path / "report.html": page(recording, findings, verdicts, drawn),
+        recording.path / "report.md": markdown(recording, findings, verdicts),
+        recording.path / "junit.xml": junit(recording, findings, verdicts),
+        **{folder / f"{figure.name}.svg": figure.file for figure in drawn.every()},
+    }
+    for old in folder.glob("*.svg"):
+        if old not in texts:
+            old.unlink()
+    for path, text in texts.items():
+        draft = path.with_name(path.name + ".tmp")
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    return list(texts)

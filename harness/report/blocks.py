@@ -1,0 +1,270 @@
+"""What each block of the page says, as plain values for the template."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.model.verdict import Verdict
+from harness.report import micro, series, units, words
+from harness.report.figure_time import TITLES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness.model.findings import Estimate, Failover, Findings, Group, Interval, Usage
+    from harness.model.verdict import Verdicts
+    from harness.recording.reader import Recording
+    from harness.report.figures import Figures
+    from harness.report.timeline import Timeline
+
+GROUPS = (("agent", "Agents"), ("team", "Teams"), ("tenant", "Tenants"), ("provider", "Providers"))
+
+
+def run_facts(recording: Recording, axis: Timeline) -> list[tuple[str, str]]:
+    """Return what ran, when, on what, how long, at which scale, against which version."""
+    plan, manifest = recording.plan, recording.manifest
+    facts = [("target", plan.target.target), ("load", words.load(plan.scenario.load))]
+    kinds = [f"{f.upstream} {f.kind} {units.seconds(f.for_s)}" + (f" × {f.repeat}" if f.repeat > 1 else "")
+             for e in plan.experiments for f in e.faults]  # fmt: skip
+    facts.append(("faults", ", ".join(kinds) or "none"))
+    when = f"{axis.started.day} {axis.started:%B %Y, %H:%M} UTC, " if axis.started else ""
+    facts.append(("ran", f"{when}for {units.seconds(axis.length)}"))
+    if plan.scale != 1:
+        facts.append(("scale", f"{plan.scale:g}: shows nothing about full length"))
+    versions = manifest.get("versions")
+    if isinstance(versions, dict) and "agentstorm" in versions:
+        facts.append(("agentstorm", str(versions["agentstorm"])))
+    return facts
+
+
+def checks(verdicts: Verdicts) -> list[dict[str, Any]]:
+    """Return the checks, worst first."""
+    return [
+        {
+            "mark": micro.mark(c.verdict), "threshold": c.threshold, "scope": c.scope,
+            "observed": units.say(c.observed, c.unit), "interval": units.between(c.low, c.high, c.unit) or units.NONE,
+            "n": units.count(c.n), "n_sort": c.n, "limit": units.say(c.limit, c.unit), "bar": micro.check_bar(c),
+            "why": words.sentence(c.why), "sort": "" if c.observed is None else c.observed,
+        }
+        for c in words.worst_first(verdicts.checks)
+    ]  # fmt: skip
+
+
+def validity(findings: Findings) -> dict[str, Any]:
+    """Return whether to believe the run, and why not."""
+    said = findings.validity
+    return {
+        "valid": said.valid,
+        "mark": micro.mark(Verdict.PASS if said.valid else Verdict.INVALID),
+        "answer": words.validity(findings),
+        "reasons": [words.sentence(r) for r in said.reasons],
+        "notes": [words.sentence(n) for n in said.notes],
+    }
+
+
+def _estimate(value: Estimate, unit: str) -> dict[str, str]:
+    return {"value": units.say(value.value, unit), "around": units.between(value.low, value.high, unit)}
+
+
+def _group(name: str, group: Group) -> dict[str, Any]:
+    answered = group.ok + group.degraded + group.failed + group.timeout
+    times, degraded = group.response_ms, group.degraded / answered if answered else None
+    return {
+        "name": name, "requests": units.count(group.requests), "rate": units.per_second(group.rate_per_s),
+        "p50": _estimate(times.p50, "ms"), "p95": _estimate(times.p95, "ms"), "p99": _estimate(times.p99, "ms"),
+        "failed": _estimate(group.failed_share, "share"), "degraded": units.share(degraded),
+        "sort": {"requests": group.requests, "p50": times.p50.value or 0, "p95": times.p95.value or 0,
+                 "p99": times.p99.value or 0, "failed": group.failed_share.value or 0, "degraded": degraded or 0},
+    }  # fmt: skip
+
+
+def users(findings: Findings, axis: Timeline) -> dict[str, Any]:
+    """Return what users felt, whole and by phase."""
+    return {
+        "answer": words.users(findings.load),
+        "bucket": _bucket(axis),
+        "phases": [_group(name, g) for name, g in findings.load.by.get("phase", {}).items()],
+    }
+
+
+def _bucket(axis: Timeline) -> str:
+    return "second" if axis.bucket_s == 1 else units.seconds(axis.bucket_s)
+
+
+def _mean(values: Sequence[float | int | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _between(interval: Interval | None, missing: str) -> str:
+    return missing if interval is None else units.between(max(interval.low, 0.0), interval.high, "s")
+
+
+def _each(outages: Sequence[Failover], axis: Timeline) -> list[list[str]]:
+    return [
+        [
+            units.clock(axis.at(f.effective_ns or f.injecting_ns)), _between(f.impact_s, "none"),
+            _between(f.detection_s, units.NONE), _between(f.failover_s, units.NONE),
+            _between(f.recovery_s, "never"), _between(f.failback_s, "never"), units.count(f.flaps),
+            units.count(f.failed_requests), units.count(f.slow_requests), units.seconds(f.unavailable_s),
+            units.seconds(f.worst_stall_s), units.count(f.in_flight),
+        ]
+        for f in outages
+    ]  # fmt: skip
+
+
+def _cost(outages: Sequence[Failover]) -> list[tuple[str, str]]:
+    def each(values: Sequence[float | int | None]) -> str:
+        mean = _mean(values)
+        return units.NONE if mean is None else units.three(mean)
+
+    unavailable = _mean([f.unavailable_s for f in outages]) or 0.0
+    return [
+        ("failed requests", each([f.failed_requests for f in outages])),
+        ("slow requests", each([f.slow_requests for f in outages])),
+        ("unavailable", units.seconds(unavailable)),
+        ("longest stall", units.seconds(max(f.worst_stall_s for f in outages))),
+        ("extra provider calls", each([f.extra_provider_calls for f in outages])),
+        ("extra tokens", each([f.extra_tokens for f in outages])),
+        ("flaps", f"{sum(f.flaps for f in outages):,} in all" if len(outages) > 1 else units.count(outages[0].flaps)),
+        (f"of a month's budget at {units.share(words.BUDGET_SLO)}", words.budget(unavailable)),
+    ]
+
+
+def outages(findings: Findings, figures: Figures) -> list[dict[str, Any]]:
+    """Return one entry per kind of outage."""
+    found = []
+    for (upstream, kind), group in words.kinds(findings).items():
+        claim = words.claim_of(findings, kind)
+        totals = {name: sum(f.answers.get(name, 0) for f in group) for name in ("ok", "degraded", "failed")}
+        whole = sum(totals.values())
+        labels = (("ok", "in full", "full"), ("degraded", "degraded", "part-degraded"), ("failed", "not", "none"))
+        shares = [(label, totals[name] / whole if whole else 0.0, css) for name, label, css in labels]  # type: ignore[index]
+        said = ", ".join(f"{label} {units.share(share)}" for label, share, _ in shares)
+        found.append(
+            {
+                "answer": words.sentence(words.outage(upstream, kind, group, claim)),
+                "claim": words.claim(claim) if claim else "",
+                "figure": figures.recorders[upstream, kind].tag,
+                "cost_of": "mean of an outage" if len(group) > 1 else "this outage",
+                "answers": [(label, units.share(share), css) for label, share, css in shares],
+                "answers_bar": micro.share_bar([(css, s) for _, s, css in shares], f"Requests answered: {said}"),
+                "cost": _cost(group),
+                "each": _each(group, figures.axis),
+                "resolution": units.seconds(_mean([f.resolution_s for f in group])),
+            }
+        )
+    return found
+
+
+def providers(findings: Findings, figures: Figures) -> dict[str, str]:
+    """Return who answered."""
+    totals = {n: float(figures.shares.answers[n].sum()) for n in figures.colours if n in figures.shares.answers}
+    whole = sum(totals.values())
+    said = ", ".join(f"{name} {units.share(n / whole)}" for name, n in totals.items()) if whole else ""
+    ledger = figures.shares.from_ledger
+    answer = f"Of all answers: {said}. {words.attribution(findings)}" if said else "No answer names who gave it."
+    source = "by the providers' own ledgers; cache and local as the answers say" if ledger else "as the answers claim"
+    return {"answer": answer, "source": f"{source}, per {_bucket(figures.axis)}"}
+
+
+def cache(findings: Findings) -> dict[str, Any]:
+    """Return the cache by its witnesses and its parts."""
+    found = findings.cache
+    witnesses = []
+    for name, one in (("the answers", found.answers), ("the system's metrics", found.metrics),
+                      ("the providers' ledgers", found.ledger)):  # fmt: skip
+        known = not isinstance(one, str) and one.hit_rate is not None
+        of = "" if isinstance(one, str) else f"{one.hits:,} of {units.plural(one.n, 'lookup')}"
+        width = f"{one.hit_rate * 100:.1f}" if known and not isinstance(one, str) and one.hit_rate is not None else None
+        witnesses.append((name, words.witness(one), of, width))
+    parts = [
+        (kind, name, words.witness(one), f"n = {one.n:,}")
+        for kind, group in (("tenant", found.by_tenant), ("agent", found.by_agent), ("phase", found.by_phase))
+        for name, one in group.items()
+    ]
+    return {"answer": words.cache(findings), "witnesses": witnesses, "parts": parts}
+
+
+def resources(recording: Recording, findings: Findings, figures: Figures) -> dict[str, Any]:
+    """Return the resources: figures, table, and who used most."""
+    rows = []
+    for name, used in findings.resources.items():
+        cpu = [f"{units.three(v)}{units.SPACE}cores" for v in _usage(used.cpu)] or [units.NONE] * 3
+        memory = [units.mib(v) for v in _usage(used.memory_mib)] or [units.NONE] * 3
+        net = f"{units.three(used.net.mean)}{units.SPACE}kB/s" if used.net else units.NONE
+        rows.append([name, *cpu, *memory, net])
+    busiest = max(((r.cpu.p95, n) for n, r in findings.resources.items() if r.cpu), default=None)
+    largest = max(((r.memory_mib.max, n) for n, r in findings.resources.items() if r.memory_mib), default=None)
+    said = [f"{busiest[1]} used most CPU: {units.three(busiest[0])} cores at p95"] if busiest else []
+    if largest:
+        said.append(f"{largest[1]} most memory: {units.mib(largest[0])} at most")
+    host = recording.manifest.get("host")
+    if isinstance(host, dict) and "cores" in host and "memory_mib" in host:
+        said.append(f"the machine has {host['cores']} cores and {units.mib(float(host['memory_mib']))}")
+    drawn = [(TITLES[f.name.removeprefix("resources-")], f.tag) for n, f in figures.drawn.items()
+             if n.startswith("resources-")]  # fmt: skip
+    return {"answer": words.sentence("; ".join(said)), "rows": rows, "figures": drawn}
+
+
+def _usage(usage: Usage | None) -> tuple[float, ...]:
+    return (usage.mean, usage.p95, usage.max) if usage else ()
+
+
+def groups(recording: Recording, findings: Findings, figures: Figures) -> list[dict[str, Any]]:
+    """Return a table for each way to group requests, slowest first, with p95 over the run as a line."""
+    found = []
+    for column, title in GROUPS:
+        by = findings.load.by.get(column, {})  # type: ignore[call-overload]
+        if not by:
+            continue
+        lines = series.sparks(recording, figures.axis, column)
+        told = np.concatenate([v[np.isfinite(v) & (v > 0)] for v in lines.values()]) if lines else np.array([])
+        low, high = (float(told.min()), float(told.max())) if told.size else (0.01, 1.0)
+        rows = []
+        for name, group in sorted(by.items(), key=lambda g: -(g[1].response_ms.p95.value or 0)):
+            line = lines.get(name)
+            spark = "" if line is None else micro.sparkline(line, figures.axis, low, high, f"p95 of {name} over the run")
+            colour = figures.colours.get(name, "") if column == "provider" else ""
+            rows.append(_group(name, group) | {"spark": spark, "colour": colour})
+        found.append({"column": column, "title": title, "rows": rows})
+    return found
+
+
+def _flat(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {_flat(v)}" for k, v in value.items())
+    if isinstance(value, list):
+        return ", ".join(_flat(v) for v in value)
+    return str(value)
+
+
+def made(recording: Recording) -> dict[str, Any]:
+    """Return how the run and the page came to be."""
+    files = [
+        (str(p.relative_to(recording.path)), _size(p.stat().st_size))
+        for p in sorted(recording.path.rglob("*"))
+        if p.is_file() and p.relative_to(recording.path).parts[0] not in DERIVED
+    ]
+    plan = recording.path / "plan.yaml"
+    return {
+        "rebuild": f"agentstorm report {recording.path.name}",
+        "facts": [
+            (key.replace("_", " "), f"{value:016x}" if key == "run_id" else _flat(value))
+            for key, value in recording.manifest.items()
+            if key not in ("clock", "title") and value not in ({}, None, "")
+        ],
+        "plan": plan.read_text(encoding="utf-8") if plan.exists() else "",
+        "files": files,
+    }
+
+
+DERIVED = ("findings.json", "verdicts.json", "report.html", "report.md", "junit.xml", "figures")
+
+
+def _size(size: int) -> str:
+    return f"{units.three(size / 1e6)}{units.SPACE}MB" if size >= 1e6 else f"{units.three(size / 1e3)}{units.SPACE}kB"
+
+

@@ -1,0 +1,54 @@
+"""The distribution of response times, healthy against each fault."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.report import palette, units
+from harness.report.drawing import Drawn, draw
+from harness.report.figure_time import log_scale
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from harness.report.series import Array
+
+STYLES: tuple[object, ...] = ("solid", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
+"""Faults are told apart by dash and by name, never by shade of red alone."""
+
+
+def ecdf(distributions: dict[str, Array]) -> Drawn:
+    """Share of requests answered within a time (log), for the healthy phase and for each fault."""
+    longest = np.concatenate(list(distributions.values())) if distributions else np.array([])
+
+    def paint(figure: Figure) -> None:
+        width, height = figure.get_figwidth() * 72, figure.get_figheight() * 72
+        axes = figure.add_axes((44 / width, 40 / height, (width - 60) / width, (height - 40 - 26) / height))
+        log_scale(axes, longest, x=True)
+        ticks = (0, 0.25, 0.5, 0.75, 0.95)
+        axes.set_ylim(0, 1.005)
+        axes.set_yticks([*ticks, 1], [f"{t:.0%}".replace("%", f"{units.SPACE}%") for t in ticks] + [""])
+        axes.grid(axis="y")
+        axes.set_xlabel("answered within")
+        edge = axes.get_xlim()[1]
+        for number, (name, values) in enumerate(distributions.items()):
+            healthy = name in ("baseline", "steady")
+            points = np.unique(np.concatenate([np.linspace(0, 1, 160), 1 - np.geomspace(1e-4, 0.1, 40)]))
+            times = np.quantile(values, points, method="inverted_cdf")
+            colour = palette.INK if healthy else palette.BAD
+            style = "solid" if healthy else STYLES[(number - ("baseline" in distributions)) % len(STYLES)]
+            axes.plot(times, points, color=colour, linewidth=1.7 if healthy else 1.3, linestyle=style)
+            # Named in the empty corner under every such curve, by a line of its own kind that starts on it.
+            level = 0.06 + 0.085 * (len(distributions) - 1 - number)
+            axes.plot([np.quantile(values, level), edge], [level] * 2, color=colour, linewidth=0.8, linestyle=style)
+            axes.plot(np.quantile(values, level), level, "o", color=colour, markersize=4)
+            axes.annotate(name, (edge, level), (0, 2.5), textcoords="offset points", ha="right", color=colour)
+
+    said = "; ".join(f"{n}: half within {units.seconds(float(np.median(v)))}, 95 % within "
+                     f"{units.seconds(float(np.quantile(v, 0.95)))}" for n, v in distributions.items())  # fmt: skip
+    return draw(
+        "ecdf", "Response times, healthy against each fault", said or "No answers.",
+        {"wide": (340, 340), "narrow": (358, 320)}, paint,
+    )  # fmt: skip

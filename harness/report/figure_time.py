@@ -1,0 +1,272 @@
+"""Figures over the time of the run. All share one axis and one pair of margins, so that they can be read as one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.report import palette, units
+from harness.report.drawing import FONT, Drawn, draw, gaps, spread, time_axis
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from harness.report.series import Array, Resource, Shares, Traffic
+    from harness.report.timeline import Timeline
+
+LEFT, RIGHT = 52, 60
+"""Margins of every time figure, px."""
+
+
+def panel(figure: Figure, top: float, height: float) -> Axes:
+    """Return axes `height` px tall whose upper edge is `top` px below the figure's, between the shared margins."""
+    width, whole = figure.get_figwidth() * 72, figure.get_figheight() * 72
+    box = (LEFT / width, 1 - (top + height) / whole, (width - LEFT - RIGHT) / width, height / whole)
+    return figure.add_axes(box)
+
+
+def _px_per_s(axes: Axes, axis: Timeline) -> float:
+    return float(axes.get_position().width * axes.figure.get_figwidth() * 72 / axis.length)
+
+
+def name_stretches(axes: Axes, axis: Timeline) -> None:
+    """Name phases and faults above the axes; a name that would run into the last one is left out."""
+    scale, free = _px_per_s(axes, axis), -1e9
+    end = (axis.end - axis.begin) * scale
+    stretches = [(f, palette.BAD) for f in axis.faults]
+    stretches += [(p, palette.SOFT) for p in axis.phases if p.name != "fault"]
+    last = ""
+    for span, colour in sorted(stretches, key=lambda s: s[0].begin):
+        start, width = (span.begin - axis.begin) * scale, len(span.name) * FONT * 0.6
+        right = start + width > end
+        start = (span.end - axis.begin) * scale - width if right else start
+        too_wide = colour == palette.SOFT and width > (span.end - span.begin) * scale
+        if start < free or too_wide or (colour == palette.BAD and span.name == last):
+            continue
+        axes.annotate(
+            span.name, (span.end if right else span.begin, 1), (0, 6), xycoords=axes.get_xaxis_transform(),
+            textcoords="offset points", ha="right" if right else "left", va="bottom", color=colour,
+        )  # fmt: skip
+        free = start + width + 10
+        last = span.name if colour == palette.BAD else last
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    steps = (1,) if np.log10(high / low) > 1.8 else (1, 2, 5)
+    found = [m * 10.0**e for e in range(-7, 6) for m in steps]
+    return [t for t in found if low <= t <= high]
+
+
+def log_scale(axes: Axes, values: Array, *, x: bool = False, floor: float = 1e-5) -> None:
+    """Give an axis of seconds a log scale around `values`, with ticks people say (10 ms, 100 ms, 1 s)."""
+    told = values[np.isfinite(values) & (values > 0)]
+    low, high = (max(told.min(), floor) / 1.3, told.max() * 1.3) if told.size else (0.01, 10.0)
+    if high / low < 12:
+        middle = np.sqrt(low * high)
+        low, high = middle / 12**0.5, middle * 12**0.5
+    ticks = _log_ticks(low, high)
+    (axes.set_xscale if x else axes.set_yscale)("log")
+    (axes.set_xlim if x else axes.set_ylim)(low, high)
+    (axes.set_xticks if x else axes.set_yticks)(ticks, [units.seconds(t) for t in ticks])
+    (axes.xaxis if x else axes.yaxis).set_minor_locator(_none())
+
+
+def _none() -> object:
+    from matplotlib.ticker import NullLocator  # noqa: PLC0415
+
+    return NullLocator()
+
+
+def _end_labels(axes: Axes, labels: Sequence[tuple[str, float, str]]) -> None:
+    """Name lines at their right end, at (text, y in data, colour), kept apart."""
+    height = axes.get_position().height * axes.figure.get_figheight() * 72
+    to_axes = axes.transData + axes.transAxes.inverted()
+    heights = [float(to_axes.transform((axes.get_xlim()[1], y))[1]) * height for _, y, _ in labels]
+    for (text, _, colour), y in zip(labels, spread(heights, FONT * 1.25, 4, height - 4), strict=True):
+        axes.annotate(
+            text, (1, y / height), (6, 0), xycoords="axes fraction", textcoords="offset points", va="center",
+            color=colour,
+        )  # fmt: skip
+
+
+def _last(line: Array) -> float:
+    told = line[np.isfinite(line)]
+    return float(np.median(told[-max(len(told) // 20, 3) :])) if told.size else float("nan")
+
+
+def response(traffic: Traffic, axis: Timeline, slo_s: float) -> Drawn:
+    """Response time p50, p95, p99 over the run on a log axis, and below it what was not answered in full."""
+    x, lines = traffic.middles, traffic.percentiles
+    every = units.seconds(axis.bucket_s)
+
+    def paint(figure: Figure) -> None:
+        tall = figure.get_figheight() * 72
+        axes, below = panel(figure, 26, tall - 26 - 84), panel(figure, tall - 70, 44)
+        # The limit is shown whenever it is near enough not to flatten everything else.
+        top = np.nanmax(lines) if np.isfinite(lines).any() else np.nan
+        log_scale(axes, np.append(lines, slo_s) if slo_s < 4 * top else lines)
+        time_axis(axes, axis, labels=False)
+        axes.grid(axis="y")
+        name_stretches(axes, axis)
+        low, high = axes.get_ylim()
+        if low < slo_s < high:
+            axes.axhline(slo_s, color=palette.BAD, linewidth=1, linestyle=(0, (4, 3)))
+            axes.annotate(
+                f"objective {units.seconds(slo_s)}", (axis.begin, slo_s), (4, 3), textcoords="offset points",
+                color=palette.BAD,
+            )  # fmt: skip
+        axes.fill_between(x, lines[0], lines[2], color=palette.INK, alpha=0.07, linewidth=0)
+        for row, width, colour in ((2, 0.8, palette.SOFT), (1, 1.7, palette.INK), (0, 1.0, palette.INK)):
+            axes.plot(x, lines[row], color=colour, linewidth=width, solid_joinstyle="round")
+        ends = [(name, _last(lines[r]), palette.SOFT if r == 2 else palette.INK)
+                for r, name in enumerate(("p50", "p95", "p99"))]  # fmt: skip
+        _end_labels(axes, [e for e in ends if np.isfinite(e[1])])
+        _errors(below, traffic, axis)
+
+    bad, answered = int(traffic.bad.sum()), int(traffic.answered.sum())
+    about = (
+        f"p50, p95 and p99 of response time per {every} on a logarithmic axis, with the stretches in which faults "
+        f"were on; below, answers that failed ({bad:,} of {answered:,}) or were degraded."
+    )
+    columns = [("p50", lines[0], "s"), ("p95", lines[1], "s"), ("p99", lines[2], "s"),
+               ("answered", traffic.answered, ""), ("failed", traffic.bad, ""), ("degraded", traffic.degraded, "")]  # fmt: skip
+    return draw(
+        "response", "Response time over the run", about, {"wide": (820, 340), "narrow": (358, 330)}, paint,
+        hover=hover(traffic.edges, axis, columns),
+    )  # fmt: skip
+
+
+def _errors(axes: Axes, traffic: Traffic, axis: Timeline) -> None:
+    bad, soft = traffic.bad + traffic.unsent, traffic.degraded
+    time_axis(axes, axis)
+    top = max(float((bad + soft).max(initial=0)), 1.0)
+    axes.set_ylim(0, top * 1.05)
+    axes.set_yticks([0, top], ["0", f"{top:,.0f}"])
+    axes.axhline(0, color=palette.LINE, linewidth=0.8)
+    edges = traffic.edges
+    axes.stairs(bad + soft, edges, fill=True, color=palette.SOFT, alpha=0.45, linewidth=0)
+    axes.stairs(bad, edges, fill=True, color=palette.BAD, linewidth=0)
+    labels = [("failed", 0.0, palette.BAD)] if bad.any() or not soft.any() else []
+    labels += [("degr.", top, palette.SOFT)] if soft.any() else []
+    _end_labels(axes, labels)
+
+
+def hover(edges: Array, axis: Timeline, columns: Sequence[tuple[str, Array, str]]) -> dict[str, object]:
+    """Return what the page's script shows under the pointer: one row of values a bucket; times in ms."""
+    rows = {}
+    for name, values, unit in columns:
+        scaled = values * 1e3 if unit == "s" else values
+        rows[name + ("|ms" if unit == "s" else unit)] = [
+            None if not np.isfinite(v) else int(v) if float(v).is_integer() else float(f"{v:.3g}") for v in scaled
+        ]
+    begin, width = float(edges[0]), float(edges[1] - edges[0])
+    return {"left": LEFT, "right": RIGHT, "from": axis.begin, "to": axis.end, "begin": begin, "step": width,
+            "rows": rows}  # fmt: skip
+
+
+def providers(shares: Shares, axis: Timeline, colours: dict[str, str]) -> Drawn:
+    """Share of answers by who gave them, stacked, over the run."""
+    names = [n for n in colours if n in shares.answers]
+    counts = np.array([shares.answers[n] for n in names]) if names else np.zeros((0, len(shares.edges) - 1))
+    whole = counts.sum(axis=0)
+    parts = np.divide(counts, whole, out=np.full_like(counts, np.nan, dtype=float), where=whole > 0)
+
+    def paint(figure: Figure) -> None:
+        axes = panel(figure, 26, figure.get_figheight() * 72 - 52)
+        time_axis(axes, axis)
+        axes.set_ylim(0, 1)
+        axes.set_yticks([0, 0.5, 1], ["0", f"50{units.SPACE}%", f"100{units.SPACE}%"])
+        name_stretches(axes, axis)
+        floor = np.zeros(len(whole))
+        for name, part in zip(names, parts, strict=True):
+            colour = palette.SENTINELS[colours[name]]
+            axes.stairs(floor + part, shares.edges, baseline=floor, fill=True, facecolor=colour, edgecolor=palette.PAPER,
+                        linewidth=0.0)  # fmt: skip
+            floor = floor + np.nan_to_num(part)
+        left_over = _stack_labels(axes, axis, names, parts)
+        _end_labels(axes, [(n, y, palette.SENTINELS[colours[n]]) for n, y in left_over])
+        _fault_edges(axes, axis)
+
+    source = "by the providers' own ledgers" if shares.from_ledger else "as the answers claim (no ledger)"
+    totals = ", ".join(f"{n} {units.share(float(c.sum() / whole.sum()))}" for n, c in zip(names, counts, strict=True))
+    return draw(
+        "providers", "Who answered, over the run",
+        f"Share of answers by provider per {units.seconds(axis.bucket_s)}, {source}: {totals or 'no answers'}.",
+        {"wide": (820, 220), "narrow": (358, 230)}, paint,
+        hover=hover(shares.edges, axis, [(n, c, "") for n, c in zip(names, counts, strict=True)]),
+    )  # fmt: skip
+
+
+def _stack_labels(axes: Axes, axis: Timeline, names: Sequence[str], parts: Array) -> list[tuple[str, float]]:
+    """Name each band of the stack inside it, where it is thickest; return those too thin for it, with their height."""
+    height = axes.get_position().height * axes.figure.get_figheight() * 72
+    scale, edges = _px_per_s(axes, axis), axis.edges()
+    floor = np.vstack([np.zeros(parts.shape[1]), np.nan_to_num(parts).cumsum(axis=0)]) if len(names) else parts
+    left_over = []
+    for row, name in enumerate(names):
+        text_buckets = max(round(len(name) * FONT * 0.62 / scale / axis.bucket_s), 1)
+        text_buckets = min(text_buckets, parts.shape[1])
+        # The label must fit under the highest floor and over the lowest ceiling of the buckets it covers.
+        windows = np.lib.stride_tricks.sliding_window_view
+        ceiling = windows(floor[row + 1], text_buckets).min(axis=1)
+        ground = windows(floor[row], text_buckets).max(axis=1)
+        room = (ceiling - ground) * height
+        best = int(np.argmax(room))
+        if room[best] >= FONT * 0.95:
+            at = edges[best] + (edges[best + text_buckets] - edges[best]) / 2
+            axes.text(at, (ceiling[best] + ground[best]) / 2, name, ha="center", va="center", color=palette.ON)
+        elif np.nanmean(parts[row]) >= 0.01:
+            left_over.append((name, float(np.median((floor[row] + np.nan_to_num(parts[row]) / 2)[parts[row] > 0]))))
+    return left_over
+
+
+def _fault_edges(axes: Axes, axis: Timeline) -> None:
+    """Mark the edges of faults over areas that hide their bands."""
+    for fault in axis.faults:
+        for edge in (fault.begin, fault.end):
+            axes.axvline(edge, color=palette.BAD, linewidth=0.9, linestyle=(0, (2, 2)))
+
+
+SAYERS = {"cpu": lambda v: units.three(v), "memory_mib": units.mib, "net": lambda v: units.three(v)}
+TITLES = {"cpu": "CPU, cores", "memory_mib": "memory", "net": "network, kB/s"}
+
+
+def _round_below(value: float) -> float:
+    """Return the largest of 1, 2, 5 times a power of ten that is not above `value`."""
+    size = 10.0 ** np.floor(np.log10(value)) if value > 0 else 1.0
+    return float(max((m * size for m in (1, 2, 5) if m * size <= value * 1.001), default=size))
+
+
+def resources(series: Sequence[Resource], axis: Timeline, metric: str) -> Drawn:
+    """One resource of every process or container as small multiples: same time axis, same scale."""
+    mine = [r for r in series if r.metric == metric]
+    top = max((float(r.values.max()) for r in mine), default=1.0) * 1.12 or 1.0
+    row, tick = 62, _round_below(top / 1.12)
+
+    def paint(figure: Figure) -> None:
+        for number, one in enumerate(mine):
+            axes = panel(figure, 20 + number * row, row - 26)
+            time_axis(axes, axis, labels=number == len(mine) - 1)
+            axes.set_ylim(0, top)
+            axes.set_yticks([0, tick], ["0", SAYERS[metric](tick)])
+            axes.axhline(0, color=palette.LINE, linewidth=0.8)
+            line = gaps(one.seconds, one.values, axis.bucket_s * 3)
+            axes.plot(*line, color=palette.INK, linewidth=1.1)
+            axes.fill_between(*line, color=palette.INK, alpha=0.07, linewidth=0)
+            axes.annotate(one.source.partition(":")[2], (0, 1), (0, 3), xycoords="axes fraction",
+                          textcoords="offset points", color=palette.INK)  # fmt: skip
+            axes.annotate(SAYERS[metric](float(one.values[-1])), (1, one.values[-1] / top), (6, 0),
+                          xycoords="axes fraction", textcoords="offset points", va="center",
+                          color=palette.SOFT)  # fmt: skip
+
+    high = 20 + len(mine) * row + 6
+    peaks = ", ".join(f"{r.source.partition(':')[2]} {SAYERS[metric](float(r.values.max()))}" for r in mine)
+    return draw(
+        f"resources-{metric}", f"Resource use: {TITLES[metric]}",
+        f"{TITLES[metric]} of each process or container over the run; highest: {peaks}.",
+        {"wide": (560, high), "narrow": (358, high)}, paint,
+    )  # fmt: skip

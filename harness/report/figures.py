@@ -1,0 +1,55 @@
+"""All figures of a report, each made by a function of data; which there are depends on what was recorded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.report import figure_failover, figure_summary, figure_time, palette, series, words
+from harness.report.timeline import Timeline, timeline
+
+if TYPE_CHECKING:
+    from harness.model.findings import Findings
+    from harness.recording.reader import Recording
+    from harness.report.drawing import Drawn
+
+RESOURCES = ("cpu", "memory_mib", "net")
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What is drawn, by name, with the axis and the colours it is drawn in."""
+
+    axis: Timeline
+    drawn: dict[str, Drawn]
+    recorders: dict[tuple[str, str], Drawn]
+    """Flight recorders by (upstream, kind)."""
+    colours: dict[str, str]
+    """Provider -> colour variable."""
+    shares: series.Shares
+
+    def every(self) -> list[Drawn]:
+        """Return all figures."""
+        return [*self.drawn.values(), *self.recorders.values()]
+
+
+def figures(recording: Recording, findings: Findings) -> Figures:
+    """Draw everything the recording has data for."""
+    axis = timeline(recording)
+    shares = series.shares(recording, axis)
+    colours = palette.provider_variables(recording.plan.target.upstreams, shares.answers)
+    slo_s = recording.plan.scenario.slo.response_time_ms / 1e3
+    drawn: dict[str, Drawn] = {}
+    if recording.requests.num_rows:
+        drawn["response"] = figure_time.response(series.traffic(recording, axis), axis, slo_s)
+        drawn["ecdf"] = figure_summary.ecdf(series.distributions(recording, axis))
+    if shares.answers:
+        drawn["providers"] = figure_time.providers(shares, axis, colours)
+    used = series.resources(recording, axis, RESOURCES)
+    for metric in dict.fromkeys(r.metric for r in used):
+        drawn[f"resources-{metric}"] = figure_time.resources(used, axis, metric)
+    recorders = {
+        kind: figure_failover.recorder(recording, axis, outages, slo_s)
+        for kind, outages in words.kinds(findings).items()
+    }
+    return Figures(axis, drawn, recorders, colours, shares)

@@ -1,0 +1,96 @@
+"""The report in the size of a pull request (`report.md`): verdict, why, checks, outages, cache, validity."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.report import units, words
+from harness.report.units import middle
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness.model.findings import Failover, Findings, Interval
+    from harness.model.verdict import Verdicts
+    from harness.recording.reader import Recording
+
+_SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_{}[]<>#|~"})
+
+
+def _plain(text: str) -> str:
+    """Escape what Markdown or HTML would read as markup; a name stays a name."""
+    return " ".join(text.translate(_SPECIAL).split())
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: int) -> list[str]:
+    """Return a table whose last columns, from `numbers` on, are right-aligned."""
+    rule = ["---" if i < numbers else "---:" for i in range(len(head))]
+    return ["| " + " | ".join(cells) + " |" for cells in (head, rule, *rows)]
+
+
+def _checks(verdicts: Verdicts) -> list[str]:
+    rows = [
+        [
+            f"{words.MARKS[c.verdict]} {c.verdict.value}", _plain(c.threshold), units.say(c.observed, c.unit),
+            units.between(c.low, c.high, c.unit) or units.NONE, units.count(c.n), units.say(c.limit, c.unit),
+        ]
+        for c in words.worst_first(verdicts.checks)
+    ]  # fmt: skip
+    return _table(("", "threshold", "observed", "95 % interval", "n", "limit"), rows, 2) if rows else []
+
+
+def _median(intervals: Sequence[Interval | None], never: str) -> str:
+    known = sorted(m for m in map(middle, intervals) if m is not None)
+    if not known:
+        return never
+    half = len(known) // 2
+    value = known[half] if len(known) % 2 else (known[half - 1] + known[half]) / 2
+    return units.seconds(value) + (f" ({len(intervals) - len(known)} {never})" if len(known) < len(intervals) else "")
+
+
+def _outages(findings: Findings) -> list[str]:
+    rows = []
+    for (upstream, kind), group in words.kinds(findings).items():
+        good = sum(not f.censored for f in group)
+        rows.append([_plain(f"{upstream} {kind}"), f"{good} of {len(group)}", *_times(group)])
+    head = ("outage", "recovered", "first harm", "failed over", "recovered in", "failed back", "failed requests",
+            "flaps")  # fmt: skip
+    lines = _table(head, rows, 1)
+    claims = [f"- claim, {_plain(claim.kind)}: {words.claim(claim)}" for claim in findings.claims]
+    return [*lines, *([""] if claims else []), *claims]
+
+
+def _times(group: Sequence[Failover]) -> list[str]:
+    return [
+        _median([f.impact_s for f in group], "none"), _median([f.failover_s for f in group], "not seen"),
+        _median([f.recovery_s for f in group], "never"), _median([f.failback_s for f in group], "never"),
+        units.count(sum(f.failed_requests for f in group)), units.count(sum(f.flaps for f in group)),
+    ]  # fmt: skip
+
+
+def markdown(recording: Recording, findings: Findings, verdicts: Verdicts) -> str:
+    """Return the report as GitHub-flavoured Markdown."""
+    lines = [
+        f"## {words.MARKS[verdicts.verdict]} {words.HEADLINES[verdicts.verdict]}: {_plain(recording.plan.title)}",
+        "",
+        f"**{_plain(words.sentence(verdicts.why))}**",
+        "",
+        f"{words.load(recording.plan.scenario.load)} on {_plain(recording.plan.target.target)}. "
+        + _plain(words.users(findings.load)),
+        "",
+        *_checks(verdicts),
+    ]
+    if findings.failovers:
+        lines += ["", "### Outages (medians)", "", *_outages(findings)]
+    cache = findings.cache
+    lines += [
+        "",
+        f"**Cache hits**: answers {words.witness(cache.answers)}, metrics {words.witness(cache.metrics)}, "
+        f"ledgers {words.witness(cache.ledger)}.",
+        "",
+        f"**Can this run be believed?** {_plain(words.validity(findings))}",
+    ]
+    lines += [f"- {_plain(words.sentence(reason))}" for reason in findings.validity.reasons]
+    lines += [f"- {_plain(words.sentence(note))}" for note in findings.validity.notes]
+    lines += ["", "[The whole report](report.html)"]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,79 @@
+"""The report on a terminal: the same order as the page, in brief."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from harness.model.verdict import Verdict
+from harness.report import units, words
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harness.model.findings import Findings
+    from harness.model.verdict import Verdicts
+    from harness.recording.reader import Recording
+
+STYLES = {Verdict.PASS: "bold green", Verdict.FAIL: "bold red", Verdict.INCONCLUSIVE: "bold yellow",
+          Verdict.INVALID: "bold magenta"}  # fmt: skip
+
+
+def _checks(verdicts: Verdicts) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table.add_column("")
+    table.add_column("threshold", overflow="fold")
+    for name in ("observed", "95 % interval", "n", "limit"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for check in words.worst_first(verdicts.checks):
+        table.add_row(
+            Text(f"{words.MARKS[check.verdict]} {check.verdict.value}", style=STYLES[check.verdict]),
+            Text(check.threshold),
+            units.say(check.observed, check.unit),
+            units.between(check.low, check.high, check.unit),
+            units.count(check.n),
+            units.say(check.limit, check.unit),
+        )
+    return table
+
+
+def _plain_checks(console: Console, verdicts: Verdicts) -> None:
+    for check in words.worst_first(verdicts.checks):
+        around = units.between(check.low, check.high, check.unit)
+        said = units.say(check.observed, check.unit) + (f" ({around})" if around else "")
+        _line(console, f"{check.verdict.value:<12} {check.threshold}  observed {said}, n {check.n:,}, "
+                       f"limit {units.say(check.limit, check.unit)}")  # fmt: skip
+
+
+def _line(console: Console, text: str, style: str = "") -> None:
+    """Write one line as it is: nothing in it is markup, and a log keeps it whole."""
+    console.print(Text(text.replace(units.SPACE, " "), style=style), soft_wrap=True, highlight=False)
+
+
+def print_summary(console: Console, recording: Recording, findings: Findings, verdicts: Verdicts) -> None:
+    """Write the verdict, its reason, the checks, what users felt, outages, cache and validity to `console`."""
+    title = recording.plan.title
+    _line(console, "")
+    _line(console, f"{words.MARKS[verdicts.verdict]} {words.HEADLINES[verdicts.verdict].upper()}  {title}",
+          STYLES[verdicts.verdict])  # fmt: skip
+    _line(console, words.sentence(verdicts.why))
+    _line(console, "")
+    if console.is_terminal:
+        if verdicts.checks:
+            console.print(_checks(verdicts))
+    else:
+        _plain_checks(console, verdicts)
+    _line(console, "")
+    believe = "" if findings.validity.valid else STYLES[Verdict.INVALID]
+    _line(console, f"believe it?  {words.validity(findings)}", believe)
+    for reason in findings.validity.reasons:
+        _line(console, f"             {words.sentence(reason)}", believe)
+    _line(console, f"users        {words.users(findings.load)}")
+    for (upstream, kind), group in words.kinds(findings).items():
+        claim = words.claim_of(findings, kind)
+        said = words.outage(upstream, kind, group, claim)
+        _line(console, f"outage       {said}" + (f" (claim: {words.claim(claim)})" if claim else ""))
+    _line(console, f"cache        {words.cache(findings)}")
+    _line(console, f"report       {recording.path / 'report.html'}")

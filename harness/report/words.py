@@ -1,0 +1,164 @@
+"""The answers as sentences: said once, the same on the page, in Markdown and on the terminal."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from harness.model.verdict import Verdict
+from harness.report import units
+from harness.report.units import SPACE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness.model.findings import CacheWitness, Claim, Failover, Findings, Group
+    from harness.model.load import Load
+    from harness.model.verdict import Check, Verdicts
+
+MARKS = {Verdict.PASS: "✓", Verdict.FAIL: "✗", Verdict.INCONCLUSIVE: "?", Verdict.INVALID: "!"}
+HEADLINES = {
+    Verdict.PASS: "Pass",
+    Verdict.FAIL: "Fail",
+    Verdict.INCONCLUSIVE: "Inconclusive",
+    Verdict.INVALID: "Invalid",
+}
+_RANK = {Verdict.INVALID: 0, Verdict.FAIL: 1, Verdict.INCONCLUSIVE: 2, Verdict.PASS: 3}
+MONTH_S = 30 * 86_400
+BUDGET_SLO = 0.999
+"""The availability whose 30-day error budget an outage is held against."""
+
+
+def sentence(text: str) -> str:
+    """Return `text` as a sentence: a capital first, a full stop last."""
+    text = text.strip()
+    if not text:
+        return ""
+    return text[0].upper() + text[1:] + ("" if text[-1] in ".!?" else ".")
+
+
+def worst_first(checks: Sequence[Check]) -> list[Check]:
+    """Order checks: failed, inconclusive, passed; otherwise as the plan has them."""
+    return sorted(checks, key=lambda c: _RANK[c.verdict])
+
+
+def tally(verdicts: Verdicts) -> str:
+    """Return ``1 failed, 3 inconclusive, 4 passed``."""
+    words = ((Verdict.FAIL, "failed"), (Verdict.INCONCLUSIVE, "inconclusive"), (Verdict.PASS, "passed"))
+    counts = [(sum(c.verdict == v for c in verdicts.checks), word) for v, word in words]
+    said = ", ".join(f"{n} {word}" for n, word in counts if n)
+    return f"{units.plural(len(verdicts.checks), 'check')}: {said}" if said else "no checks: nothing was promised"
+
+
+def load(profile: Load) -> str:
+    """Return what traffic was made: ``50 users for 5 min``."""
+    held = units.seconds(profile.measured_s)
+    if profile.kind == "rate":
+        return f"{units.three(profile.rate)}{SPACE}requests/s ({profile.arrivals} arrivals) for {held}"
+    if profile.kind == "spike":
+        return f"0 to {profile.users:,} users in {units.seconds(profile.ramp)}, held for {units.seconds(profile.hold)}"
+    return f"{units.plural(profile.users, 'user')} for {held}"
+
+
+def validity(findings: Findings) -> str:
+    """Return whether the run can be believed, with what vouches for it."""
+    if not findings.validity.valid:
+        return "No: this run cannot be judged."
+    facts = findings.validity.instrument
+    said = []
+    late = facts.get("lateness_p99_ms")
+    if late is not None:
+        said.append(f"the generator was at most {units.milliseconds(late)} late (p99)")
+    lost, dropped = facts.get("lost") or 0, facts.get("dropped") or 0
+    said.append(f"{units.plural(int(dropped), 'request')} dropped and {lost} lost")
+    if findings.failovers:
+        bit = sum(f.bit for f in findings.failovers)
+        cleared = sum(f.cleared_ns is not None for f in findings.failovers)
+        said.append(f"{bit} of {len(findings.failovers)} faults bit and {cleared} were verified cleared")
+    coverage = facts.get("ledger_coverage")
+    if coverage is not None:
+        said.append(f"ledgers account for {units.share(coverage)} of the answers")
+    return "Yes: " + "; ".join(said) + "."
+
+
+def users(group: Group) -> str:
+    """Return what users felt."""
+    if not group.requests:
+        return "No requests were made in the measured part."
+    p50, p95, p99 = (p.value for p in (group.response_ms.p50, group.response_ms.p95, group.response_ms.p99))
+    said = f"Half of all requests were answered within {units.milliseconds(p50)}, 95{SPACE}% within "
+    said += f"{units.milliseconds(p95)}, 99{SPACE}% within {units.milliseconds(p99)}; "
+    bad = group.failed + group.timeout
+    return said + (f"{units.share(group.failed_share.value)} failed." if bad else "none failed.")
+
+
+def kinds(findings: Findings) -> dict[tuple[str, str], list[Failover]]:
+    """Group outages by what was broken how: (upstream, kind)."""
+    found: dict[tuple[str, str], list[Failover]] = {}
+    for failover in findings.failovers:
+        found.setdefault((failover.upstream, failover.kind), []).append(failover)
+    return found
+
+
+def claim_of(findings: Findings, kind: str) -> Claim | None:
+    """Return the claim that outages of this kind support."""
+    return next((c for c in findings.claims if c.kind == kind), None)
+
+
+def claim(said: Claim) -> str:
+    """Return a claim in words, never rounded up, with what a stronger one needs."""
+    text = f"≥{SPACE}{units.share(math.floor(said.share * 1000) / 1000)} of such outages at {units.share(said.confidence)} confidence"
+    if said.more_needed and said.next_share:
+        text += f"; {said.more_needed} more in a row for {units.share(said.next_share)}"
+    return text
+
+
+def outage(upstream: str, kind: str, failovers: Sequence[Failover], said: Claim | None) -> str:
+    """Return what became of one kind of outage."""
+    whole = f"{upstream} {kind}: "
+    if said is not None and said.outages == len(failovers):
+        return whole + f"{said.recovered} of {said.outages} recovered under {units.seconds(said.limit_s)}"
+    good = sum(not f.censored for f in failovers)
+    return whole + f"{good} of {len(failovers)} recovered while observed"
+
+
+def budget(unavailable_s: float) -> str:
+    """Return how much of a 30-day error budget a stretch of unavailability spends (SRE workbook, ch. 5)."""
+    return units.share(unavailable_s / ((1 - BUDGET_SLO) * MONTH_S))
+
+
+def witness(one: CacheWitness | str) -> str:
+    """Return a cache witness in words."""
+    if isinstance(one, str) or one.hit_rate is None:
+        return one if isinstance(one, str) else "no lookups"
+    return units.share(one.hit_rate)
+
+
+def cache(findings: Findings) -> str:
+    """Return what the three witnesses say together."""
+    heard = {
+        name: one.hit_rate
+        for name, one in (("answers", findings.cache.answers), ("metrics", findings.cache.metrics),
+                          ("ledgers", findings.cache.ledger))
+        if not isinstance(one, str) and one.hit_rate is not None
+    }  # fmt: skip
+    if not heard:
+        return "Nothing shows whether the cache was hit."
+    low, high = min(heard.values()), max(heard.values())
+    if len(heard) == 1:
+        name = next(iter(heard))
+        return f"The cache hit rate was {units.share(low)}, as the {name} say; no other witness."
+    between = units.between(low, high, "share")
+    verb = "agree on" if high - low <= 0.02 else "disagree about"
+    return f"{len(heard)} witnesses {verb} the cache hit rate: {between}."
+
+
+def attribution(findings: Findings) -> str:
+    """Return whether answers name the provider that really gave them."""
+    said = findings.attribution
+    if isinstance(said, str) or not said.compared:
+        return ""
+    wrong = said.compared - said.agree
+    if not wrong:
+        return f"All {said.compared:,} answers compared name the provider whose ledger has them."
+    return f"{wrong:,} of {said.compared:,} answers name another provider than the ledgers do."

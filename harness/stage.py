@@ -1,0 +1,152 @@
+"""Everything around the load: fault proxies, the target behind them, and the probes. Up in order, down in reverse."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from harness import probes
+from harness.errors import AgentstormError, HealingFailed
+from harness.faults.proxies import Proxied, put_in_front, take_away
+from harness.faults.toxiproxy import Toxiproxy
+from harness.faults.toxiproxy_server import ToxiproxyServer, ensure
+from harness.observe import Observation
+from harness.recording import layout
+from harness.recording.tables import LedgerWriter, SampleWriter
+from harness.system import KINDS
+from harness.system.template import addresses, fill
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from harness.journal import Journal
+    from harness.manifest import Manifest
+    from harness.model.plan import Plan
+    from harness.probes import Probe
+    from harness.recording.tables import EventLog
+    from harness.system import Died
+    from harness.traffic import Engine, Pulse
+
+
+class Stage:
+    """The live surroundings of one run. `up`, then `down` whatever happened; `left` says what could not be undone."""
+
+    def __init__(self, plan: Plan, recording: Path, run_id: int, events: EventLog, journal: Journal) -> None:
+        self._plan, self._recording, self._run_id = plan, recording, run_id
+        self._events, self._journal = events, journal
+        self.samples, self._ledger = SampleWriter(recording), LedgerWriter(recording)
+        self._system = KINDS[plan.target.system.kind](
+            plan.target, directory=plan.target_dir, logs=recording / layout.LOGS, journal=journal
+        )
+        self._pids = {"harness": os.getpid()}
+        self._workers: list[str] = []
+        self._probes: list[Probe] = []
+        self._undo = ExitStack()
+        self.proxied: dict[str, Proxied] = {}
+        self.url = ""
+        self.left: list[str] = []
+        """What is still broken or running, in words."""
+
+    def up(self, manifest: Manifest, engine: Engine, check: Callable[[], None]) -> None:
+        """Bring everything up; `check` is called between the steps and may raise to give up.
+
+        SystemFailed, FaultFailed, MissingComponent: what did not come up. `down` is the caller's.
+        """
+        services = self._system.reserve()
+        self._undo.callback(self._safely, "the system", self._system.down)
+        self._put_proxies_in_front(services, manifest)
+        check()
+        proxies = {name: site.address for name, site in self.proxied.items()}
+        self._system.up(proxies)
+        self._events.emit("system", "stage", "target", state="up")
+        manifest.component("system", **self._system.describe())
+        check()
+        values = addresses(services, proxies)
+        self.url = fill(self._plan.target.url, values)
+        self._pids |= self._system.processes()
+        for worker in engine.describe()["workers"]:
+            self._pids[worker["name"]] = worker["pid"]
+            self._workers.append(worker["name"])
+        self._start_probes(values)
+
+    def _put_proxies_in_front(self, services: dict[str, str], manifest: Manifest) -> None:
+        upstreams = self._plan.target.upstreams
+        if not upstreams:
+            return
+        program = ensure()
+        server = ToxiproxyServer.start(program, self._recording / layout.LOGS / "toxiproxy.log", seed=self._plan.seed)
+        entry = self._journal.process(server.process.real_pid, "toxiproxy")
+        self._undo.callback(self._safely, "Toxiproxy", self._stop_toxiproxy, server, entry)
+        self._pids["toxiproxy"] = server.process.real_pid
+        manifest.component("toxiproxy", path=str(program.path), how=program.how, version=program.version)
+        real = {name: fill(upstream.address, addresses(services, {})) for name, upstream in upstreams.items()}
+        self.proxied = put_in_front(Toxiproxy(server.address), self._run_id, upstreams, real, self._journal)
+        self._undo.callback(self._take_proxies_away)
+
+    def _stop_toxiproxy(self, server: ToxiproxyServer, entry: int) -> None:
+        server.stop()
+        self._journal.healed(entry)
+
+    def _take_proxies_away(self) -> None:
+        self.left += take_away(self.proxied, self._journal)
+
+    def _start_probes(self, values: dict[str, str]) -> None:
+        target = self._plan.target
+        ledgers = {name: fill(u.ledger, values) for name, u in target.upstreams.items() if u.ledger}
+        self._watch(probes.Resources(lambda: self._pids, self.samples, self._events))
+        if ledgers:
+            self._watch(probes.Ledger(ledgers, self._run_id, self._ledger, self._events))
+        if target.metrics:
+            self._watch(probes.Metrics(self.url, target.metrics, self.samples, self._events))
+        if target.health:
+            self._watch(probes.Health(self.url, target.health, self.samples, self._events))
+        if target.probe:
+            observation = Observation(target.observe)
+            self._watch(probes.Canary(target.probe, self.url, observation, self._recording, self._run_id, self._events))
+
+    def _watch(self, probe: Probe) -> None:
+        self._probes.append(probe)
+        self._undo.callback(self._safely, "a probe", probe.stop)
+        probe.start()
+
+    def sample_worker(self, pulse: Pulse) -> None:
+        """Write down what the load generator says about itself."""
+        for metric, value in asdict(pulse).items():
+            if metric != "t_ns" and not isinstance(value, str):
+                self.samples.sample(f"worker:{self._workers[0]}", metric, value, t_ns=pulse.t_ns)
+
+    def died(self) -> list[Died]:
+        """Return the services that have ended while they were needed."""
+        return self._system.watch()
+
+    def flush(self) -> None:
+        """Put what the probes have written so far beyond our own death."""
+        self.samples.flush()
+        self._ledger.flush()
+
+    def stop_probes(self) -> None:
+        """End the probes, the canary first, the ledgers last: they then hold every call the others made."""
+        for probe in reversed(self._probes):
+            self._safely("a probe", probe.stop)
+
+    def down(self) -> None:
+        """Undo everything, in reverse, each step tried whatever the others did."""
+        self.stop_probes()
+        self._undo.close()
+        self._events.emit("system", "stage", "target", state="down")
+        self.samples.close()
+        self._ledger.close()
+
+    def _safely(self, what: str, undo: Callable[..., Any], *arguments: Any) -> None:
+        try:
+            undo(*arguments)
+        except (AgentstormError, OSError) as error:
+            self.left.append(f"{what}: {error}")
+
+    def demand_healed(self) -> None:
+        """Raise HealingFailed, with instructions, when something is left."""
+        if self.left:
+            raise HealingFailed("\n".join([*self.left, "run `agentstorm heal`, and see that nothing of it remains"]))

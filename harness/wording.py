@@ -1,0 +1,118 @@
+"""Saying a check in a sentence that a release manager can repeat."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from harness.model.findings import Failover
+    from harness.model.threshold import Threshold
+
+_UNDER_FAULT: Mapping[str, str] = {
+    "blackhole": "hangs",
+    "refuse": "refuses connections",
+    "reset": "resets connections",
+    "slow": "is slow",
+}
+_TREND: Mapping[str, tuple[str, str]] = {
+    "response_time": ("users wait", "a user waited"),
+    "service_time": ("answers take", "an answer took"),
+    "time_to_first_byte": ("the first byte takes", "a first byte took"),
+}
+_RATE: Mapping[str, tuple[str, str]] = {
+    "request_failed": ("of requests fail", "requests failed"),
+    "request_ok": ("of requests get a full answer", "requests got a full answer"),
+    "request_degraded": ("of requests get the rule-based answer only", "requests got the rule-based answer only"),
+    "cache_hit": ("of cache lookups hit", "cache lookups hit"),
+}
+_OUTAGE: Mapping[str, str] = {
+    "impact_delay": "first harm came {value} after the fault",
+    "detection_time": "the breaker opened after {value}",
+    "failover_time": "another provider answered after {value}",
+    "recovery_time": "service was good again after {value}",
+    "failback_time": "the provider served its share again {value} after clearing",
+    "unavailable_time": "service was bad for {value}",
+    "worst_stall": "nobody got an answer for {value}",
+    "flaps": "the provider changed {value} times",
+}
+_NEVER: Mapping[str, str] = {
+    "failover_time": "no other provider answered",
+    "failback_time": "the provider never served its share again",
+}
+_PHASES: Mapping[str, str] = {
+    "warmup": "during the warm-up",
+    "baseline": "before any fault",
+    "steady": "",
+    "recovery": "after a fault",
+    "cooldown": "after the load",
+}
+
+
+def quantity(value: float, unit: str) -> str:
+    """Say a value of a check's unit with three significant digits, in the unit a person would use."""
+    if unit in ("ms", "s"):
+        seconds = value / 1000 if unit == "ms" else value
+        if seconds >= 120:
+            return f"{seconds / 60:.3g} min"
+        return f"{seconds:.3g} s" if seconds >= 1 or seconds == 0 else f"{seconds * 1000:.3g} ms"
+    if unit == "share":
+        return f"{value * 100:.3g} %"
+    if unit == "count":
+        return f"{value:,.0f}" if value == round(value) else f"{value:,.1f}"
+    return f"{value:.3g}x" if unit == "x" else f"{value:.3g}/s"
+
+
+def observation(threshold: Threshold, value: float, unit: str, n: int) -> str:
+    """Say what was observed: ``users wait up to 10.2 s (p95)``."""
+    said, word = quantity(value, unit), _aggregator(threshold)
+    if unit == "x":
+        return f"{threshold.metric} is {said} its baseline ({word})"
+    if threshold.metric in _TREND:
+        always, once = _TREND[threshold.metric]
+        if threshold.aggregator in ("min", "max"):
+            return f"{once} {said} (the {'longest' if threshold.aggregator == 'max' else 'shortest'})"
+        return f"{always} {'' if threshold.aggregator in ('avg', 'med') else 'up to '}{said} ({word})"
+    if threshold.metric in _RATE:
+        share, count = _RATE[threshold.metric]
+        return f"{said} {share}" if threshold.aggregator == "rate" else f"{said} {count}"
+    if threshold.metric in _OUTAGE:
+        if threshold.aggregator == "count":
+            return f"{said} outages have a {threshold.metric}"
+        told = f"in {n} outages" if threshold.aggregator == "max" else f"{word} of {n} outages"
+        if math.isinf(value):
+            return f"{_NEVER.get(threshold.metric, 'service did not recover while it was watched')} ({told})"
+        return f"{_OUTAGE[threshold.metric].format(value=said)} ({'at worst ' if 'in ' in told else ''}{told})"
+    return f"{said} requests were sent"
+
+
+def _aggregator(threshold: Threshold) -> str:
+    if threshold.percentile is not None and threshold.aggregator != "med":
+        return f"p{threshold.percentile:g}"
+    return {"med": "median", "avg": "mean"}.get(threshold.aggregator, threshold.aggregator)
+
+
+def setting(threshold: Threshold, outages: Iterable[Failover]) -> str:
+    """Say which requests a threshold is about: ``while bedrock hangs``, ``for architect``; "" for all of them."""
+    words = []
+    for tag, value in threshold.tags:
+        if (tag, value) == ("phase", "fault"):
+            words.append(_while(outages))
+        elif tag == "phase":
+            words.append(_PHASES[value] if value in _PHASES else f"in phase {value}")
+        elif tag == "fault":
+            words.append(_while(o for o in outages if value in (o.fault, o.kind)) or f"during {value}")
+        elif tag == "upstream":
+            words.append(_while(o for o in outages if o.upstream == value) or f"during faults on {value}")
+        else:
+            words.append(f"for {value}" if tag in ("agent", "team", "tenant", "name") else f"with {tag} {value}")
+    return " ".join(filter(None, words))
+
+
+def _while(outages: Iterable[Failover]) -> str:
+    said = dict.fromkeys(
+        f"{o.upstream} {_UNDER_FAULT.get(o.kind, f'has fault {o.kind}')}" for o in outages
+    )
+    return f"while {' or '.join(said)}" if said else ""

@@ -1,0 +1,154 @@
+"""An HTTP server whose every answer is scripted and which writes down, by its own clock, when it received and answered.
+
+Run as a script (``python scripted_server.py``); it prints its port and ends when its stdin does. What it does is in
+the path, so that a workload plants the truth by asking for it:
+
+    /ms/50            answers after 50 ms; {"answer": "ok"}          /status/503       answers at once with that status
+    /bimodal          20 ms, every tenth 200 ms                     /body/{"a": 1}    answers 200 with that body
+    /stream/5/20      5 events, 20 ms apart, then [DONE]            /stream-cut       2 events, then the socket closes
+    /stream-short     2 events and a clean end, no [DONE]           /hang             never answers
+    /close            closes without an answer                      /drop-idle        answers, then closes the socket
+    POST /stall/A/B   hold every answer between monotonic ns A and B until B (plus its own delay)
+    GET /log          [[path, received_ns, answered_ns, traceparent, connection], ...] of all but these two
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from urllib.parse import unquote
+
+_TEXTS = {200: "OK"}
+
+
+class Script:
+    """What the connections share."""
+
+    def __init__(self) -> None:
+        self.log: list[list[object]] = []
+        self.stall = (0, 0)
+        self.served = 0
+        self.connections = 0
+
+
+class Connection(asyncio.Protocol):
+    """One connection; requests on it come one after another (no pipelining)."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.buffer = b""
+        self.transport: asyncio.Transport
+        script.connections += 1
+        self.number = script.connections
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.buffer += data
+        head, blank, body = self.buffer.partition(b"\r\n\r\n")
+        if not blank:
+            return
+        lines = head.decode("latin-1").split("\r\n")
+        headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in lines[1:])}
+        if len(body) < int(headers.get("content-length", 0)):
+            return
+        self.buffer = b""
+        path = unquote(lines[0].split(" ")[1])
+        received = time.monotonic_ns()
+        words = path.strip("/").split("/", 1)
+        answer = getattr(self, "on_" + words[0].replace("-", "_"))
+        row = [path, received, -1, headers.get("traceparent", ""), self.number]
+        if words[0] not in ("log", "stall"):
+            self.script.log.append(row)
+        self.task = asyncio.ensure_future(answer(words[1] if len(words) > 1 else "", row))
+
+    async def wait(self, ms: float, row: list[object]) -> None:
+        begin, end = self.script.stall
+        received = row[1]
+        assert isinstance(received, int)
+        if begin <= received < end:
+            await asyncio.sleep(max(0.0, (end - time.monotonic_ns()) / 1e9))
+        await asyncio.sleep(ms / 1000)
+
+    def send(self, row: list[object], body: bytes, status: int = 200, kind: str = "application/json") -> None:
+        head = f"HTTP/1.1 {status} {_TEXTS.get(status, 'Scripted')}\r\ncontent-type: {kind}\r\nx-provider: scripted\r\n"
+        row[2] = time.monotonic_ns()
+        self.transport.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+
+    async def on_ms(self, rest: str, row: list[object]) -> None:
+        await self.wait(float(rest), row)
+        self.send(row, b'{"answer": "ok"}')
+
+    async def on_bimodal(self, rest: str, row: list[object]) -> None:
+        self.script.served += 1
+        await self.wait(200 if self.script.served % 10 == 0 else 20, row)
+        self.send(row, b'{"answer": "ok"}')
+
+    async def on_status(self, rest: str, row: list[object]) -> None:
+        self.send(row, b'{"detail": "scripted"}', int(rest))
+
+    async def on_body(self, rest: str, row: list[object]) -> None:
+        self.send(row, rest.encode())
+
+    async def on_stall(self, rest: str, row: list[object]) -> None:
+        begin, end = rest.split("/")
+        self.script.stall = (int(begin), int(end))
+        self.send(row, b"{}")
+
+    async def on_log(self, rest: str, row: list[object]) -> None:
+        self.send(row, json.dumps(self.script.log).encode())
+
+    async def on_hang(self, rest: str, row: list[object]) -> None:
+        pass
+
+    async def on_close(self, rest: str, row: list[object]) -> None:
+        self.transport.close()
+
+    async def on_drop_idle(self, rest: str, row: list[object]) -> None:
+        self.send(row, b'{"answer": "ok"}')
+        self.transport.close()
+
+    async def events(self, count: int, ms: float) -> None:
+        head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+        self.transport.write(head.encode())
+        for n in range(count):
+            await asyncio.sleep(ms / 1000)
+            self.chunk(f'data: {{"delta": "word{n}"}}\n\n')
+
+    def chunk(self, text: str) -> None:
+        self.transport.write(f"{len(text):x}\r\n{text}\r\n".encode())
+
+    async def on_stream(self, rest: str, row: list[object]) -> None:
+        count, ms = rest.split("/")
+        await self.events(int(count), float(ms))
+        row[2] = time.monotonic_ns()
+        self.chunk('data: {"done": true, "provider": "scripted"}\n\n')
+        self.chunk("data: [DONE]\n\n")
+        self.transport.write(b"0\r\n\r\n")
+
+    async def on_stream_short(self, rest: str, row: list[object]) -> None:
+        await self.events(2, 10)
+        self.transport.write(b"0\r\n\r\n")
+
+    async def on_stream_cut(self, rest: str, row: list[object]) -> None:
+        await self.events(2, 10)
+        self.transport.close()
+
+
+async def main() -> None:
+    """Serve until stdin ends."""
+    script = Script()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Connection(script), "127.0.0.1", 0)
+    sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
+    sys.stdout.flush()
+    await loop.run_in_executor(None, sys.stdin.read)
+    server.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,27 @@
+"""Quick tests run first, and every test has its own place for journals: no test sees another's faults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+ORDER = ("unit", "test_architecture", "test_content", "test_wheel", "contract", "calibrate", "e2e")
+TESTS = Path(__file__).parent
+
+
+def _rank(item: pytest.Item) -> int:
+    first = item.path.relative_to(TESTS).parts[0].removesuffix(".py")
+    return ORDER.index(first) if first in ORDER else 0
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=_rank)
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A journal folder of this test's own, for it and all processes it starts."""
+    folder = tmp_path_factory.mktemp("state")
+    monkeypatch.setenv("AGENTSTORM_STATE", str(folder))
+    return folder

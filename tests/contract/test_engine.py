@@ -1,0 +1,514 @@
+"""The load generator's contract, on the real Locust subprocess against a real server with a script."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from harness.clock import NS_PER_S, now_ns, sleep
+from harness.errors import PlanError, TrafficFailed
+from harness.model.load import Load
+from harness.model.plan import Plan, Scenario
+from harness.model.request import trace_id
+from harness.model.target import ExternalSystem, Observe, Target
+from harness.recording.reader import read_stream
+from harness.traffic import KINDS, Engine, Pulse
+
+pytestmark = pytest.mark.real
+
+SERVER = Path(__file__).resolve().parent.parent / "calibrate" / "scripted_server.py"
+RUN_ID = 77
+OBSERVE = {
+    "provider": ["header:x-provider", "sse:$.provider"],
+    "answer": "json:$.answer",
+    "error": ["json:$.error", "sse:$.error"],
+    "degraded": "json:$.degraded",
+    "stream_end": "data: [DONE]",
+}
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    process = subprocess.Popen([sys.executable, str(SERVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin
+    assert process.stdout
+    yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+    process.stdin.close()
+    process.stdout.close()
+    assert process.wait(10) == 0
+
+
+class Driver:
+    """One engine over one workload; a double for the conductor."""
+
+    def __init__(self, folder: Path, kind: str) -> None:
+        self.folder, self.kind = folder, kind
+        self.engine: Engine | None = None
+        self.pulses: list[Pulse] = []
+        self.rows = 0
+
+    def make(self, workload: str, load: dict[str, Any], seed: int = 7) -> Engine:
+        path = self.folder / "workload.py"
+        path.write_text("from locust import *\n" + textwrap.dedent(workload))
+        profile: Load = Scenario.model_validate({"scenario": "s", "workload": "w", "load": load}).load
+        target = Target(
+            target="t", system=ExternalSystem(kind="external"), url="http://x", observe=Observe.model_validate(OBSERVE)
+        )
+        plan = Plan(
+            target=target,
+            scenario=Scenario(scenario="s", workload="workload.py", load=profile),
+            seed=seed,
+            workload_path=path,
+            target_dir=self.folder,
+        )
+        self.engine = KINDS[self.kind](plan, self.folder / "recording", RUN_ID)
+        return self.engine
+
+    def start(self, workload: str, load: dict[str, Any], url: str, seed: int = 7) -> Engine:
+        engine = self.make(workload, load, seed)
+        engine.prepare()
+        self.start_ns = now_ns() + 50_000_000
+        engine.begin(self.start_ns, url)
+        return engine
+
+    def look(self, engine: Engine) -> None:
+        progress = engine.batches()
+        self.rows += sum(batch.num_rows for batch in progress.batches)
+        self.pulses += progress.pulses
+
+    def watch(self, engine: Engine, until_rows: int = sys.maxsize, within_s: float = 40.0) -> None:
+        deadline = now_ns() + within_s * NS_PER_S
+        while not engine.finished and self.rows < until_rows:
+            assert now_ns() < deadline, f"not finished within {within_s} s; {self.rows} rows"
+            sleep(0.05)
+            self.look(engine)
+
+    def table(self) -> pd.DataFrame:
+        table, _ = read_stream(self.folder / "recording" / "requests" / "locust-0.arrows")
+        frame: pd.DataFrame = table.to_pandas()
+        words = frame.select_dtypes("category").columns
+        return frame.astype(dict.fromkeys(words, str))
+
+    def run(self, workload: str, load: dict[str, Any], url: str, seed: int = 7) -> pd.DataFrame:
+        engine = self.start(workload, load, url, seed)
+        self.watch(engine)
+        engine.kill()
+        frame = self.table()
+        assert self.rows == len(frame)
+        return frame
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "recording" / "logs" / "locust.log").read_text()
+
+
+@pytest.fixture(params=list(KINDS))
+def driver(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Driver]:
+    driver = Driver(tmp_path, request.param)
+    yield driver
+    if driver.engine:
+        driver.engine.kill()
+
+
+def server_log(url: str) -> dict[int, list[Any]]:
+    """The server's own account of this run: request id -> [path, received_ns, answered_ns, ...]."""
+    with urllib.request.urlopen(f"{url}/log") as answer:
+        rows = json.load(answer)
+    return {int(row[3][19:35], 16): row for row in rows if row[3].startswith(f"00-{trace_id(RUN_ID, 0)[:16]}")}
+
+
+def once(body: str) -> str:
+    """A workload whose single task runs `body` (with `self`)."""
+    return "class U(FastHttpUser):\n    @task\n    def t(self):\n" + textwrap.indent(textwrap.dedent(body), " " * 8)
+
+
+ONE = {"kind": "rate", "rate": "2/s", "hold": "0.5s", "drain": "5s"}  # exactly one arrival
+
+
+# --- workloads that cannot be used
+
+
+@pytest.mark.parametrize(
+    ("workload", "line", "said"),
+    [
+        ("import nosuchmodule", ":2", "ModuleNotFoundError: No module named 'nosuchmodule'"),
+        ("class U(FastHttpUser):\n    @task\n    def t(self): return )", ":4", "SyntaxError"),
+        ("def helper():\n    return 1 / 0\nhelper()", ":3", "ZeroDivisionError"),
+        ("raise SystemExit(3)", ":2", "SystemExit"),
+        ("x = 1", "", "no user class"),
+        ("class U(FastHttpUser):\n    abstract = True\n    @task\n    def t(self): ...", "", "no user class"),
+        ("class U(FastHttpUser):\n    pass", ":2", "user class U has no task"),
+        ("class U(FastHttpUser):\n    weight = 0\n    @task\n    def t(self): ...", "", "every weight is 0"),
+    ],
+)
+def test_a_workload_that_cannot_run_is_a_plan_error_with_its_line(
+    driver: Driver, workload: str, line: str, said: str
+) -> None:
+    engine = driver.make(workload, ONE)
+    with pytest.raises(PlanError) as caught:
+        engine.prepare()
+    assert caught.value.where == str(driver.folder / "workload.py") + line
+    assert said in caught.value.what
+    assert "Traceback" not in str(caught.value)
+
+
+def test_a_workload_that_is_not_there(driver: Driver) -> None:
+    engine = driver.make("", ONE)
+    (driver.folder / "workload.py").unlink()
+    with pytest.raises(PlanError, match="no such file"):
+        engine.prepare()
+
+
+def test_a_workload_that_prints_reads_and_exits_disturbs_nothing(driver: Driver, url: str) -> None:
+    workload = """
+        import sys, os
+        print('{"say": "ended", "batches": 99}', flush=True)
+        os.write(1, b"raw\\n")
+        assert sys.stdin.read() == ""
+    """
+    frame = driver.run(
+        textwrap.dedent(workload) + once("print('hello', flush=True)\nself.client.get('/ms/1')"), ONE, url
+    )
+    assert list(frame.outcome) == ["ok"]
+    assert "hello" in driver.log
+    assert '"batches": 99' in driver.log
+
+
+# --- one request, one row
+
+
+def test_a_row_has_the_times_names_and_facts_of_its_request(driver: Driver, url: str) -> None:
+    body = """
+        self.client.post('/ms/30', json={'input': 'x' * 100}, name='ask',
+                         context={'team': 'meetmind', 'agent': 'coordinator', 'tenant': 'acme', 'other': 1})
+    """
+    frame = driver.run(once(body), ONE, url)
+    (row,) = frame.to_dict("records")
+    server = server_log(url)[row["request_id"]]
+    assert row["due_ns"] == driver.start_ns
+    assert row["due_ns"] <= row["start_ns"] <= server[1] < server[2] <= row["first_byte_ns"] <= row["end_ns"]
+    assert row | {
+        "name": "ask", "team": "meetmind", "agent": "coordinator", "tenant": "acme", "worker": "locust-0",
+        "outcome": "ok", "status": 200, "error": "", "provider": "scripted",
+        "bytes_in": len('{"answer": "ok"}'), "bytes_out": len('{"input": ""}') + 100,
+    } == row  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("path", "outcome", "error", "status"),
+    [
+        ("/ms/1", "ok", "", 200),
+        ("/status/503", "failed", "HTTP 503", 503),
+        ("/body/null", "failed", "status 200 without an answer", 200),
+        ('/body/{"error": "quota"}', "failed", "error in the answer: quota", 200),
+        ('/body/{"answer": "a", "degraded": true}', "degraded", "", 200),
+        ("/close", "failed", "connection closed before the answer", -1),
+        ("/hang", "timeout", "no answer in time", -1),
+        ("http://127.0.0.1:9/refused", "failed", "connection refused", -1),
+    ],
+)
+@pytest.mark.parametrize("client", ["FastHttpUser", "HttpUser"])
+def test_outcomes(driver: Driver, url: str, client: str, path: str, outcome: str, error: str, status: int) -> None:
+    argument = ", timeout=1" if client == "HttpUser" else ""
+    workload = once(f"self.client.get({path!r}, name='n'{argument})").replace("FastHttpUser", client)
+    workload = workload.replace("    @task", "    network_timeout = 1\n    @task")
+    (row,) = driver.run(workload, ONE, url).to_dict("records")
+    assert (row["outcome"], row["status"], row["name"]) == (outcome, status, "n")
+    if not (client == "HttpUser" and path == "/close"):  # urllib3 tells that in words of its own
+        assert row["error"] == error
+    assert row["end_ns"] > row["start_ns"] >= row["due_ns"]
+
+
+@pytest.mark.parametrize(
+    ("body", "outcome", "error"),
+    [
+        ("r.failure('too short')", "failed", "too short"),
+        ("r.success()", "ok", ""),
+        ("pass", "failed", "HTTP 500"),
+        ("assert r.status_code == 200, 'not good'", "failed", "not good"),
+    ],
+)
+def test_the_workloads_own_judgement_counts(driver: Driver, url: str, body: str, outcome: str, error: str) -> None:
+    workload = once(f"with self.client.get('/status/500', catch_response=True) as r:\n    {body}")
+    (row,) = driver.run(workload, ONE, url).to_dict("records")
+    assert (row["outcome"], row["error"], row["status"]) == (outcome, error, 500)
+
+
+def test_the_workloads_own_listeners_hear_what_locust_tells_them(driver: Driver, url: str) -> None:
+    workload = """
+        @events.request.add_listener
+        def heard(name, response_time, exception, context, **_):
+            print("heard", name, exception, context["agent"])
+        @events.test_start.add_listener
+        def begun(environment, **_): print("begun", environment.host)
+    """
+    body = "self.client.get('/ms/5', name='n', context={'agent': 'a'})"
+    driver.run(textwrap.dedent(workload) + once(body), ONE, url)
+    assert "heard n None a" in driver.log
+    assert f"begun {url}" in driver.log
+
+
+def test_a_client_of_the_workloads_own_is_recorded_from_its_event(driver: Driver, url: str) -> None:
+    workload = """
+        import time
+        class U(User):
+            @task
+            def t(self):
+                time.sleep(0.1)
+                self.environment.events.request.fire(request_type="RPC", name="own", response_time=100,
+                    response_length=5, exception=None, context={"agent": "a"})
+                self.environment.events.request.fire(request_type="RPC", name="own", response_time=100,
+                    response_length=5, exception=ValueError("bad"), context={"agent": "a"})
+    """
+    frame = driver.run(workload, ONE, url)
+    assert list(frame.outcome) == ["ok", "failed"]
+    assert list(frame.error) == ["", "bad"]
+    assert list(frame.end_ns - frame.start_ns) == [100_000_000] * 2
+    assert frame.due_ns[0] == driver.start_ns
+    assert frame.due_ns[1] == frame.start_ns[1]
+
+
+# --- streams
+
+
+READS = {
+    "iter_content": "with self.client.get({path!r}, stream=True, catch_response=True) as r:\n"
+    "    for _ in r.iter_content(): pass",
+    "stops at the marker": "with self.client.get({path!r}, stream=True, catch_response=True) as r:\n"
+    "    while b'[DONE]' not in r.stream.readline(b'\\n'): pass",
+    "iter_lines": "for line in self.client.iter_lines({path!r}): pass",
+    "after the call": "r = self.client.get({path!r}, stream=True)\nr.content",
+    "not as a stream": "self.client.get({path!r})",
+}
+
+
+@pytest.mark.parametrize("how", READS)
+def test_a_streams_times_are_those_of_its_bytes(driver: Driver, url: str, how: str) -> None:
+    frame = driver.run(once(READS[how].format(path="/stream/5/40")), ONE, url)
+    (row,) = frame.to_dict("records")
+    first, whole = (row["first_byte_ns"] - row["start_ns"]) / 1e6, (row["end_ns"] - row["start_ns"]) / 1e6
+    assert (row["outcome"], row["error"], row["provider"]) == ("ok", "", "scripted")
+    assert 40 <= first < 120
+    assert 200 <= whole < 400
+    assert row["end_ns"] >= server_log(url)[row["request_id"]][2]
+    assert row["bytes_in"] > 150
+
+
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [
+        ("/stream-short", "stream ended before its end marker"),
+        ("/stream-cut", "connection closed in the middle of the answer, or no HTTP"),
+    ],
+)
+def test_a_stream_without_its_end_failed(driver: Driver, url: str, path: str, error: str) -> None:
+    frame = driver.run(once(READS["iter_content"].format(path=path)), ONE, url)
+    assert list(zip(frame.outcome, frame.error, frame.status, strict=True)) == [("failed", error, 200)]
+    assert (frame.end_ns > frame.first_byte_ns).all()
+
+
+@pytest.mark.parametrize("body", ["r.stream.read(10)", "pass"])
+def test_a_stream_nobody_read_to_its_end_is_no_success(driver: Driver, url: str, body: str) -> None:
+    frame = driver.run(once(f"r = self.client.get('/stream/5/40', stream=True)\n{body}"), ONE, url)
+    assert list(frame.error) == ["stream not read to its end by the workload"]
+
+
+# --- loads
+
+
+def test_constant_arrivals_are_exact_in_number_and_time(driver: Driver, url: str) -> None:
+    frame = driver.run(once("self.client.get('/ms/20')"), {"kind": "rate", "rate": "3000/min", "hold": "3s"}, url)
+    assert sorted(frame.due_ns - driver.start_ns) == [i * 20_000_000 for i in range(150)]
+    assert Counter((frame.due_ns - driver.start_ns) // NS_PER_S) == {0: 50, 1: 50, 2: 50}
+    assert (frame.outcome == "ok").all()
+    assert (frame.start_ns >= frame.due_ns).all()
+    assert len(server_log(url).keys() & set(frame.request_id)) == 150
+
+
+def test_a_full_house_is_written_as_dropped(driver: Driver, url: str) -> None:
+    load = {"kind": "rate", "rate": "20/s", "hold": "1s", "max_in_flight": 5, "drain": "0.2s"}
+    frame = driver.run(once("self.client.get('/hang', name='n')"), load, url)
+    assert Counter(frame.outcome) == {"lost": 5, "dropped": 15}
+    dropped, lost = frame[frame.outcome == "dropped"], frame[frame.outcome == "lost"]
+    assert (dropped[["start_ns", "first_byte_ns", "end_ns"]] == -1).all(axis=None)
+    assert (lost[["first_byte_ns", "end_ns"]] == -1).all(axis=None)
+    assert set(lost.name) == {"n"}
+    assert driver.pulses[-1].dropped == 15
+    assert driver.pulses[-1].sent == 5
+
+
+def test_an_arrival_whose_task_sends_nothing_is_no_silence(driver: Driver, url: str) -> None:
+    frame = driver.run(once("raise KeyError('mine')"), {"kind": "rate", "rate": "10/s", "hold": "0.5s"}, url)
+    assert Counter(frame.outcome) == {"dropped": 5}
+    assert set(frame.error) == {"the workload raised KeyError before its request"}
+    assert driver.pulses[-1].errors == 5
+    assert driver.pulses[-1].last_error == "KeyError: 'mine'"
+    assert "workload.py" in driver.log
+
+
+def test_users_start_evenly_and_think_in_between(driver: Driver, url: str) -> None:
+    workload = once("self.client.get('/ms/10')").replace("    @task", "    wait_time = constant(0.1)\n    @task")
+    load = {"kind": "users", "users": 10, "spawn": "20/s", "hold": "2s"}
+    frame = driver.run(workload, load, url)
+    assert (frame.due_ns == frame.start_ns).all()
+    assert (frame.start_ns - driver.start_ns).between(0, 2.05 * NS_PER_S).all()
+    # 10 users, each (2 s - its start) / (10 ms + 100 ms): about 160; a closed loop is never faster than that.
+    assert 100 < len(frame) <= 170
+    assert max(p.users for p in driver.pulses) == 10
+    first_half = (frame.start_ns - driver.start_ns < 0.25 * NS_PER_S).sum()
+    assert 5 <= first_half < 20
+
+
+def test_a_spike_ramps_linearly(driver: Driver, url: str) -> None:
+    workload = once("self.client.get('/ms/1')").replace("    @task", "    wait_time = constant(60)\n    @task")
+    frame = driver.run(workload, {"kind": "spike", "users": 60, "ramp": "2s", "hold": "0.2s"}, url)
+    starts = sorted((frame.start_ns - driver.start_ns) / NS_PER_S)
+    assert len(starts) == 60
+    assert all(abs(start - (k + 0.5) / 30) < 0.15 for k, start in enumerate(starts))
+
+
+def test_tasks_and_classes_are_picked_by_weight_and_a_seed_repeats(driver: Driver, url: str, tmp_path: Path) -> None:
+    workload = """
+        import random
+        class Often(FastHttpUser):
+            weight = 3
+            @task(4)
+            def a(self): self.client.get(f"/ms/1?{random.random()}", name=f"a{random.randrange(100)}")
+            @task(1)
+            def b(self): self.client.get("/ms/1", name="b")
+        class Rare(FastHttpUser):
+            @task
+            def c(self): self.client.get("/ms/1", name="c")
+    """
+    load = {"kind": "rate", "rate": "200/s", "hold": "2s"}
+    frames = []
+    for n, seed in enumerate((7, 7, 8)):
+        folder = tmp_path / str(n)
+        folder.mkdir()
+        frames.append(
+            Driver(folder, driver.kind).run(workload.replace("/ms/1?{random.random()}", "/ms/1"), load, url, seed)
+        )
+    names = [list(frame.sort_values("due_ns").name) for frame in frames]
+    assert names[0] == names[1] != names[2]
+    kinds = Counter(name[0] for name in names[0])
+    assert 180 < kinds["a"] < 290  # 240 of 400, by 5 standard deviations
+    assert 25 < kinds["b"] < 100
+    assert 55 < kinds["c"] < 145
+
+
+def test_sequences_of_tasks_go_on_where_they_were(driver: Driver, url: str) -> None:
+    workload = """
+        class Steps(SequentialTaskSet):
+            @task
+            def one(self): self.client.get("/ms/1", name="one")
+            @task
+            def two(self): self.client.get("/ms/1", name="two")
+        class U(FastHttpUser):
+            tasks = [Steps]
+    """
+    frame = driver.run(workload, {"kind": "rate", "rate": "10/s", "hold": "0.6s"}, url)
+    assert list(frame.name) == ["one", "two"] * 3
+
+
+# --- ending
+
+
+def test_the_end_waits_for_requests_in_flight_and_sends_no_more(driver: Driver, url: str) -> None:
+    body = "self.client.get('/ms/800', name='slow')\nself.client.get('/ms/1', name='second')"
+    frame = driver.run(once(body), {"kind": "users", "users": 5, "spawn": "100/s", "hold": "0.4s"}, url)
+    assert Counter(zip(frame.name, frame.outcome, strict=True)) == {("slow", "ok"): 5}
+
+
+def test_users_that_think_end_at_once(driver: Driver, url: str) -> None:
+    workload = once("self.client.get('/ms/1')").replace("    @task", "    wait_time = constant(300)\n    @task")
+    began = now_ns()
+    driver.run(workload, {"kind": "users", "users": 5, "spawn": "100/s", "hold": "0.3s", "drain": "60s"}, url)
+    assert now_ns() - began < 20 * NS_PER_S
+
+
+@pytest.mark.parametrize("how", ["command", "SIGTERM"])
+def test_stop_drains(driver: Driver, url: str, how: str) -> None:
+    engine = driver.start(once("self.client.get('/ms/300')"), {"kind": "rate", "rate": "50/s", "hold": "10m"}, url)
+    driver.watch(engine, until_rows=30)
+    if how == "command":
+        engine.stop("a test wants it")
+    else:
+        os.kill(engine.describe()["workers"][0]["pid"], signal.SIGTERM)
+    driver.watch(engine)
+    assert Counter(driver.table().outcome) == {"ok": driver.rows}
+
+
+def test_stop_at_once_writes_what_is_in_flight_as_lost(driver: Driver, url: str) -> None:
+    engine = driver.start(once("self.client.get('/hang')"), {"kind": "rate", "rate": "50/s", "hold": "10m"}, url)
+    while not driver.pulses or driver.pulses[-1].in_flight < 20:
+        driver.watch(engine, until_rows=0)
+        sleep(0.05)
+        driver.look(engine)
+    engine.stop("now", at_once=True)
+    driver.watch(engine, within_s=5)
+    frame = driver.table()
+    assert set(frame.outcome) == {"lost"}
+    assert len(frame) >= 20
+
+
+def test_a_killed_generator_leaves_what_it_flushed_and_is_noticed(driver: Driver, url: str) -> None:
+    engine = driver.start(once("self.client.get('/ms/5')"), {"kind": "rate", "rate": "100/s", "hold": "10m"}, url)
+    driver.watch(engine, until_rows=150)
+    os.kill(engine.describe()["workers"][0]["pid"], signal.SIGKILL)
+    with pytest.raises(TrafficFailed, match="signal 9"):
+        driver.watch(engine)
+    frame = driver.table()
+    assert len(frame) == driver.rows >= 150
+    assert set(frame.outcome) == {"ok"}
+
+
+def test_the_generator_ends_when_the_harness_is_gone_even_if_the_workload_is_busy(driver: Driver, url: str) -> None:
+    engine = driver.start(once("while True: pass"), {"kind": "rate", "rate": "10/s", "hold": "10m"}, url)
+    sleep(0.5)
+    process = engine._process  # type: ignore[attr-defined]
+    process.stdin.close()  # what the kernel does when we die
+    assert process.wait(10) == 1
+
+
+# --- what it says about itself
+
+
+def test_a_loop_that_is_held_up_is_confessed(driver: Driver, url: str) -> None:
+    workload = "from gevent.monkey import get_original\nblock = get_original('time', 'sleep')\n"
+    body = "block(0.3)\nself.client.get('/ms/1')"
+    frame = driver.run(workload + once(body), {"kind": "rate", "rate": "2/s", "hold": "3s"}, url)
+    assert len(frame) == 6
+    assert max(p.lag_max_ms for p in driver.pulses) > 200
+    assert max(p.late_p99_ms for p in driver.pulses) > 290
+    assert 0 <= max(p.cpu for p in driver.pulses) < 1.5
+    assert driver.pulses[-1].sent == 6
+    assert driver.pulses[-1].rss_mib > 20
+
+
+def test_a_stall_of_the_generator_is_caught_up_without_skipping(driver: Driver, url: str) -> None:
+    workload = "from gevent.monkey import get_original\nblock = get_original('time', 'sleep')\nonce = [1]\n"
+    body = "if once and len(once) == 1:\n    once.append(1)\n    block(1)\nself.client.get('/ms/1')"
+    frame = driver.run(workload + once(body), {"kind": "rate", "rate": "100/s", "hold": "2s"}, url)
+    assert sorted(frame.due_ns - driver.start_ns) == [i * 10_000_000 for i in range(200)]
+    assert (frame.outcome == "ok").all()
+    assert (frame.start_ns - frame.due_ns).max() > 0.9 * NS_PER_S
+
+
+def test_threads_of_the_engine_end_with_it(driver: Driver, url: str) -> None:
+    before = threading.active_count()
+    driver.run(once("self.client.get('/ms/1')"), ONE, url)
+    sleep(0.2)
+    assert threading.active_count() <= before

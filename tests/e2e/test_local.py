@@ -1,0 +1,209 @@
+"""The whole path on the local target: real Locust, real Toxiproxy, real SDKs, a real outage."""
+
+from __future__ import annotations
+
+import json
+import math
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from harness.journal import state_dir
+from harness.model.findings import Findings
+from harness.model.verdict import Verdicts
+from tests.e2e.runs import ROOT, agentstorm, alive, effective, load, signal, start
+
+pytestmark = [pytest.mark.real, pytest.mark.slow]
+
+OUTAGES = ("scenarios/demo.yaml", "--chaos", "chaos/demo.yaml")
+COLUMNS = {
+    *("due_ns", "start_ns", "first_byte_ns", "end_ns", "name", "team", "agent", "tenant", "worker", "request_id"),
+    *("outcome", "status", "error", "provider", "cached", "tokens_in", "tokens_out", "bytes_in", "bytes_out"),
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One run with two outages at a third of the demo's length, and its recording."""
+    recording = tmp_path_factory.mktemp("run") / "recording"
+    done = agentstorm("run", *OUTAGES, "--scale", "0.4", "--seed", "7", "--out", str(recording))
+    assert "Traceback" not in done.stderr + done.stdout
+    assert (recording / "verdicts.json").exists(), done.stderr
+    assert done.returncode == load(recording, "verdicts.json")["exit_code"]
+    assert str(recording / "report.html") in done.stdout.replace("\n", "")
+    (recording / "stdout.txt").write_text(done.stdout)
+    return recording
+
+
+def test_the_recording_is_what_the_contract_says(run: Path) -> None:
+    for name in ("plan.yaml", "manifest.json", "events.jsonl", "samples.parquet", "ledger.parquet", "logs"):
+        assert (run / name).exists(), name
+    for name in ("findings.json", "verdicts.json", "report.html", "report.md", "junit.xml"):
+        assert (run / name).stat().st_size > 0, name
+    assert list(run.rglob("*.arrows")) == []
+    tables = [pq.read_table(path) for path in (run / "requests").glob("*.parquet")]
+    assert tables
+    assert set(tables[0].column_names) >= COLUMNS
+    manifest = load(run, "manifest.json")
+    assert manifest["schema"] == 1
+    assert {"toxiproxy", "locust", "system"} <= set(manifest["components"])
+    Findings.model_validate(load(run, "findings.json"))
+    Verdicts.model_validate(load(run, "verdicts.json"))
+
+
+def test_both_outages_bit_were_survived_and_are_timed(run: Path) -> None:
+    failovers = load(run, "findings.json")["failovers"]
+    assert [f["kind"] for f in failovers] == ["blackhole", "refuse"]
+    for failover in failovers:
+        assert failover["bit"]
+        assert failover["failover_s"] is not None, "another provider answered"
+        assert 0 <= failover["failover_s"]["low"] <= failover["failover_s"]["high"]
+        assert failover["cleared_ns"] > failover["effective_ns"]
+    hang = failovers[0]
+    assert hang["impact"], "a hang costs a time-out"
+    assert 0.5 < hang["recovery_s"]["high"] < 6
+    assert hang["detection_s"] is not None, "the breaker's opening was scraped"
+
+
+def test_every_request_names_the_provider_its_ledger_names(run: Path) -> None:
+    attribution = load(run, "findings.json")["attribution"]
+    assert attribution["compared"] > 100
+    assert attribution["examples"] == []
+    assert attribution["agree"] == attribution["compared"]
+
+
+def test_three_witnesses_agree_on_the_cache(run: Path) -> None:
+    cache = load(run, "findings.json")["cache"]
+    answers, metrics, ledger = (cache[w] for w in ("answers", "metrics", "ledger"))
+    assert answers["n"] > 100
+    assert answers["hit_rate"] > 0.05
+    assert metrics["hits"] == answers["hits"]
+    assert metrics["n"] == answers["n"]
+    assert math.isclose(ledger["hit_rate"], answers["hit_rate"], abs_tol=0.01)
+
+
+def test_nothing_is_left_behind(run: Path) -> None:
+    assert not list(state_dir().glob("*"))
+    ended = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()][-1]
+    assert (ended["kind"], ended["subject"]) == ("run", "ended")
+
+
+def test_the_pages_are_whole(run: Path) -> None:
+    html = (run / "report.html").read_text()
+    assert "http-equiv" not in html
+    for outside in ('src="http', "url(http", '<link rel="stylesheet" href="http'):
+        assert outside not in html
+    verdicts = load(run, "verdicts.json")
+    cases = ET.parse(run / "junit.xml").getroot().findall(".//testcase")  # noqa: S314 - written by us
+    assert len(cases) == len(verdicts["checks"])
+    assert verdicts["why"] in (run / "report.md").read_text()
+
+
+def test_report_and_judge_need_no_live_system(run: Path) -> None:
+    before = load(run, "findings.json")
+    for name in ("findings.json", "verdicts.json", "report.html"):
+        (run / name).unlink()
+    assert agentstorm("report", str(run)).returncode == 0
+    assert load(run, "findings.json") == before
+    assert agentstorm("judge", str(run)).returncode == load(run, "verdicts.json")["exit_code"]
+
+
+def test_sigkill_in_mid_outage_heals_and_reports(tmp_path: Path) -> None:
+    running = start(tmp_path / "r", *OUTAGES, "--scale", "0.4")
+    running.wait_for(effective)
+    processes = running.descendants()
+    assert len(processes) >= 5, "toxiproxy, two providers, the agents, Locust"
+    running.end(signal.SIGKILL)
+    healed = agentstorm("heal")
+    assert healed.returncode == 0, healed.stdout + healed.stderr
+    assert alive(processes) == []
+    assert not list(state_dir().glob("*"))
+    reported = agentstorm("report", str(tmp_path / "r"))
+    assert reported.returncode == 0, reported.stderr
+    assert load(tmp_path / "r", "findings.json")["load"]["requests"] > 0
+    verdicts = load(tmp_path / "r", "verdicts.json")
+    assert verdicts["verdict"] == "invalid"
+    assert agentstorm("judge", str(tmp_path / "r")).returncode == 98
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_heals_reports_and_says_so(tmp_path: Path, signum: int) -> None:
+    running = start(tmp_path / "r", *OUTAGES, "--scale", "0.4")
+    running.wait_for(effective)
+    processes = running.descendants()
+    code, out, err = running.end(signum)
+    assert code == 105, err
+    assert "Traceback" not in out + err
+    assert alive(processes) == []
+    assert not list(state_dir().glob("*"))
+    states = [e["data"]["state"] for e in running.events() if e["kind"] == "fault"]
+    assert states[-1] == "cleared"
+    assert (tmp_path / "r" / "report.html").exists()
+    assert load(tmp_path / "r", "verdicts.json")["verdict"] != "pass"
+
+
+def test_an_abort_condition_stops_load_and_heals(tmp_path: Path) -> None:
+    chaos = tmp_path / "chaos.yaml"
+    chaos.write_text(
+        "experiment: abort\n"
+        "faults: [{kind: blackhole, upstream: bedrock, at: 3s, for: 20s}]\n"
+        "abort: ['response_time: max>1500ms over 5s']\n"
+    )
+    done = agentstorm(
+        "run", "scenarios/demo.yaml", "--chaos", str(chaos), "--set", "load.warmup=1s", "--set", "load.spawn=50/s",
+        "--set", "load.hold=40s", "--out", str(tmp_path / "r"),
+    )  # fmt: skip
+    assert done.returncode == 108, done.stderr
+    aborts = [
+        e for e in map(json.loads, (tmp_path / "r" / "events.jsonl").read_text().splitlines()) if e["kind"] == "abort"
+    ]
+    assert len(aborts) == 1
+
+
+BAD_PLANS = {
+    "unknown key": (["--set", "load.usrs=3"], "did you mean"),
+    "wrong unit": (["--set", "load.hold=60"], "is no duration"),
+    "unknown metric": (["--set", "thresholds={respons_time: p(95)<3s}"], "did you mean 'response_time'"),
+    "no such scenario": (["--target", "targets/none.yaml"], "no such file"),
+    "workload that does not import": (["--set", "workload=broken.py"], "broken.py"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_PLANS)
+def test_a_bad_plan_costs_one_message_and_104_before_anything_starts(tmp_path: Path, case: str) -> None:
+    options, says = BAD_PLANS[case]
+    scenario = tmp_path / "scenarios" / "mine.yaml"
+    scenario.parent.mkdir()
+    scenario.write_text((ROOT / "scenarios" / "smoke.yaml").read_text().replace("agents.py", "fine.py"))
+    (scenario.parent / "fine.py").write_text((ROOT / "scenarios" / "agents.py").read_text())
+    (scenario.parent / "broken.py").write_text("from locust import FastHttpUser\nimport no_such_module\n")
+    for command in ("plan", "run"):
+        extra = ["--out", str(tmp_path / "r")] if command == "run" else []
+        done = agentstorm(command, str(scenario), *options, *extra)
+        assert done.returncode == 104, done.stdout + done.stderr
+        assert says in done.stderr.replace("\n", " ")
+        assert "Traceback" not in done.stderr + done.stdout
+        assert not (tmp_path / "r").exists()
+
+
+def test_a_missing_upstream_is_named(tmp_path: Path) -> None:
+    chaos = tmp_path / "c.yaml"
+    chaos.write_text("experiment: x\nfaults: [{kind: refuse, upstream: bedrok, at: 1s, for: 1s}]\n")
+    done = agentstorm("run", "scenarios/smoke.yaml", "--chaos", str(chaos))
+    assert done.returncode == 104
+    assert "did you mean 'bedrock'" in done.stderr
+
+
+def test_open_loop_keeps_its_rate_through_an_outage(tmp_path: Path) -> None:
+    chaos = tmp_path / "c.yaml"
+    chaos.write_text("experiment: hang\nfaults: [{kind: blackhole, upstream: bedrock, at: 20s, for: 20s}]\n")
+    done = agentstorm(
+        "run", "scenarios/rate.yaml", "--chaos", str(chaos), "--set", "load.hold=60s", "--set", "load.warmup=2s",
+        "--out", str(tmp_path / "r"),
+    )  # fmt: skip
+    assert (tmp_path / "r" / "verdicts.json").exists(), done.stderr
+    load_findings = load(tmp_path / "r", "findings.json")["load"]
+    assert load_findings["dropped"] == 0
+    assert abs(load_findings["requests"] - 1000) <= 1

@@ -1,0 +1,108 @@
+"""Fault specs: what they accept, what they put on a proxy, and by what face a probe knows them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from harness.faults import KINDS
+from harness.faults.fault import Toxic
+from harness.faults.network import Blackhole, Refuse, Slow
+from harness.faults.probe_socket import Outcome, Seen
+
+MS = 1_000_000
+BASE = {"upstream": "bedrock", "at": "1s", "for": "2s"}
+EXTRA: dict[str, dict[str, str]] = {"slow": {"latency": "200ms", "jitter": "50ms"}}
+
+
+def make(kind: str, /, **settings: Any) -> Any:
+    return KINDS[kind].model_validate({"kind": kind, **BASE, **EXTRA.get(kind, {}), **settings})
+
+
+def seen(outcome: Outcome, ms: float = 1.0, *, connected: bool = True) -> Seen:
+    return Seen(outcome, 0, int(ms * MS), connected)
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_every_kind_is_written_and_read_back(kind: str) -> None:
+    spec = make(kind, repeat=2, every="5s")
+    assert KINDS[kind].model_validate(spec.model_dump(mode="json", by_alias=True)) == spec
+    assert spec.kind == kind
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize(
+    "wrong", [{"latncy": "1s"}, {"for": "0s"}, {"at": 5}, {"repeat": 0}, {"kind": "flood"}], ids=str
+)
+def test_what_no_kind_accepts(kind: str, wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        make(kind, **wrong)
+
+
+def test_jitter_that_would_hide_the_delay_is_refused() -> None:
+    with pytest.raises(ValidationError, match="at most half"):
+        make("slow", latency="100ms", jitter="51ms")
+
+
+class Recorder:
+    """What a fault asks of a proxy, in order."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+
+    def add(self, *toxics: Toxic) -> None:
+        self.asked += [("add", t) for t in toxics]
+
+    def remove(self, *names: str) -> None:
+        self.asked += [("remove", n) for n in names]
+
+    def enable(self, *, enabled: bool) -> None:
+        self.asked.append(("enable", enabled))
+
+
+def test_a_blackhole_lets_no_question_through_while_it_comes_or_goes() -> None:
+    proxy, fault = Recorder(), make("blackhole")
+    fault.inject(proxy, "f-1")
+    fault.clear(proxy, "f-1")
+    assert proxy.asked == [
+        ("add", Toxic("timeout", "upstream", {"timeout": 0}, "f-1.timeout.upstream")),
+        ("add", Toxic("timeout", "downstream", {"timeout": 0}, "f-1.timeout.downstream")),
+        ("remove", "f-1.timeout.downstream"),
+        ("remove", "f-1.timeout.upstream"),
+    ]
+
+
+def test_slow_is_set_in_milliseconds() -> None:
+    proxy = Recorder()
+    make("slow").inject(proxy, "f-1")
+    assert proxy.asked == [
+        ("add", Toxic("latency", "downstream", {"latency": 200, "jitter": 50}, "f-1.latency.downstream"))
+    ]
+
+
+def test_each_kind_is_known_by_its_own_face() -> None:
+    faces = {
+        "refused": seen("refused", connected=False),
+        "closed": seen("closed"),
+        "silent": seen("silent", 50),
+        "backlog full": seen("silent", 50, connected=False),
+        "quick": seen("answered", 3),
+        "late": seen("answered", 160),
+    }
+    bites = {
+        kind: {name for name, face in faces.items() if make(kind).bites(face, 2 * MS)}
+        for kind in ("refuse", "blackhole", "slow")
+    }
+    assert bites == {"refuse": {"refused"}, "blackhole": {"silent"}, "slow": {"late"}}
+
+
+def test_patience() -> None:
+    assert make("blackhole").patience_ns(MS) == 50 * MS
+    assert make("blackhole").patience_ns(40 * MS) == 200 * MS
+    assert make("slow").patience_ns(MS) == 300 * MS  # the latest answer, and some
+
+
+def test_only_a_refusal_can_be_seen_without_a_question() -> None:
+    assert [Refuse.needs_answer, Blackhole.needs_answer, Slow.needs_answer] == [False, True, True]

@@ -1,0 +1,144 @@
+"""What is written is what is read: whole, cut anywhere, and finished."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.errors import RecordingError
+from harness.recording import layout
+from harness.recording.finish import finish, streams
+from harness.recording.reader import Recording, read_stream
+from harness.recording.requests import RequestWriter
+from harness.recording.tables import EventLog, LedgerWriter, SampleWriter
+
+ROW: dict[str, Any] = {
+    "due_ns": 1, "start_ns": 2, "first_byte_ns": 3, "end_ns": 4, "name": "n", "team": "t", "agent": "a", "tenant": "x",
+    "request_id": 7, "outcome": "ok", "status": 200, "error": "", "provider": "bedrock", "cached": 0,
+    "cache_lookups": 1, "cache_hits": 0, "tokens_in": 10, "tokens_out": 20, "bytes_in": 30, "bytes_out": 40,
+}  # fmt: skip
+
+
+def folder(path: Path, **manifest: Any) -> Path:
+    (path / layout.MANIFEST).write_text(json.dumps({"schema": 1, "run_id": 5, **manifest}))
+    return path
+
+
+def write(path: Path, rows: list[dict[str, Any]], worker: str = "w0", *, flush_every: int = 3) -> Path:
+    stream = path / layout.REQUESTS / f"{worker}.arrows"
+    writer = RequestWriter(stream, worker, capacity=64)
+    for number, row in enumerate(rows, 1):
+        writer.add(**ROW | row)
+        if number % flush_every == 0:
+            writer.flush()
+    writer.close()
+    return stream
+
+
+def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:
+    rows = [{"request_id": i, "name": f"n{i % 5}", "error": f"e{i}", "due_ns": i * 10**12} for i in range(1000)]
+    write(folder(tmp_path), rows)
+    table = Recording.open(tmp_path).requests
+    assert table.schema.equals(layout.REQUEST_SCHEMA)
+    for column in ("request_id", "name", "error", "due_ns"):
+        assert table.column(column).to_pylist() == [row[column] for row in rows]
+    assert set(table.column("worker").to_pylist()) == {"w0"}
+
+
+def test_finishing_keeps_every_value_and_both_workers(tmp_path: Path) -> None:
+    folder(tmp_path)
+    write(tmp_path, [{"request_id": i, "name": f"a{i}"} for i in range(10)], "w0")
+    write(tmp_path, [{"request_id": 100 + i, "name": f"b{i}"} for i in range(10)], "w1")
+    before = Recording.open(tmp_path).requests
+    finish(tmp_path)
+    assert streams(tmp_path) == []
+    after = Recording.open(tmp_path).requests
+    assert after.to_pylist() == before.to_pylist()
+    assert after.schema.equals(layout.REQUEST_SCHEMA)
+
+
+@settings(max_examples=60, deadline=None)
+@given(cut=st.integers(0, 100_000))
+def test_a_stream_cut_anywhere_opens_with_all_whole_batches(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
+    path = tmp_path_factory.mktemp("cut")
+    stream = write(path, [{"request_id": i, "name": f"n{i}"} for i in range(30)])
+    data = stream.read_bytes()
+    cut %= len(data)
+    stream.write_bytes(data[:cut])
+    table, missing = read_stream(stream)
+    ids = table.column("request_id").to_pylist() if table.num_columns else []
+    assert ids == list(range(len(ids)))
+    assert len(ids) % 3 == 0
+    assert missing or len(ids) == 30
+
+
+def test_a_cut_recording_says_what_is_missing_and_is_never_overwritten(tmp_path: Path) -> None:
+    stream = write(folder(tmp_path), [{"request_id": i} for i in range(9)])
+    stream.write_bytes(stream.read_bytes()[:-500])
+    finish(tmp_path)
+    assert stream.exists()
+    recording = Recording.open(tmp_path)
+    assert recording.requests.num_rows < 9
+    assert any("cut" in line for line in recording.truncated)
+    assert not recording.finished
+
+
+def test_a_full_buffer_flushes_itself(tmp_path: Path) -> None:
+    stream = tmp_path / "r" / "w.arrows"
+    writer = RequestWriter(stream, "w", capacity=4)
+    for i in range(9):
+        writer.add(**ROW | {"request_id": i})
+    assert read_stream(stream)[0].num_rows == 8
+    writer.close()
+    assert writer.written == 9
+
+
+def test_samples_ledger_and_events(tmp_path: Path) -> None:
+    folder(tmp_path)
+    samples, ledger, events = SampleWriter(tmp_path), LedgerWriter(tmp_path), EventLog(tmp_path / layout.EVENTS)
+    samples.sample("process:agents", "cpu", 0.5, {"b": "2", "a": "1"}, t_ns=9)
+    samples.flush()
+    samples.sample("metrics", "hits", 3, t_ns=10)
+    ledger.add(1, 2, "bedrock", 7, "meetmind", "coordinator", "claude", 10, 20, False, "ok")
+    events.emit("phase", "conduct", "fault", t_ns=20)
+    events.emit("phase", "conduct", "baseline", t_ns=10)
+    for writer in (samples, ledger, events):
+        writer.close()
+    for _ in range(2):
+        recording = Recording.open(tmp_path)
+        assert [s["labels"] for s in recording.samples.to_pylist()] == ['{"a": "1", "b": "2"}', "{}"]
+        assert recording.ledger.to_pylist()[0]["request_id"] == 7
+        assert [e.subject for e in recording.events] == ["baseline", "fault"]
+        finish(tmp_path)
+
+
+def test_an_event_line_cut_by_a_kill_is_left_out_and_said(tmp_path: Path) -> None:
+    log = EventLog(folder(tmp_path) / layout.EVENTS)
+    log.emit("phase", "conduct", "baseline", t_ns=10)
+    log.close()
+    with (tmp_path / layout.EVENTS).open("a") as file:
+        file.write('{"t_ns": 5, "ki')
+    recording = Recording.open(tmp_path)
+    assert len(recording.events) == 1
+    assert recording.truncated == ["events.jsonl: last line cut"]
+
+
+def test_what_is_no_recording_is_refused_with_a_reason(tmp_path: Path) -> None:
+    with pytest.raises(RecordingError, match="no such directory"):
+        Recording.open(tmp_path / "none")
+    with pytest.raises(RecordingError, match="no recording"):
+        Recording.open(tmp_path)
+    with pytest.raises(RecordingError, match="schema 99"):
+        Recording.open(folder(tmp_path, schema=99))
+
+
+def test_an_empty_recording_has_empty_tables_of_the_right_shape(tmp_path: Path) -> None:
+    recording = Recording.open(folder(tmp_path))
+    assert (recording.requests.num_rows, recording.canary.num_rows) == (0, 0)
+    assert recording.samples.schema.equals(layout.SAMPLE_SCHEMA)
+    assert recording.ledger.schema.equals(layout.LEDGER_SCHEMA)

@@ -1,0 +1,142 @@
+"""A bad plan costs one clear message: file, line, key, what was expected."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.errors import PlanError
+from harness.planfile import dump, plan_hash, resolve
+from harness.recording.reader import load_plan
+
+SCENARIO = """\
+scenario: tiny
+workload: w.py
+load: {kind: users, users: 3, hold: 60s, warmup: 5s, spawn: 2/s}
+thresholds:
+  response_time: ["p(95)<3s"]
+"""
+TARGET = """\
+target: mine
+system: {kind: external}
+url: http://127.0.0.1:8000
+upstreams:
+  bedrock: {address: "127.0.0.1:9000"}
+observe:
+  provider: header:x-provider
+"""
+CHAOS = """\
+experiment: gone
+faults:
+  - kind: refuse
+    upstream: bedrock
+    at: 10s
+    for: 5s
+"""
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for folder, name, text in (
+        ("scenarios", "s.yaml", SCENARIO),
+        ("scenarios", "w.py", "# a workload"),
+        ("targets", "t.yaml", TARGET),
+        ("chaos", "c.yaml", CHAOS),
+    ):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def plan(**options: object) -> object:
+    return resolve("scenarios/s.yaml", ["chaos/c.yaml"], "targets/t.yaml", **{"seed": 1, **options})  # type: ignore[arg-type]
+
+
+def test_a_plan_survives_its_file(files: Path) -> None:
+    first = resolve("scenarios/s.yaml", ["chaos/c.yaml"], "targets/t.yaml", seed=1)
+    again = load_plan(dump(first))
+    assert again.model_dump(mode="json", by_alias=True) == first.model_dump(mode="json", by_alias=True)
+    assert plan_hash(again) == plan_hash(first)
+
+
+def test_scale_shortens_the_timeline_and_nothing_else(files: Path) -> None:
+    short = resolve("scenarios/s.yaml", ["chaos/c.yaml"], "targets/t.yaml", seed=1, scale=0.1)
+    load = short.scenario.load
+    assert (load.hold, load.warmup) == (pytest.approx(6), pytest.approx(0.5))
+    assert load.kind == "users"
+    assert load.users == 3
+    assert load.spawn == pytest.approx(20), "as many users within the shorter warm-up"
+    fault = short.experiments[0].faults[0]
+    assert (fault.at, fault.for_s) == (pytest.approx(1), pytest.approx(0.5))
+    assert short.scenario.slo.response_time_ms == 5000
+    assert short.scenario.slo.window == pytest.approx(1)
+    assert "scale 0.1" in short.title
+
+
+def test_overrides_reach_scenario_and_target(files: Path) -> None:
+    changed = resolve(
+        "scenarios/s.yaml", [], "targets/t.yaml", seed=1, overrides=["load.users=7", "target.url=http://localhost:1"]
+    )
+    assert changed.scenario.load.kind == "users"
+    assert (changed.scenario.load.users, changed.target.url) == (7, "http://localhost:1")
+
+
+def edit(folder: Path, name: str, old: str, new: str) -> None:
+    path = folder / name
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "where", "says"),
+    [
+        ("scenarios/s.yaml", "users: 3", "usrs: 3", "s.yaml:3", "did you mean 'users'"),
+        ("scenarios/s.yaml", "hold: 60s", "hold: 60", "s.yaml:3", "is no duration"),
+        ("scenarios/s.yaml", "hold: 60s, ", "", "s.yaml:3", "'hold' is missing"),
+        ("scenarios/s.yaml", "users: 3", "users: 0", "s.yaml:3", "greater than 0"),
+        ("scenarios/s.yaml", "kind: users", "kind: user", "s.yaml:3", "did you mean 'users'"),
+        ("scenarios/s.yaml", "kind: users, ", "", "s.yaml:3", "needs a 'kind'"),
+        ("scenarios/s.yaml", "response_time", "respons_time", "s.yaml:5", "did you mean 'response_time'"),
+        ("scenarios/s.yaml", "p(95)<3s", "p(95)<3", "s.yaml:5", "needs a unit of time"),
+        ("scenarios/s.yaml", "w.py", "none.py", "s.yaml:2", "no file 'none.py'"),
+        ("scenarios/s.yaml", "scenario: tiny", "scenario: [", "s.yaml:", "not YAML"),
+        ("scenarios/s.yaml", "thresholds:", "workload: x\nthresholds:", "s.yaml:4", "not YAML"),
+        ("targets/t.yaml", "header:x-provider", "heder:x-provider", "t.yaml:7", "is no source"),
+        ("targets/t.yaml", "kind: external", "kind: extrenal", "t.yaml:2", "did you mean 'external'"),
+        ("targets/t.yaml", "http://127.0.0.1:8000", "http://example.com", "t.yaml:3", "allow_hosts"),
+        ("chaos/c.yaml", "kind: refuse", "kind: refus", "c.yaml:3", "did you mean 'refuse'"),
+        ("chaos/c.yaml", "upstream: bedrock", "upstream: bedrok", "", "did you mean 'bedrock'"),
+        ("chaos/c.yaml", "at: 10s", "at: ten", "c.yaml:5", "is no duration"),
+        ("chaos/c.yaml", "at: 10s", "at: 58s", "", "before"),
+        ("chaos/c.yaml", "for: 5s", "for: 5s\n    latency: 1s", "c.yaml:7", "unknown key 'latency'"),
+        ("chaos/c.yaml", "experiment: gone", "experiment: gone\nabort: ['x']", "c.yaml:2", "abort condition"),
+    ],
+)
+def test_every_mistake_says_where_and_what(files: Path, name: str, old: str, new: str, where: str, says: str) -> None:
+    edit(files, name, old, new)
+    with pytest.raises(PlanError) as caught:
+        plan()
+    message = str(caught.value)
+    assert where in message
+    assert says in message
+    assert caught.value.exit_code == 104
+
+
+@pytest.mark.parametrize("override", ["users", "=3", "load.kind.x=1", "load.users=[", "nope.users=3"])
+def test_a_bad_override_is_named(files: Path, override: str) -> None:
+    with pytest.raises(PlanError, match="--set"):
+        plan(overrides=[override])
+
+
+def test_a_missing_file_lists_what_there_is(files: Path) -> None:
+    with pytest.raises(PlanError, match=r"did you mean 'scenarios/s.yaml'"):
+        resolve("scenarios/ss.yaml", [], "targets/t.yaml")
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, 11.0])
+def test_a_scale_that_means_nothing_is_refused(files: Path, scale: float) -> None:
+    with pytest.raises(PlanError, match="--scale"):
+        plan(scale=scale)
