@@ -5,8 +5,10 @@ This is where system, traffic, faults and probes meet. Nothing here measures or 
 
 from __future__ import annotations
 
+import importlib
 import shutil
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +21,6 @@ from harness.faults.timeline import occurrences
 from harness.heal import dirty
 from harness.interrupt import Interrupt
 from harness.journal import Journal
-from harness.judge import abort_crossed
 from harness.live import Recent, counts, percentiles_ms
 from harness.manifest import Manifest
 from harness.model.threshold import parse_abort
@@ -133,6 +134,8 @@ class _Run:
         window_s = abort.window_s or 0.0
         if now < self.zero_ns + window_s * NS_PER_S:
             return False
+        from harness.judge import abort_crossed  # noqa: PLC0415 - see _prepare
+
         observed = abort_crossed(abort, self._recent.table(now, window_s))
         if observed is None:
             return False
@@ -147,7 +150,7 @@ class _Run:
         self.end_ns = min(now, self.end_ns)
         self._enter("cooldown", self.end_ns)
         self._events.emit("load", "conduct", "stopped", t_ns=self.end_ns, early=early)
-        self._stage.left += faults.stop()
+        faults.stop()
 
     def _take_in(self, now: int) -> None:
         progress = self._engine.batches()
@@ -207,7 +210,7 @@ def conduct(plan: Plan, out: Path | None, console: Console) -> Ended:
         engine = KINDS[plan.engine](plan, folder, run_id)
         stack.callback(engine.kill)
         try:
-            engine.prepare()
+            _prepare(engine)
         except PlanError:
             shutil.rmtree(folder)
             raise
@@ -231,6 +234,15 @@ def conduct(plan: Plan, out: Path | None, console: Console) -> Ended:
             events.emit("run", "conduct", "ended", healed=not stage.left, left=stage.left, message=run.message)
         stage.demand_healed()
     return Ended(folder, run.ended, run.message)
+
+
+def _prepare(engine: Engine) -> None:
+    """Have the workload checked; meanwhile import what takes long and must not be imported under load."""
+    with ThreadPoolExecutor(1, "prepare") as pool:
+        prepared = pool.submit(engine.prepare)
+        for name in ("pandas", "harness.judge"):  # Arrow imports pandas with its first array
+            importlib.import_module(name)
+        prepared.result()
 
 
 def _announce(plan: Plan, folder: Path, console: Console) -> None:
@@ -258,4 +270,4 @@ def _perform(run: _Run, plan: Plan, stage: Stage, events: EventLog, journal: Jou
         events.emit("instrument", "conduct", "died", error=str(error))
         run.message = str(error)
     finally:
-        stage.left += faults.stop()
+        stage.left += faults.stop()  # tries again what could not be cleared before

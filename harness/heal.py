@@ -12,9 +12,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import psutil
+
 from harness.clock import NS_PER_S, now_ns, sleep
 from harness.errors import FaultFailed, HealingFailed, RecordingError
-from harness.journal import Entry, Found, is_same, journals, read
+from harness.journal import Entry, Found, is_same, journals, read, started_at
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -153,15 +155,32 @@ def _by_hand(entry: Entry) -> str:
 
 
 def _end_process(pid: int, create_time: float) -> None:
-    """SIGTERM, then SIGKILL; to its process group when it leads one, which ours never is."""
+    """SIGTERM, then SIGKILL, to the process and (when it leads its group) all of its group; FaultFailed if some stay.
+
+    Each is signalled by its own id and start time, never the group as such: once the leader has gone, its number may
+    be anybody's.
+    """
+    ours = {(pid, create_time)}
     for number, patience_s in ((signal.SIGTERM, _TERM_S), (signal.SIGKILL, _KILL_S)):
-        if not is_same(pid, create_time):
-            return
-        with suppress(ProcessLookupError):
-            if os.getpgid(pid) == pid and pid != os.getpgrp():
-                os.killpg(pid, number)
-            else:
-                os.kill(pid, number)
+        if is_same(pid, create_time):
+            ours |= _group(pid)
+        for member, started in ours:
+            if is_same(member, started):
+                with suppress(ProcessLookupError):
+                    os.kill(member, number)
         deadline_ns = now_ns() + int(patience_s * NS_PER_S)
-        while is_same(pid, create_time) and now_ns() < deadline_ns:
+        while (alive := [p for p, started in ours if is_same(p, started)]) and now_ns() < deadline_ns:
             sleep(0.02)
+        if not alive:
+            return
+    raise FaultFailed(f"these do not end: {', '.join(map(str, sorted(alive)))}")
+
+
+def _group(leader: int) -> set[tuple[int, float]]:
+    """Return the processes of the group that `leader` leads, with their start times."""
+    members = set()
+    for pid in psutil.pids():
+        with suppress(ProcessLookupError, PermissionError):
+            if os.getpgid(pid) == leader and (started := started_at(pid)) is not None:
+                members.add((pid, started))
+    return members

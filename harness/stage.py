@@ -15,7 +15,7 @@ from harness.faults.toxiproxy_server import ToxiproxyServer, ensure
 from harness.observe import Observation
 from harness.recording import layout
 from harness.recording.tables import LedgerWriter, SampleWriter
-from harness.system import KINDS
+from harness.system import KINDS, Died
 from harness.system.template import addresses, fill
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from harness.model.plan import Plan
     from harness.probes import Probe
     from harness.recording.tables import EventLog
-    from harness.system import Died
     from harness.traffic import Engine, Pulse
 
 
@@ -45,6 +44,7 @@ class Stage:
         self._workers: list[str] = []
         self._probes: list[Probe] = []
         self._undo = ExitStack()
+        self._toxiproxy: ToxiproxyServer | None = None
         self.proxied: dict[str, Proxied] = {}
         self.url = ""
         self.left: list[str] = []
@@ -78,6 +78,7 @@ class Stage:
             return
         program = ensure()
         server = ToxiproxyServer.start(program, self._recording / layout.LOGS / "toxiproxy.log", seed=self._plan.seed)
+        self._toxiproxy = server
         entry = self._journal.process(server.process.real_pid, "toxiproxy")
         self._undo.callback(self._safely, "Toxiproxy", self._stop_toxiproxy, server, entry)
         self._pids["toxiproxy"] = server.process.real_pid
@@ -119,8 +120,11 @@ class Stage:
                 self.samples.sample(f"worker:{self._workers[0]}", metric, value, t_ns=pulse.t_ns)
 
     def died(self) -> list[Died]:
-        """Return the services that have ended while they were needed."""
-        return self._system.watch()
+        """Return the services, and the fault proxy, that have ended while they were needed."""
+        died = self._system.watch()
+        if self._toxiproxy is not None and (code := self._toxiproxy.process.poll()) is not None:
+            died.append(Died("toxiproxy", code, f"the fault proxy ended (exit code {code}); see {self._toxiproxy.log}"))
+        return died
 
     def flush(self) -> None:
         """Put what the probes have written so far beyond our own death."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from harness.model.threshold import METRICS
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from harness.model.findings import Failover
-    from harness.model.threshold import Threshold
+    from harness.model.threshold import MetricKind, Threshold
 
 _UNDER_FAULT: Mapping[str, str] = {
     "blackhole": "hangs",
@@ -66,26 +68,44 @@ def quantity(value: float, unit: str) -> str:
 
 
 def observation(threshold: Threshold, value: float, unit: str, n: int) -> str:
-    """Say what was observed: ``users wait up to 10.2 s (p95)``."""
-    said, word = quantity(value, unit), _aggregator(threshold)
+    """Say what was observed: ``users wait up to 10.2 s (p95)``; `value` is infinite for what never came."""
+    said = quantity(value, unit) if math.isfinite(value) else ""
     if unit == "x":
-        return f"{threshold.metric} is {said} its baseline ({word})"
-    if threshold.metric in _TREND:
-        always, once = _TREND[threshold.metric]
-        if threshold.aggregator in ("min", "max"):
-            return f"{once} {said} (the {'longest' if threshold.aggregator == 'max' else 'shortest'})"
-        return f"{always} {'' if threshold.aggregator in ('avg', 'med') else 'up to '}{said} ({word})"
-    if threshold.metric in _RATE:
-        share, count = _RATE[threshold.metric]
-        return f"{said} {share}" if threshold.aggregator == "rate" else f"{said} {count}"
-    if threshold.metric in _OUTAGE:
-        if threshold.aggregator == "count":
-            return f"{said} outages have a {threshold.metric}"
-        told = f"in {n} outages" if threshold.aggregator == "max" else f"{word} of {n} outages"
-        if math.isinf(value):
-            return f"{_NEVER.get(threshold.metric, 'service did not recover while it was watched')} ({told})"
-        return f"{_OUTAGE[threshold.metric].format(value=said)} ({'at worst ' if 'in ' in told else ''}{told})"
+        return f"{threshold.metric} is {said} its baseline ({_aggregator(threshold)})"
+    return _SAY[METRICS[threshold.metric].kind](threshold, said, n)
+
+
+def _trend(threshold: Threshold, said: str, _n: int) -> str:
+    always, once = _TREND[threshold.metric]
+    if threshold.aggregator in ("min", "max"):
+        return f"{once} {said} (the {'longest' if threshold.aggregator == 'max' else 'shortest'})"
+    return f"{always} {'' if threshold.aggregator in ('avg', 'med') else 'up to '}{said} ({_aggregator(threshold)})"
+
+
+def _rate(threshold: Threshold, said: str, _n: int) -> str:
+    share, count = _RATE[threshold.metric]
+    return f"{said} {share}" if threshold.aggregator == "rate" else f"{said} {count}"
+
+
+def _counter(_threshold: Threshold, said: str, _n: int) -> str:
     return f"{said} requests were sent"
+
+
+def _outage(threshold: Threshold, said: str, n: int) -> str:
+    outages = f"{n} outage{'' if n == 1 else 's'}"
+    if threshold.aggregator == "count":
+        return f"{threshold.metric} was measured on {outages}"
+    told = f"at worst in {outages}" if threshold.aggregator == "max" else f"{_aggregator(threshold)} of {outages}"
+    never = _NEVER.get(threshold.metric, "service did not recover while it was watched")
+    return f"{_OUTAGE[threshold.metric].format(value=said) if said else never} ({told})"
+
+
+_SAY: Mapping[MetricKind, Callable[[Threshold, str, int], str]] = {
+    "trend": _trend,
+    "rate": _rate,
+    "counter": _counter,
+    "outage": _outage,
+}
 
 
 def _aggregator(threshold: Threshold) -> str:
@@ -101,7 +121,7 @@ def setting(threshold: Threshold, outages: Iterable[Failover]) -> str:
         if (tag, value) == ("phase", "fault"):
             words.append(_while(outages))
         elif tag == "phase":
-            words.append(_PHASES[value] if value in _PHASES else f"in phase {value}")
+            words.append(_PHASES.get(value, f"in phase {value}"))
         elif tag == "fault":
             words.append(_while(o for o in outages if value in (o.fault, o.kind)) or f"during {value}")
         elif tag == "upstream":
@@ -112,7 +132,5 @@ def setting(threshold: Threshold, outages: Iterable[Failover]) -> str:
 
 
 def _while(outages: Iterable[Failover]) -> str:
-    said = dict.fromkeys(
-        f"{o.upstream} {_UNDER_FAULT.get(o.kind, f'has fault {o.kind}')}" for o in outages
-    )
+    said = dict.fromkeys(f"{o.upstream} {_UNDER_FAULT.get(o.kind, f'has fault {o.kind}')}" for o in outages)
     return f"while {' or '.join(said)}" if said else ""

@@ -209,9 +209,9 @@ class RecordingBuilder:
         for phase, t_s in begin_s.items():
             self.event(t_s, "phase", phase)
         times = list(begin_s.values())
-        self.event(min(times), "load", "load", state="started")
+        self.event(min(times), "load", "started")
         if "cooldown" in begin_s:
-            self.event(begin_s["cooldown"], "load", "load", state="stopped")
+            self.event(begin_s["cooldown"], "load", "stopped", early=False)
 
     def fault(
         self,
@@ -256,7 +256,7 @@ class RecordingBuilder:
     def close(self, ended_s: float | None = None, *, parquet: bool = True) -> Recording:
         """Close the recording and open it for reading; `ended_s` None leaves it without its last line (killed)."""
         if ended_s is not None:
-            self.event(ended_s, "run", "ended", state="ended")
+            self.event(ended_s, "run", "ended", healed=True, left=[], message="")
         for writer in (self._requests, self._canary, self._ledger, self.samples, self._events):
             writer.close()
         if parquet:
@@ -299,6 +299,8 @@ class Script:
     rate: float = 1000 / 60
     canary_rate: float = 20.0
     hanging_outcome: str = "ok"
+    wiggle: float = 0.02
+    """Answers take up to this much longer, by turns."""
     kind: str = "blackhole"
 
     @property
@@ -308,7 +310,8 @@ class Script:
 
     def truth(self, k: int) -> Outage:
         """Return the true times of outage `k`."""
-        first = min(self.hang + self.healthy, self.detection + self.healthy)
+        # A request that hangs and fails is answered by nobody: the first answer comes once the breaker is open.
+        first = self.healthy + (self.hang if self.hanging_outcome in ("ok", "degraded") else self.detection)
         begin = self.at + k * self.every
         back = self.failback + self.flaps * (self.flap_for + 1.0)
         return Outage(begin, self.detection, first, self.detection, begin + self.lasts, back, 2 * self.flaps)
@@ -373,8 +376,8 @@ def storm(
             hits += 1
             continue
         provider, took = script.served(due)
-        outcome = script.hanging_outcome if took > script.hang else "ok"
-        wiggle = 0.02 * ((i * 7919) % 11) / 11
+        outcome = script.hanging_outcome if took > script.healthy else "ok"
+        wiggle = script.wiggle * ((i * 7919) % 11) / 11
         builder.request(due, took + wiggle, provider=provider, outcome=outcome, **who)
         misses += outcome == "ok"
     scrape(script.length + 4)
@@ -390,9 +393,9 @@ def storm(
         builder.breaker(truth.effective + truth.detection, "open", "closed")
         builder.breaker(truth.cleared + truth.failback - 0.2, "half_open", "open")
         builder.breaker(truth.cleared + truth.failback, "closed", "half_open")
-    builder.event(-warmup_s, "load", "load", state="started")
+    builder.event(-warmup_s, "load", "started")
     for t_s, phase in [*phases, (script.length, "cooldown")]:
         builder.event(t_s, "phase", phase)
-    builder.event(script.length, "load", "load", state="stopped")
+    builder.event(script.length, "load", "stopped", early=False)
     builder.instrument(-warmup_s, script.length)
     return builder.close(script.length + 5)

@@ -31,7 +31,7 @@ def analyse(recording: Recording) -> tuple[Findings, Measure]:
     plan = recording.plan
     last_ns = max([last_row(recording.requests, recording.canary), *(e.t_ns for e in recording.events)])
     load, canary = Frame(recording.requests, last_ns), Frame(recording.canary, last_ns)
-    calls, when = Calls(recording.ledger), timeline(recording, last_ns)
+    calls, when = Calls(recording.ledger, load), timeline(recording, last_ns)
     felt = service(load, canary, plan.scenario.slo, when.healthy)
     outages = failovers(Evidence(load, felt, calls, recording.events, when))
     cache = cache_findings(load, canary, calls, recording.samples, plan.target.metrics, when)

@@ -34,7 +34,7 @@ def attribution(load: Frame, calls: Calls, when: Timeline) -> Attribution | Lite
     named = np.array([sum(bit[n] for n in name) for name in names], np.int64)
     rows = np.flatnonzero(load.outcome.among([Outcome.OK, Outcome.DEGRADED]) & ~provider.among([""]))
     said = named[provider.codes[rows]]
-    answered = _answered_by(load.numbers("request_id")[rows], calls, bit)
+    answered = _answered_by(len(load), calls, bit)[rows]
     excused = _faulted(load, rows, when, bit)
     differ = np.flatnonzero(((said & ~answered) | (answered & ~said & ~excused)) != 0)
     examples = tuple(
@@ -49,16 +49,11 @@ def _names(bits: int, bit: dict[str, int]) -> str:
     return "+".join(name for name, mask in bit.items() if bits & mask) or "nobody"
 
 
-def _answered_by(request_ids: Array, calls: Calls, bit: dict[str, int]) -> Array:
-    """Return, for every request, the upstreams with an ok row of it, as bits."""
-    answered = np.zeros(len(request_ids), np.int64)
-    if not len(request_ids):
-        return answered
-    order = np.argsort(request_ids, kind="stable")
+def _answered_by(requests: int, calls: Calls, bit: dict[str, int]) -> Array:
+    """Return, for every request of the load, the upstreams with an ok row of it, as bits."""
+    answered = np.zeros(requests, np.int64)
     for upstream in calls.upstreams:
-        ids = calls.request_id[calls.ok & calls.by(upstream)]
-        place = np.minimum(np.searchsorted(request_ids[order], ids), len(order) - 1)
-        answered[order[place[request_ids[order][place] == ids]]] |= bit[upstream]
+        answered[calls.load_row[calls.ok & (calls.load_row >= 0) & calls.by(upstream)]] |= bit[upstream]
     return answered
 
 

@@ -126,7 +126,7 @@ def _by_ledger(load: Frame, canary: Frame, calls: Calls) -> Witness:
     if not len(calls) or not lookups:
         return "unsupported"
     if calls.joined:
-        calls_made &= np.isin(calls.request_id, load.numbers("request_id")[chosen[0]])
+        calls_made &= (calls.load_row >= 0) & chosen[0][calls.load_row]
     return _witness(max(0, lookups - int(calls_made.sum())), lookups)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -18,7 +19,7 @@ from harness.model.findings import Failover, Interval
 from harness.model.request import BAD, Outcome
 
 if TYPE_CHECKING:
-    from harness.analysis.frame import Frame
+    from harness.analysis.frame import Array, Frame
     from harness.analysis.ledger import Calls
     from harness.analysis.timeline import FaultSpan, Span, Timeline
     from harness.analysis.windows import Service
@@ -39,6 +40,15 @@ class Evidence:
     calls: Calls
     events: list[Event]
     when: Timeline
+
+    @cached_property
+    def costs(self) -> Array:
+        """Of every request in `service`: 1 if it was answered, the provider calls made for it, and their tokens."""
+        service, calls = self.service, self.calls
+        rows = calls.rows_in(service.request_id)
+        known, n = rows >= 0, len(service.due)
+        made = np.bincount(rows[known], minlength=n)
+        return np.stack([service.answered, made, np.bincount(rows[known], calls.tokens[known], minlength=n)])
 
 
 def failovers(evidence: Evidence) -> tuple[Failover, ...]:
@@ -91,7 +101,7 @@ class _Outage:
         self.load, self.service, self.calls, self.events = (
             evidence.load, evidence.service, evidence.calls, evidence.events,
         )  # fmt: skip
-        self.healthy = evidence.when.healthy
+        self.healthy, self.evidence = evidence.when.healthy, evidence
         self.until = max(evidence.when.observed_until(span), effective[0])
         """End of the observation, ns."""
         self.off = min(span.on(self.until)[1], self.until)
@@ -100,12 +110,12 @@ class _Outage:
 
     @property
     def observed_s(self) -> float:
-        return float(self.until - self.t0[0]) / NS_PER_S
+        return (self.until - self.t0[0]) / NS_PER_S
 
     @property
     def resolution_s(self) -> float:
         """Mean gap between requests; the whole observation without any."""
-        return self.observed_s / max(1, self.rows.stop - self.rows.start)
+        return self.observed_s / max(1, int(self.rows.stop - self.rows.start))
 
     def impact(self) -> Interval | None:
         """First request started at/after t0, while the fault was on, that is not good. It began to hurt since the one
@@ -153,16 +163,16 @@ class _Outage:
 
     def failed(self) -> int:
         """Load requests started into the observation that failed, timed out or were lost."""
-        load = self.load
-        mine = (load.start >= self.t0[0]) & (load.due < self.until)
-        return int((load.outcome.among([*BAD, Outcome.LOST]) & mine).sum())
+        return int((self.load.outcome.among([*BAD, Outcome.LOST]) & self._started_into()).sum())
 
     def slow(self) -> int:
         """Load requests started into the observation that succeeded too late for the SLO."""
-        service, load = self.service, self.load
-        late = service.request_id[service.succeeded & ~service.good]
-        mine = (load.start >= self.t0[0]) & (load.due < self.until)
-        return int(np.isin(load.numbers("request_id")[mine], late).sum())
+        succeeded = self.load.outcome.among([Outcome.OK, Outcome.DEGRADED])
+        return int((succeeded & (self.load.response > self.service.late_ns) & self._started_into()).sum())
+
+    def _started_into(self) -> Array:
+        started: Array = (self.load.start >= self.t0[0]) & (self.load.due < self.until)
+        return started
 
     def in_flight(self) -> int:
         """Load requests sent before t0 and not answered by then."""
@@ -200,7 +210,8 @@ class _Outage:
         ends = np.sort(self.service.end[self.service.succeeded])
         first, last = np.searchsorted(ends, (self.t0[0], self.until))
         before = int(ends[first - 1]) if first else self.t0[0]
-        return float(np.diff(np.concatenate(([before], ends[first:last], [self.until]))).max()) / NS_PER_S
+        gaps = np.diff(np.concatenate(([before], ends[first:last], [self.until])))
+        return float(gaps.max()) / NS_PER_S
 
     def extra(self) -> tuple[int | None, int | None]:
         """Calls and tokens that requests due during the fault cost beyond what as many cost when healthy."""
@@ -215,9 +226,8 @@ class _Outage:
     def _cost(self, spans: list[Span]) -> tuple[int, int, int]:
         """Return (answered requests due in the spans, provider calls made for them, tokens of those)."""
         rows = [self.service.rows(*span) for span in spans]
-        ids = np.concatenate([self.service.request_id[r][self.service.answered[r]] for r in rows])
-        made = np.isin(self.calls.request_id, ids)
-        return len(ids), int(made.sum()), int(self.calls.tokens[made].sum())
+        answered, made, spent = (int(sum(values[r].sum() for r in rows)) for values in self.evidence.costs)
+        return answered, made, spent
 
 
 @dataclass(frozen=True)

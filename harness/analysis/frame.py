@@ -64,7 +64,9 @@ class Frame:
 
     def __init__(self, table: pa.Table, last_ns: int | None = None) -> None:
         self._table = table
-        self.due, self.start, self.end = (numbers(table, f"{name}_ns") for name in ("due", "start", "end"))
+        self._numbers: dict[str, Array] = {}
+        self._words: dict[str, Words] = {}
+        self.due, self.start, self.end = (self.numbers(f"{name}_ns") for name in ("due", "start", "end"))
         self.outcome = self.words("outcome")
         self.lost = self.outcome.among([Outcome.LOST])
         self.dropped = self.outcome.among([Outcome.DROPPED])
@@ -76,11 +78,15 @@ class Frame:
 
     def words(self, name: str) -> Words:
         """Return a column of strings."""
-        return words(self._table, name)
+        if name not in self._words:
+            self._words[name] = words(self._table, name)
+        return self._words[name]
 
     def numbers(self, name: str) -> Array:
         """Return a column of numbers; -1 where the answer did not show it."""
-        return numbers(self._table, name)
+        if name not in self._numbers:
+            self._numbers[name] = numbers(self._table, name)
+        return self._numbers[name]
 
     @cached_property
     def response(self) -> Array:

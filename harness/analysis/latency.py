@@ -38,17 +38,20 @@ class _Measured:
     def group(self, chosen: Array | slice, seconds: float) -> Group:
         """Return what the chosen rows (still in due order) say."""
         counts = dict(zip(OUTCOMES, np.bincount(self.outcome[chosen], minlength=len(OUTCOMES)).tolist(), strict=True))
-        requests, dropped, lost = sum(counts.values()), counts[Outcome.DROPPED], counts[Outcome.LOST]
-        answered, waited = self.answered[chosen], (self.answered | self.lost)[chosen]
-        service = self.service[chosen][answered]
+        requests, dropped, lost_ones = sum(counts.values()), counts[Outcome.DROPPED], counts[Outcome.LOST]
+        answered, lost = self.answered[chosen], self.lost[chosen]
+        response, service = self.response[chosen], self.service[chosen]
+        if dropped or lost_ones:
+            service, waited = service[answered], answered | lost
+            response, lost = response[waited], lost[waited]
         bad = sum(counts[outcome] for outcome in BAD)
         return Group(
             requests=requests,
             **{str(outcome): count for outcome, count in counts.items()},
             rate_per_s=(requests - dropped) / seconds if seconds > 0 else None,
-            response_ms=percentiles_ms(Times(self.response[chosen][waited], self.lost[chosen][waited])),
+            response_ms=percentiles_ms(Times(response, lost)),
             service_ms=percentiles_ms(Times(service, np.zeros(len(service), bool))),
-            failed_share=share_estimate(Share(bad, requests - dropped - lost)),
+            failed_share=share_estimate(Share(bad, requests - dropped - lost_ones)),
         )
 
     def by(self, column: Words) -> Iterator[tuple[str, Array]]:

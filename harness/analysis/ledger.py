@@ -12,13 +12,16 @@ from harness.model.request import UNKNOWN
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from harness.analysis.frame import Array
+    from harness.analysis.frame import Array, Frame
 
 
 class Calls:
-    """Ledger rows by the time the provider received them. Times are ns; `answered` is -1 where it never answered."""
+    """Ledger rows by the time the provider received them. Times are ns; `answered` is -1 where it never answered.
 
-    def __init__(self, ledger: pa.Table) -> None:
+    `load_row` is the load's request that a call was made for, by number of its row; -1 where it is none of them.
+    """
+
+    def __init__(self, ledger: pa.Table, load: Frame) -> None:
         order = np.argsort(numbers(ledger, "t_ns"), kind="stable")
         self.received, self.answered = numbers(ledger, "t_ns")[order], numbers(ledger, "answered_ns")[order]
         self.request_id = numbers(ledger, "request_id")[order]
@@ -27,6 +30,7 @@ class Calls:
         upstream = words(ledger, "upstream")
         self.upstream, self.upstreams = upstream.codes[order], upstream.words
         self.ok = words(ledger, "status").among(["ok"])[order]
+        self.load_row = self.rows_in(load.numbers("request_id"))
 
     def __len__(self) -> int:
         return len(self.received)
@@ -35,6 +39,15 @@ class Calls:
     def joined(self) -> bool:
         """Whether the system passed request ids on, so that calls can be told apart by request."""
         return bool((self.request_id != UNKNOWN).any())
+
+    def rows_in(self, request_ids: Array) -> Array:
+        """Return, for every call, where its request stands in `request_ids`; -1 where it does not."""
+        if not len(request_ids):
+            return np.full(len(self), -1)
+        order = np.argsort(request_ids, kind="stable")
+        ordered = request_ids[order]
+        place = np.minimum(np.searchsorted(ordered, self.request_id), len(order) - 1)
+        return np.where(ordered[place] == self.request_id, order[place], -1)
 
     def by(self, upstream: str) -> Array:
         """Tell which calls one upstream received."""

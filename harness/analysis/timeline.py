@@ -31,6 +31,8 @@ class FaultSpan:
     injecting_ns: int
     effective: Span | None = None
     cleared: Span | None = None
+    failed: str = ""
+    """Why it was not seen to bite, or not to heal."""
 
     def on(self, end_ns: int) -> Span:
         """Return the longest stretch the fault may have been on, up to `end_ns` when it was never cleared."""
@@ -60,7 +62,8 @@ class Timeline:
     @property
     def healthy(self) -> list[Span]:
         """What faults are held against: the baseline or, where there is none, everything before the faults."""
-        if baseline := self.spans("baseline"):
+        baseline = self.spans("baseline")
+        if sum(end - begin for begin, end in baseline) >= NS_PER_S:
             return baseline
         begin = self.phases[0][1][0] if self.phases else self.zero_ns
         return [(begin, min([self.end_ns, *(fault.injecting_ns for fault in self.faults)]))]
@@ -81,19 +84,22 @@ _FOREVER = 2**62
 def _faults(events: Iterable[Event]) -> tuple[FaultSpan, ...]:
     spans: dict[str, FaultSpan] = {}
     for event in events:
+        data, state, span = event.data, event.data.get("state"), spans.get(event.subject)
         if event.kind != "fault":
             continue
-        data, state = event.data, event.data.get("state")
-        if state == "injecting":
+        if state == "injecting" or (state == "failed" and span is None):  # one left out was never injected
             kind, upstream, experiment = (str(data.get(key, "")) for key in ("kind", "upstream", "experiment"))
-            spans[event.subject] = FaultSpan(event.subject, kind, upstream, experiment, injecting_ns=event.t_ns)
-        elif span := spans.get(event.subject):
-            moment = (int(data.get("low_ns", event.t_ns)), int(data.get("high_ns", event.t_ns)))
-            # Healing after a failure may say "cleared" again: the first time is when it went.
-            if state == "effective" and span.effective is None:
-                spans[event.subject] = replace(span, effective=moment)
-            if state == "cleared" and span.cleared is None:
-                spans[event.subject] = replace(span, cleared=moment)
+            span = FaultSpan(event.subject, kind, upstream, experiment, injecting_ns=event.t_ns)
+        if span is None:
+            continue
+        moment = (int(data.get("low_ns", event.t_ns)), int(data.get("high_ns", event.t_ns)))
+        if state == "failed":
+            span = replace(span, failed=str(data.get("evidence", "")))
+        elif state == "effective" and span.effective is None:
+            span = replace(span, effective=moment)
+        elif state == "cleared" and span.cleared is None:  # healing may say so again: the first time is when it went
+            span = replace(span, cleared=moment)
+        spans[event.subject] = span
     return tuple(sorted(spans.values(), key=lambda span: span.injecting_ns))
 
 
@@ -101,8 +107,8 @@ def timeline(recording: Recording, last_ns: int) -> Timeline:
     """Return a recording's timeline; `last_ns`, the last moment any row tells of, ends a run that was cut off."""
     events = recording.events
     starts = [(e.subject, e.t_ns) for e in events if e.kind == "phase"]
-    load = {str(e.data.get("state")): e.t_ns for e in events if e.kind == "load"}
-    begin = min([t for _, t in starts] or [load.get("started", last_ns)])
+    load = {e.subject: e.t_ns for e in events if e.kind == "load"}
+    begin = load.get("started", min((t for _, t in starts), default=last_ns))
     zero = next((t for name, t in starts if name in ("baseline", "steady")), None)
     if zero is None:  # killed during the warm-up, or before the first event
         zero = begin + int(recording.plan.scenario.load.warmup * NS_PER_S)

@@ -99,8 +99,10 @@ def _coverage(facts: Facts) -> float | None:
         return None
     load, provider = facts.load, facts.load.words("provider")
     needs = provider.among([w for w in provider.words if set(w.split("+")) - {"", "cache", "local"}])
-    ids = load.numbers("request_id")[load.outcome.among([Outcome.OK]) & needs]
-    return float(np.isin(ids, facts.calls.request_id[facts.calls.ok]).mean()) if len(ids) else None
+    expected = load.outcome.among([Outcome.OK]) & needs
+    known = np.zeros(len(load), bool)
+    known[facts.calls.load_row[facts.calls.ok & (facts.calls.load_row >= 0)]] = True
+    return float(known[expected].mean()) if expected.any() else None
 
 
 def _wholeness(facts: Facts) -> Iterator[str]:
@@ -109,6 +111,13 @@ def _wholeness(facts: Facts) -> Iterator[str]:
         yield "The run did not end by itself: the recording stops where it was killed. Run it again."
     for missing in recording.truncated:
         yield f"Part of the recording is missing: {missing}."
+    for event in recording.events:
+        if event.kind == "run" and event.subject == "interrupted":
+            yield "The run was interrupted before the load had ended. Run it again."
+        if event.kind == "abort":
+            observed = event.data.get("observed")
+            said = f"{observed:.3g}" if isinstance(observed, float) else observed
+            yield f"The run was stopped by its abort condition {event.data.get('threshold')!r} (observed {said})."
     if not len(load):
         yield "No request was made: look at logs/ for why the load generator sent nothing."
     elif not load.measured(when).any():
@@ -141,28 +150,30 @@ def _generator(facts: Facts, instrument: dict[str, float | int | None]) -> Itera
 
 
 def _workers(facts: Facts) -> Iterator[str]:
-    died = {e.subject for e in facts.recording.events if e.kind == "instrument" and e.data.get("state") == "died"}
-    for worker in sorted(died):
-        yield f"Worker {worker} died, and its share of the load with it: see logs/."
+    for event in facts.recording.events:
+        if event.kind == "instrument" and event.subject == "died":
+            yield f"The load generator died: {event.data.get('error', 'see logs/')}."
     if not facts.recording.finished:
         return
-    samples = _Workers(facts.recording.samples, facts.when)
-    for source, t_ns in samples.last_word().items():
+    for source, t_ns in _Workers(facts.recording.samples, facts.when).last_word().items():
         silent_s = (facts.when.end_ns - t_ns) / NS_PER_S
-        if silent_s > SILENT_AFTER_S and (worker := source.partition(":")[2]) not in died:
+        if silent_s > SILENT_AFTER_S:
+            worker = source.partition(":")[2]
             yield f"Worker {worker} fell silent {silent_s:.0f} s before the load ended: see logs/."
 
 
 def _faults(facts: Facts) -> Iterator[str]:
     for fault in facts.when.faults:
         name = f"Fault {fault.fault} ({fault.kind} on {fault.upstream})"
+        why = f": {fault.failed}" if fault.failed else ""
         if fault.effective is None:
-            yield (
-                f"{name} did not bite: the probe through the proxy never saw it, so nothing was tested. "
-                f"Check that the target reaches {fault.upstream} through the proxy."
-            )
-        if fault.cleared is None:
-            yield f"{name} was not seen to heal: run `agentstorm heal` before the next run."
+            yield f"{name} did not bite, so nothing was tested{why}."
+        elif fault.cleared is None:
+            yield f"{name} was not seen to heal{why}: run `agentstorm heal` before the next run."
+    for event in facts.recording.events:
+        if event.kind == "run" and event.subject == "ended" and event.data.get("left"):
+            left = ", ".join(map(str, event.data["left"]))
+            yield f"Something was left broken or running: {left}. Run `agentstorm heal`."
 
 
 def _system(facts: Facts) -> Iterator[str]:
@@ -186,12 +197,20 @@ def _notes(facts: Facts, instrument: dict[str, float | int | None]) -> Iterator[
         yield "The system does not pass trace ids on: ledger rows cannot be told apart by request."
     elif coverage is not None and coverage < 1:
         yield f"The ledgers know of {coverage:.2%} of the answers that name a provider."
-    if facts.when.faults and not facts.when.spans("baseline"):
-        yield "No baseline before the first fault: recovery was held against the warm-up."
+    yield from _ledger_gaps(facts)
+    if facts.when.faults and facts.when.healthy != facts.when.spans("baseline"):
+        yield "No baseline before the first fault: recovery was held against everything before it, warm-up included."
     if not isinstance(facts.attribution, str) and facts.attribution.agree < facts.attribution.compared:
         wrong = facts.attribution.compared - facts.attribution.agree
         yield f"{wrong} of {facts.attribution.compared} answers name other providers than the ledgers do."
     yield from _disagreement(facts.cache)
+
+
+def _ledger_gaps(facts: Facts) -> Iterator[str]:
+    for event in facts.recording.events:
+        if event.kind == "probe" and event.source == "ledger" and event.subject in ("gap", "restarted"):
+            upstream = event.data.get("upstream")
+            yield f"The ledger of {upstream} is not whole: the provider restarted, or kept too few rows."
 
 
 def _disagreement(cache: CacheFindings) -> Iterator[str]:

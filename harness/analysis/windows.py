@@ -47,12 +47,22 @@ class Service:
     """Answered by the cache alone."""
     good_share: float
     window_ns: int
+    late_ns: float
+    """A slower request is bad, whatever its outcome."""
 
     @cached_property
     def harmed(self) -> Array:
         """Requests that a user would notice: bad, or slower than the limit on p95."""
         harmed: Array = ~self.good | self.slow
         return harmed
+
+    @cached_property
+    def _good_so_far(self) -> Array:
+        return running(self.good)
+
+    @cached_property
+    def _slow_so_far(self) -> Array:
+        return running(self.slow)
 
     def rows(self, begin_ns: int, end_ns: int) -> slice:
         """Return the requests due in a stretch."""
@@ -72,7 +82,7 @@ class Service:
     def meets(self, first: Array, until: Array) -> Array:
         """Tell which stretches of requests, first up to until, meet the SLO."""
         n = until - first
-        good, slow = running(self.good), running(self.slow)
+        good, slow = self._good_so_far, self._slow_so_far
         enough = good[until] - good[first] >= self.good_share * n - 1e-9
         met: Array = enough & (slow[until] - slow[first] <= P95_SHARE * n + 1e-9)
         return met
@@ -126,6 +136,7 @@ def service(load: Frame, canary: Frame, slo: Slo, healthy: list[Span]) -> Servic
         values: Array = np.concatenate([of(f)[keep] for f, keep in zip(frames, sent, strict=True)])[order]
         return values
 
+    late_ns = slo.response_time_ms * NS_PER_MS
     due, response = column(lambda f: f.due), column(lambda f: f.response)
     succeeded = column(lambda f: f.outcome.among([Outcome.OK, Outcome.DEGRADED]))
     in_healthy = np.zeros(len(due), bool)
@@ -138,12 +149,13 @@ def service(load: Frame, canary: Frame, slo: Slo, healthy: list[Span]) -> Servic
         end=column(lambda f: f.end),
         request_id=column(lambda f: f.numbers("request_id")),
         answered=column(lambda f: f.answered),
-        good=succeeded & (response <= slo.response_time_ms * NS_PER_MS),
+        good=succeeded & (response <= late_ns),
         succeeded=succeeded,
         slow=response > limit,
         from_cache=column(_from_cache),
         good_share=slo.good_share,
         window_ns=round(slo.window * NS_PER_S),
+        late_ns=late_ns,
     )
 
 

@@ -15,13 +15,14 @@ from harness.clock import NS_PER_S, now_ns, wait_until
 from harness.errors import FaultFailed
 from harness.faults import watch
 from harness.faults.fault import ProxyFault
+from harness.faults.probe_socket import ProbeSocket
+from harness.faults.watch import Moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from harness.faults.proxies import Proxied
     from harness.faults.timeline import Occurrence
-    from harness.faults.watch import Moment
     from harness.journal import Journal
     from harness.recording.tables import EventLog
 
@@ -161,7 +162,7 @@ class Conductor:
         since_ns = now_ns()
         self._tell("clearing", occurrence, t_ns=since_ns)
         try:
-            moment = self._undo(site, occurrence, spec, since_ns)
+            moment, doubt = self._undo(site, occurrence, spec, since_ns)
             self._journal.healed(entry)
         except (FaultFailed, OSError) as error:
             problem = f"{occurrence.fault_id} could not be cleared: {error}"
@@ -170,25 +171,39 @@ class Conductor:
             return problem
         site.on = None
         with self._telling:
-            self._tell("cleared", occurrence, moment)
+            if doubt:
+                self.failed.append(f"{occurrence.fault_id}: {doubt}")
+                self._tell("failed", occurrence, evidence=doubt, healed=True)
+            else:
+                self._tell("cleared", occurrence, moment)
             if occurrence.fault_id in self._effective:
                 self._effective.discard(occurrence.fault_id)
                 self._on_cleared(occurrence, moment)
         return None
 
-    def _undo(self, site: _Site, occurrence: Occurrence, spec: ProxyFault, since_ns: int) -> Moment:
-        deadline_ns = since_ns + self._deadline_ns
+    def _undo(self, site: _Site, occurrence: Occurrence, spec: ProxyFault, since_ns: int) -> tuple[Moment, str]:
+        """Take a fault back; return when, and what makes that doubtful. FaultFailed when it is, or may be, still on."""
+        proxied, deadline_ns = site.proxied, since_ns + self._deadline_ns
         while True:
             try:
-                spec.clear(site.proxied.proxy, occurrence.fault_id)
+                spec.clear(proxied.proxy, occurrence.fault_id)
                 break
             except FaultFailed:
                 # A port that was given up may be in use for a moment by some outgoing connection.
                 if now_ns() >= deadline_ns or not wait_until(now_ns() + NS_PER_S // 20):
                     raise
-        return watch.cleared(
-            spec, site.proxied.probe, since_ns=since_ns, healthy_ns=site.healthy_ns, deadline_ns=deadline_ns
-        )
+        moment = Moment(since_ns, now_ns(), "read back from the proxy")
+        try:
+            moment = watch.cleared(
+                spec, proxied.probe, since_ns=since_ns, healthy_ns=site.healthy_ns, deadline_ns=deadline_ns
+            )
+        except FaultFailed as error:
+            direct = ProbeSocket(proxied.proxy.upstream, proxied.probe.protocol).ask(NS_PER_S)
+            if direct.outcome == "answered":
+                raise
+            # Not our doing any more: the upstream itself did not survive the fault.
+            return moment, f"{error}; nor does the upstream when asked without the proxy: {direct}"
+        return moment, ""
 
     def _failed(self, occurrence: Occurrence, reason: str) -> None:
         if self._stop.is_set():

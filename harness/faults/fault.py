@@ -69,7 +69,7 @@ class ProxyFault(FaultSpec):
         proxy.remove(*reversed(self.toxic_names(fault_id)))
 
     def patience_ns(self, healthy_ns: int) -> int:
-        """Return how long a probe waits for its answer; `healthy_ns` is the slowest answer seen without the fault."""
+        """Return how long a probe waits for its answer; `healthy_ns` is what one takes without the fault."""
         return max(50 * NS_PER_MS, 5 * healthy_ns)
 
     def bites(self, seen: Seen, healthy_ns: int) -> bool:

@@ -78,8 +78,8 @@ class Slow(ProxyFault):
         return (Toxic("latency", "downstream", {"latency": to_ms(self.latency), "jitter": to_ms(self.jitter)}),)
 
     def patience_ns(self, healthy_ns: int) -> int:
-        """Wait for the latest answer there can be, and as long again as a healthy one takes."""
-        return to_ns(self.latency + self.jitter) + super().patience_ns(healthy_ns)
+        """Wait for the latest answer there can be, and a second more: the answer ends the waiting anyway."""
+        return to_ns(self.latency + self.jitter + 1) + super().patience_ns(healthy_ns)
 
     def bites(self, seen: Seen, healthy_ns: int) -> bool:
         """An answer, but later than a healthy one by 80 % of the least delay."""

@@ -104,8 +104,8 @@ class ProbeSocket:
             return Seen("closed", sent_ns, now_ns(), connected, str(error))
 
     def healthy_ns(self, *, asks: int = 3, patience_s: float = 2.0) -> int:
-        """Return the slowest of a few answers while nothing is broken; FaultFailed when one does not come."""
-        slowest = 0
+        """Return the median answer time while nothing is broken; FaultFailed when an answer does not come."""
+        took = []
         for _ in range(asks):
             seen = self.ask(int(patience_s * NS_PER_S))
             if seen.outcome != "answered":
@@ -113,5 +113,5 @@ class ProbeSocket:
                     f"the {self.protocol} upstream behind {self.address} does not answer before anything is broken: "
                     f"{seen}; check its address and `protocol` in the target"
                 )
-            slowest = max(slowest, seen.took_ns)
-        return slowest
+            took.append(seen.took_ns)
+        return sorted(took)[asks // 2]

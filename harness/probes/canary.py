@@ -51,7 +51,7 @@ class _Request:
             "accept": "*/*",
             "connection": "close",
             **({} if spec.body is None else {"content-type": "application/json"}),
-            **{name.lower(): value for name, value in spec.headers.items()},
+            **{name.lower(): value.strip() for name, value in spec.headers.items()},
         }
         self._headers = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
 

@@ -26,7 +26,7 @@ def run_facts(recording: Recording, axis: Timeline) -> list[tuple[str, str]]:
     """Return what ran, when, on what, how long, at which scale, against which version."""
     plan, manifest = recording.plan, recording.manifest
     facts = [("target", plan.target.target), ("load", words.load(plan.scenario.load))]
-    kinds = [f"{f.upstream} {f.kind} {units.seconds(f.for_s)}" + (f" × {f.repeat}" if f.repeat > 1 else "")
+    kinds = [f"{f.upstream} {f.kind} {units.seconds(f.for_s)}" + (f" \u00d7 {f.repeat}" if f.repeat > 1 else "")
              for e in plan.experiments for f in e.faults]  # fmt: skip
     facts.append(("faults", ", ".join(kinds) or "none"))
     when = f"{axis.started.day} {axis.started:%B %Y, %H:%M} UTC, " if axis.started else ""
@@ -46,7 +46,7 @@ def checks(verdicts: Verdicts) -> list[dict[str, Any]]:
             "mark": micro.mark(c.verdict), "threshold": c.threshold, "scope": c.scope,
             "observed": units.say(c.observed, c.unit), "interval": units.between(c.low, c.high, c.unit) or units.NONE,
             "n": units.count(c.n), "n_sort": c.n, "limit": units.say(c.limit, c.unit), "bar": micro.check_bar(c),
-            "why": words.sentence(c.why), "sort": "" if c.observed is None else c.observed,
+            "why": words.sentence(c.why),
         }
         for c in words.worst_first(verdicts.checks)
     ]  # fmt: skip
@@ -141,7 +141,7 @@ def outages(findings: Findings, figures: Figures) -> list[dict[str, Any]]:
         totals = {name: sum(f.answers.get(name, 0) for f in group) for name in ("ok", "degraded", "failed")}
         whole = sum(totals.values())
         labels = (("ok", "in full", "full"), ("degraded", "degraded", "part-degraded"), ("failed", "not", "none"))
-        shares = [(label, totals[name] / whole if whole else 0.0, css) for name, label, css in labels]  # type: ignore[index]
+        shares = [(label, totals[name] / whole if whole else 0.0, css) for name, label, css in labels]
         said = ", ".join(f"{label} {units.share(share)}" for label, share, _ in shares)
         found.append(
             {
@@ -202,8 +202,9 @@ def resources(recording: Recording, findings: Findings, figures: Figures) -> dic
     if largest:
         said.append(f"{largest[1]} most memory: {units.mib(largest[0])} at most")
     host = recording.manifest.get("host")
-    if isinstance(host, dict) and "cores" in host and "memory_mib" in host:
-        said.append(f"the machine has {host['cores']} cores and {units.mib(float(host['memory_mib']))}")
+    if isinstance(host, dict) and "cores" in host:
+        size = f" and {units.mib(float(host['memory_mib']))}" if "memory_mib" in host else ""
+        said.append(f"the machine has {host['cores']} cores{size}")
     drawn = [(TITLES[f.name.removeprefix("resources-")], f.tag) for n, f in figures.drawn.items()
              if n.startswith("resources-")]  # fmt: skip
     return {"answer": words.sentence("; ".join(said)), "rows": rows, "figures": drawn}
@@ -226,7 +227,9 @@ def groups(recording: Recording, findings: Findings, figures: Figures) -> list[d
         rows = []
         for name, group in sorted(by.items(), key=lambda g: -(g[1].response_ms.p95.value or 0)):
             line = lines.get(name)
-            spark = "" if line is None else micro.sparkline(line, figures.axis, low, high, f"p95 of {name} over the run")
+            spark = (
+                "" if line is None else micro.sparkline(line, figures.axis, low, high, f"p95 of {name} over the run")
+            )
             colour = figures.colours.get(name, "") if column == "provider" else ""
             rows.append(_group(name, group) | {"spark": spark, "colour": colour})
         found.append({"column": column, "title": title, "rows": rows})
@@ -266,5 +269,3 @@ DERIVED = ("findings.json", "verdicts.json", "report.html", "report.md", "junit.
 
 def _size(size: int) -> str:
     return f"{units.three(size / 1e6)}{units.SPACE}MB" if size >= 1e6 else f"{units.three(size / 1e3)}{units.SPACE}kB"
-
-

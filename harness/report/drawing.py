@@ -9,7 +9,8 @@ import io
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from markupsafe import Markup, escape
@@ -23,13 +24,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from harness.report.series import Array
+    from harness.analysis.frame import Array
     from harness.report.timeline import Timeline
 
 FONT = 12.0
 """Size of all text, px. The page shows figures at their own size or a little smaller."""
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none", "text.parse_math": False, "font.family": "DejaVu Sans", "font.size": FONT,
     "figure.dpi": 72, "axes.linewidth": 0.8, "axes.edgecolor": palette.LINE, "axes.labelcolor": palette.SOFT,
     "axes.facecolor": "none", "figure.facecolor": "none", "text.color": palette.INK,
@@ -53,7 +54,7 @@ def render(name: str, title: str, about: str, size: tuple[int, int], paint: Call
         FigureCanvasSVG(figure)
         paint(figure)
         sink = io.StringIO()
-        figure.savefig(sink, format="svg", transparent=True, metadata={k: None for k in _METADATA})
+        figure.savefig(sink, format="svg", transparent=True, metadata=dict.fromkeys(_METADATA))
     return _finish(sink.getvalue(), name, title, about, size)
 
 
@@ -64,12 +65,14 @@ _NUMBERS = re.compile(r"-?\d+\.\d{2,}")
 def _finish(svg: str, name: str, title: str, about: str, size: tuple[int, int]) -> str:
     body = svg[svg.index(">", svg.index("<svg")) + 1 :]
     body = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", body, flags=re.DOTALL)
-    body = re.sub(r'<g id="[^"]*">', "<g>", body)
+    body = re.sub(r'<g id="[^"]*"(/?)>', r"<g\1>", body)
     body = re.sub(r"font(-family)?: ?(\d+px )?'DejaVu Sans'[^;\"]*", _font, body)
     body = re.sub(r'(?<=[ "])(d|x|y|transform|points|width|height)="[^"]*"', lambda m: _short(m[0]), body)
     for variable, sentinel in palette.SENTINELS.items():
         body = body.replace(sentinel, f"var(--{variable})")
-    body = re.sub(r">\s+<", "><", re.sub(r"\s*\n\s*", " ", body)).replace('style=""', "")
+    body = re.sub(r">\s+<", "><", re.sub(r"\s*\n\s*", " ", body))
+    while (smaller := re.sub(r"<g/>|<g></g>", "", body)) != body:
+        body = smaller
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" role="img" '
         f'viewBox="0 0 {size[0]} {size[1]}" class="drawn" aria-labelledby="{name}-t {name}-d">'
@@ -103,14 +106,16 @@ class Drawn:
         data = f' data-hover="{escape(json.dumps(self.hover, separators=(",", ":")))}"' if self.hover else ""
         # Both SVGs are matplotlib's, which escapes every text it writes.
         return Markup(  # noqa: S704
-            f'<figure id="{self.name}"{data}><div class="wide">{self.wide}</div>'
+            f'<figure id="figure-{escape(self.name)}"{data}><div class="wide">{self.wide}</div>'
             f'<div class="narrow">{self.narrow}</div></figure>'
         )
 
     @property
     def file(self) -> str:
         """The wide figure as an SVG file of its own, with its colours for either scheme."""
-        style = f"<style>{palette.css_variables()}svg{{font-family:system-ui,sans-serif;background:var(--paper)}}</style>"
+        style = (
+            f"<style>{palette.css_variables()}svg{{font-family:system-ui,sans-serif;background:var(--paper)}}</style>"
+        )
         return self.wide.replace("</desc>", "</desc>" + style, 1) + "\n"
 
 
@@ -134,17 +139,25 @@ def gaps(x: Array, y: Array, longest: float) -> tuple[Array, Array]:
     return np.insert(x, breaks, np.nan), np.insert(y.astype(float), breaks, np.nan)
 
 
+def size_px(axes: Axes) -> tuple[float, float]:
+    """Return width and height of axes, px."""
+    figure, box = axes.get_figure(root=True), axes.get_position()
+    if figure is None:
+        raise ValueError("axes that are in no figure have no size")
+    return box.width * figure.get_figwidth() * 72, box.height * figure.get_figheight() * 72
+
+
 def time_axis(axes: Axes, axis: Timeline, *, labels: bool = True) -> None:
     """Make the x axis the shared time axis, faults behind it."""
     for fault in axis.faults:
         axes.axvspan(fault.begin, max(fault.end, fault.begin), facecolor=palette.BAND, edgecolor="none", zorder=0)
     axes.set_xlim(axis.begin, axis.end)
-    width = axes.get_position().width * axes.figure.get_figwidth() * 72
+    width, _ = size_px(axes)
     for step in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400):
         if axis.length / step <= width / 62:
             break
     ticks = [t * step for t in range(int(axis.begin // step), int(axis.end // step) + 1) if t * step >= axis.begin]
-    axes.set_xticks(ticks, [clock(t) for t in ticks] if labels else [""] * len(ticks))
+    axes.set_xticks(ticks, [clock(t, hours=axis.end >= 3600) for t in ticks] if labels else [""] * len(ticks))
     axes.tick_params(axis="x", length=4 if labels else 0)
 
 
@@ -154,7 +167,7 @@ def spread(positions: list[float], gap: float, low: float, high: float) -> list[
     placed = [min(max(p, low), high) for p in positions]
     for _ in range(50):
         moved = False
-        for first, second in zip(order, order[1:], strict=False):
+        for first, second in pairwise(order):
             lack = gap - (placed[second] - placed[first])
             if lack > 1e-6:
                 placed[first] = max(placed[first] - lack / 2, low)

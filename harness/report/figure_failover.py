@@ -18,18 +18,20 @@ from harness.report.drawing import FONT, Drawn, draw
 from harness.report.series import rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from harness.analysis.frame import Array
     from harness.model.findings import Failover, Interval
     from harness.recording.reader import Recording
-    from harness.report.series import Array, Rows
+    from harness.report.series import Rows
     from harness.report.timeline import Timeline
 
-ROW, DOTS, MOST = 34.0, 11.0, 10
-"""Height of a milestone's row and of one outage's line of dots, px; how many outages get such a line."""
+ROW, DOTS, MOST, MOST_LINES = 34.0, 11.0, 10, 8
+"""Height of a milestone's row and of one outage's line of dots, px; how many outages get a line of dots, and up to
+how many their milestones get lines: of more, only the ends are marked."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +56,12 @@ class Milestone:
 
     @property
     def text(self) -> str:
-        """Name and median, and how many outages never got there."""
+        """Name and median, and how many outages got there when not all did."""
         if not self.seen:
             return f"{self.name}: {self.missing}"
-        lacking = len(self.times) - len(self.seen)
         least = max(t.high for t in self.seen)
         said = units.seconds(self.median) if least > 1e-3 else f"≤ {units.seconds(least)}"
-        said += f" ({lacking} of {len(self.times)} {self.missing})" if lacking else ""
+        said += f" ({len(self.seen)} of {len(self.times)})" if len(self.seen) < len(self.times) else ""
         return f"{self.name} {said}" + (f", {self.note}" if self.note else "")
 
 
@@ -108,7 +109,8 @@ def _lines(axes: Axes, milestones: Sequence[Milestone], top: float) -> None:
         step = min(3.0, 12 / max(len(milestone.seen), 1))
         for k, seen in enumerate(milestone.seen):
             offset = y + 4 + k * step if len(milestone.seen) > 1 else y
-            axes.plot([0, (seen.low + seen.high) / 2], [offset] * 2, color=colour, linewidth=0.6, alpha=0.55)
+            if len(milestone.seen) <= MOST_LINES:
+                axes.plot([0, (seen.low + seen.high) / 2], [offset] * 2, color=colour, linewidth=0.6, alpha=0.55)
             axes.plot([seen.low, seen.high], [offset] * 2, color=colour, linewidth=2, alpha=0.55)
         middle = milestone.median
         if middle is not None:
@@ -170,7 +172,7 @@ def recorder(recording: Recording, axis: Timeline, outages: Sequence[Failover], 
     def paint(figure: Figure) -> None:
         width, height = figure.get_figwidth() * 72, figure.get_figheight() * 72
         stacked = width < 500
-        left, gap, right = 46.0 if lines else 12.0, 28.0, 8.0
+        left, gap, right = (46.0 if len(outages) <= MOST else 60.0) if lines else 12.0, 28.0, 8.0
         usable = width - left - right - (0 if stacked else gap * (len(parts) - 1))
         ratio = [1.0] if len(parts) == 1 else _ratio(spans)
         x, y = left, 6.0
@@ -184,8 +186,11 @@ def recorder(recording: Recording, axis: Timeline, outages: Sequence[Failover], 
             if lines:
                 _dots(axes, probe, starts, wide / (axes.get_xlim()[1] - axes.get_xlim()[0]), slo_s)
             if lines and (number == 0 or stacked):
-                axes.annotate("probe", (0, -DOTS), (-6, 0), xycoords=("axes fraction", "data"), ha="right", va="center",
-                              textcoords="offset points", color=palette.SOFT)  # fmt: skip
+                which = "probe" if len(outages) <= MOST else f"probe\n{MOST} of {len(outages)}"
+                axes.annotate(
+                    which, (0, -DOTS), (-6, FONT / 2), xycoords=("axes fraction", "data"), ha="right", va="top",
+                    textcoords="offset points", color=palette.SOFT,
+                )  # fmt: skip
             axes.set_xlabel(label, labelpad=2)
             x, y = (x, y + tall + 46) if stacked else (x + wide + gap, y)
 
@@ -211,7 +216,7 @@ def _panel(axes: Axes, milestones: Sequence[Milestone], span: float, width: floa
     top, depth = ends
     before = 0.06
     text = max((len(m.text) for m in milestones if m.seen), default=0) * FONT * 0.56 + 16
-    room = max(width * (1 - before) - text, width * 0.3)
+    room = max(width * (1 - before) - text, width * 0.2)
     scale = room / span
     axes.set_xlim(-before * width / scale, (1 - before) * width / scale)
     axes.set_ylim(-depth, top)

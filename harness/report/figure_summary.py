@@ -13,7 +13,7 @@ from harness.report.figure_time import log_scale
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from harness.report.series import Array
+    from harness.analysis.frame import Array
 
 STYLES: tuple[object, ...] = ("solid", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
 """Faults are told apart by dash and by name, never by shade of red alone."""

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.report import palette, units
-from harness.report.drawing import FONT, Drawn, draw, gaps, spread, time_axis
+from harness.report.drawing import FONT, Drawn, draw, gaps, size_px, spread, time_axis
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from harness.report.series import Array, Resource, Shares, Traffic
+    from harness.analysis.frame import Array
+    from harness.report.series import Resource, Shares, Traffic
     from harness.report.timeline import Timeline
 
 LEFT, RIGHT = 52, 60
@@ -30,7 +31,7 @@ def panel(figure: Figure, top: float, height: float) -> Axes:
 
 
 def _px_per_s(axes: Axes, axis: Timeline) -> float:
-    return float(axes.get_position().width * axes.figure.get_figwidth() * 72 / axis.length)
+    return size_px(axes)[0] / axis.length
 
 
 def name_stretches(axes: Axes, axis: Timeline) -> None:
@@ -72,18 +73,12 @@ def log_scale(axes: Axes, values: Array, *, x: bool = False, floor: float = 1e-5
     (axes.set_xscale if x else axes.set_yscale)("log")
     (axes.set_xlim if x else axes.set_ylim)(low, high)
     (axes.set_xticks if x else axes.set_yticks)(ticks, [units.seconds(t) for t in ticks])
-    (axes.xaxis if x else axes.yaxis).set_minor_locator(_none())
-
-
-def _none() -> object:
-    from matplotlib.ticker import NullLocator  # noqa: PLC0415
-
-    return NullLocator()
+    axes.minorticks_off()
 
 
 def _end_labels(axes: Axes, labels: Sequence[tuple[str, float, str]]) -> None:
     """Name lines at their right end, at (text, y in data, colour), kept apart."""
-    height = axes.get_position().height * axes.figure.get_figheight() * 72
+    _, height = size_px(axes)
     to_axes = axes.transData + axes.transAxes.inverted()
     heights = [float(to_axes.transform((axes.get_xlim()[1], y))[1]) * height for _, y, _ in labels]
     for (text, _, colour), y in zip(labels, spread(heights, FONT * 1.25, 4, height - 4), strict=True):
@@ -116,8 +111,8 @@ def response(traffic: Traffic, axis: Timeline, slo_s: float) -> Drawn:
         if low < slo_s < high:
             axes.axhline(slo_s, color=palette.BAD, linewidth=1, linestyle=(0, (4, 3)))
             axes.annotate(
-                f"objective {units.seconds(slo_s)}", (axis.begin, slo_s), (4, 3), textcoords="offset points",
-                color=palette.BAD,
+                f"objective {units.seconds(slo_s)}", (axis.begin, slo_s), (4, -4), textcoords="offset points",
+                va="top", color=palette.BAD,
             )  # fmt: skip
         axes.fill_between(x, lines[0], lines[2], color=palette.INK, alpha=0.07, linewidth=0)
         for row, width, colour in ((2, 0.8, palette.SOFT), (1, 1.7, palette.INK), (0, 1.0, palette.INK)):
@@ -132,11 +127,11 @@ def response(traffic: Traffic, axis: Timeline, slo_s: float) -> Drawn:
         f"p50, p95 and p99 of response time per {every} on a logarithmic axis, with the stretches in which faults "
         f"were on; below, answers that failed ({bad:,} of {answered:,}) or were degraded."
     )
-    columns = [("p50", lines[0], "s"), ("p95", lines[1], "s"), ("p99", lines[2], "s"),
-               ("answered", traffic.answered, ""), ("failed", traffic.bad, ""), ("degraded", traffic.degraded, "")]  # fmt: skip
+    times = [(name, line, "s") for name, line in zip(("p50", "p95", "p99"), lines, strict=True)]
+    counts = [("answered", traffic.answered, ""), ("failed", traffic.bad, ""), ("degraded", traffic.degraded, "")]
     return draw(
         "response", "Response time over the run", about, {"wide": (820, 340), "narrow": (358, 330)}, paint,
-        hover=hover(traffic.edges, axis, columns),
+        hover=hover(traffic.edges, axis, [*times, *counts]),
     )  # fmt: skip
 
 
@@ -150,8 +145,8 @@ def _errors(axes: Axes, traffic: Traffic, axis: Timeline) -> None:
     edges = traffic.edges
     axes.stairs(bad + soft, edges, fill=True, color=palette.SOFT, alpha=0.45, linewidth=0)
     axes.stairs(bad, edges, fill=True, color=palette.BAD, linewidth=0)
-    labels = [("failed", 0.0, palette.BAD)] if bad.any() or not soft.any() else []
-    labels += [("degr.", top, palette.SOFT)] if soft.any() else []
+    labels = [("failed", 0.0, palette.BAD if bad.any() else palette.SOFT)] if bad.any() or not soft.any() else []
+    labels += [("degraded", top, palette.SOFT)] if soft.any() else []
     _end_labels(axes, labels)
 
 
@@ -184,8 +179,7 @@ def providers(shares: Shares, axis: Timeline, colours: dict[str, str]) -> Drawn:
         floor = np.zeros(len(whole))
         for name, part in zip(names, parts, strict=True):
             colour = palette.SENTINELS[colours[name]]
-            axes.stairs(floor + part, shares.edges, baseline=floor, fill=True, facecolor=colour, edgecolor=palette.PAPER,
-                        linewidth=0.0)  # fmt: skip
+            axes.stairs(floor + part, shares.edges, baseline=floor, fill=True, facecolor=colour, linewidth=0)
             floor = floor + np.nan_to_num(part)
         left_over = _stack_labels(axes, axis, names, parts)
         _end_labels(axes, [(n, y, palette.SENTINELS[colours[n]]) for n, y in left_over])
@@ -203,7 +197,7 @@ def providers(shares: Shares, axis: Timeline, colours: dict[str, str]) -> Drawn:
 
 def _stack_labels(axes: Axes, axis: Timeline, names: Sequence[str], parts: Array) -> list[tuple[str, float]]:
     """Name each band of the stack inside it, where it is thickest; return those too thin for it, with their height."""
-    height = axes.get_position().height * axes.figure.get_figheight() * 72
+    _, height = size_px(axes)
     scale, edges = _px_per_s(axes, axis), axis.edges()
     floor = np.vstack([np.zeros(parts.shape[1]), np.nan_to_num(parts).cumsum(axis=0)]) if len(names) else parts
     left_over = []
@@ -226,12 +220,13 @@ def _stack_labels(axes: Axes, axis: Timeline, names: Sequence[str], parts: Array
 
 def _fault_edges(axes: Axes, axis: Timeline) -> None:
     """Mark the edges of faults over areas that hide their bands."""
-    for fault in axis.faults:
+    scale = _px_per_s(axes, axis)
+    for fault in axis.faults if len(axis.faults) * 40 < axis.length * scale else ():
         for edge in (fault.begin, fault.end):
             axes.axvline(edge, color=palette.BAD, linewidth=0.9, linestyle=(0, (2, 2)))
 
 
-SAYERS = {"cpu": lambda v: units.three(v), "memory_mib": units.mib, "net": lambda v: units.three(v)}
+SAYERS: dict[str, Callable[[float], str]] = {"cpu": units.three, "memory_mib": units.mib, "net": units.three}
 TITLES = {"cpu": "CPU, cores", "memory_mib": "memory", "net": "network, kB/s"}
 
 
@@ -257,14 +252,14 @@ def resources(series: Sequence[Resource], axis: Timeline, metric: str) -> Drawn:
             line = gaps(one.seconds, one.values, axis.bucket_s * 3)
             axes.plot(*line, color=palette.INK, linewidth=1.1)
             axes.fill_between(*line, color=palette.INK, alpha=0.07, linewidth=0)
-            axes.annotate(one.source.partition(":")[2], (0, 1), (0, 3), xycoords="axes fraction",
+            axes.annotate(one.owner, (0, 1), (0, 3), xycoords="axes fraction",
                           textcoords="offset points", color=palette.INK)  # fmt: skip
             axes.annotate(SAYERS[metric](float(one.values[-1])), (1, one.values[-1] / top), (6, 0),
                           xycoords="axes fraction", textcoords="offset points", va="center",
                           color=palette.SOFT)  # fmt: skip
 
     high = 20 + len(mine) * row + 6
-    peaks = ", ".join(f"{r.source.partition(':')[2]} {SAYERS[metric](float(r.values.max()))}" for r in mine)
+    peaks = ", ".join(f"{r.owner} {SAYERS[metric](float(r.values.max()))}" for r in mine)
     return draw(
         f"resources-{metric}", f"Resource use: {TITLES[metric]}",
         f"{TITLES[metric]} of each process or container over the run; highest: {peaks}.",

@@ -9,13 +9,13 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from harness.report import blocks, palette, words
-from harness.report.figures import Figures
 from harness.report.micro import mark
 
 if TYPE_CHECKING:
     from harness.model.findings import Findings
     from harness.model.verdict import Verdicts
     from harness.recording.reader import Recording
+    from harness.report.figures import Figures
 
 _PAGE = Path(__file__).parent / "page"
 
@@ -31,7 +31,7 @@ def page(recording: Recording, findings: Findings, verdicts: Verdicts, figures: 
         "verdict": verdicts.verdict.value,
         "headline": words.HEADLINES[verdicts.verdict],
         "mark": mark(verdicts.verdict),
-        "why": words.sentence(verdicts.why),
+        "why": words.why(verdicts),
         "tally": words.sentence(words.tally(verdicts)),
         "facts": blocks.run_facts(recording, figures.axis),
         "checks": blocks.checks(verdicts),

@@ -93,7 +93,9 @@ def panel(state: LiveState, styles: dict[str, str]) -> RenderableType:
     head = Text(state.phase, style="bold")
     head.append(f"   {units.clock(state.elapsed_s)} of {units.clock(state.total_s)}", style="dim")
     grid.add_row("phase", head)
-    grid.add_row("", ProgressBar(total=max(state.total_s, 1.0), completed=min(state.elapsed_s, state.total_s), width=_BAR))
+    grid.add_row(
+        "", ProgressBar(total=max(state.total_s, 1.0), completed=min(state.elapsed_s, state.total_s), width=_BAR)
+    )
     faults = Text(", ".join(state.faults), style="bold red") if state.faults else Text("none", style="dim")
     grid.add_row("faults", faults)
     load = f"{state.rate_per_s:.1f}/s   {state.users:,} users   {state.in_flight:,} in flight"
@@ -134,7 +136,7 @@ class LiveView:
             self._live.stop()
 
     def update(self, state: LiveState) -> None:
-        """Show `state`. Without a terminal: its new messages, and a line when the phase or faults change or 5 s passed."""
+        """Show `state`; without a terminal new messages, and a line every 5 s and at each change of phase or faults."""
         if self._live:
             self._live.update(panel(state, self._styles), refresh=True)
             return

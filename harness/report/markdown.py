@@ -73,7 +73,7 @@ def markdown(recording: Recording, findings: Findings, verdicts: Verdicts) -> st
     lines = [
         f"## {words.MARKS[verdicts.verdict]} {words.HEADLINES[verdicts.verdict]}: {_plain(recording.plan.title)}",
         "",
-        f"**{_plain(words.sentence(verdicts.why))}**",
+        f"**{_plain(words.why(verdicts))}**",
         "",
         f"{words.load(recording.plan.scenario.load)} on {_plain(recording.plan.target.target)}. "
         + _plain(words.users(findings.load)),
@@ -83,10 +83,10 @@ def markdown(recording: Recording, findings: Findings, verdicts: Verdicts) -> st
     if findings.failovers:
         lines += ["", "### Outages (medians)", "", *_outages(findings)]
     cache = findings.cache
+    witnesses = (("answers", cache.answers), ("metrics", cache.metrics), ("ledgers", cache.ledger))
     lines += [
         "",
-        f"**Cache hits**: answers {words.witness(cache.answers)}, metrics {words.witness(cache.metrics)}, "
-        f"ledgers {words.witness(cache.ledger)}.",
+        f"**Cache hits**: {', '.join(f'{name} {words.witness(one)}' for name, one in witnesses)}.",
         "",
         f"**Can this run be believed?** {_plain(words.validity(findings))}",
     ]

@@ -13,8 +13,8 @@ from harness.model.verdict import Verdict
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from harness.analysis.frame import Array
     from harness.model.verdict import Check
-    from harness.report.series import Array
     from harness.report.timeline import Timeline
 
 _SHAPES = {
@@ -46,7 +46,7 @@ def check_bar(check: Check, width: int = 150, height: int = 18) -> Markup:
         return Markup("")
     top = max(*known, check.limit, 1e-12) * 1.15
     if check.unit == "share":
-        top = min(top, 1.0) if max(known + [check.limit]) <= 1 else top
+        top = min(top, 1.0) if max(*known, check.limit) <= 1 else top
         top = 1.0 if check.limit >= 0.5 else top
     metric, _, text = check.threshold.partition(": ")
     try:
@@ -64,16 +64,15 @@ def check_bar(check: Check, width: int = 150, height: int = 18) -> Markup:
     colour = f"var(--{COLOUR_OF[check.verdict]})"
     parts = [
         f'<rect x="{_n(good[0])}" y="{_n(middle - 4)}" width="{_n(good[1] - good[0])}" height="8" class="fine"/>',
-        f'<rect x="{_n(low)}" y="{_n(middle - 2)}" width="{_n(max(high - low, 1))}" height="4" '
-        f'style="fill:{colour};opacity:.45"/>',
+        f'<rect x="{_n(low)}" y="{_n(middle - 2)}" width="{_n(max(high - low, 1))}" height="4" class="interval"/>',
     ]
     if check.observed is not None:
-        parts.append(f'<circle cx="{_n(at(check.observed))}" cy="{_n(middle)}" r="3.6" style="fill:{colour}"/>')
+        parts.append(f'<circle cx="{_n(at(check.observed))}" cy="{_n(middle)}" r="3.6" class="observed"/>')
     parts.append(f'<path d="M{_n(limit)} 1V{height - 1}" class="limit"/>')
     title = escape(f"{check.threshold}: observed against limit")
     return Markup(  # noqa: S704 - the title is escaped, the rest are numbers
-        f'<svg class="bar" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img">'
-        f"<title>{title}</title>{''.join(parts)}</svg>"
+        f'<svg class="bar" style="color:{colour}" viewBox="0 0 {width} {height}" width="{width}" '
+        f'height="{height}" role="img"><title>{title}</title>{"".join(parts)}</svg>'
     )
 
 
@@ -94,7 +93,8 @@ def sparkline(values: Array, axis: Timeline, low: float, high: float, about: str
             continue
         x = (number + 0.5) * width / len(values)
         y = height - 2 - float(np.log10(value / low)) / tall * (height - 4)
-        points.append(f"{pen}{_n(x)} {_n(y)}")
+        # A stroke of next to no length, so that a bucket between two gaps is a dot.
+        points.append(f"{pen}{_n(x)} {_n(y)}" + ("h.1" if pen == "M" else ""))
         pen = "L"
     return Markup(  # noqa: S704 - the title is escaped, the rest are numbers
         f'<svg class="spark" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img">'

@@ -23,10 +23,10 @@ COLOURS: dict[str, tuple[str, str]] = {
     "bad": ("#c2410c", "#ff8a5c"),
     "band": ("#fbe9e0", "#3a241a"),
     "p0": ("#2f6fb3", "#5b9be0"),
-    "p1": ("#e0a020", "#e8b84a"),
+    "p1": ("#d0860f", "#e8b84a"),
     "p2": ("#b8609a", "#d48abb"),
     "p3": ("#62a8d8", "#8cc8f0"),
-    "cache": ("#a9b8a0", "#75876c"),
+    "cache": ("#8a9d80", "#8fa384"),
     "local": ("#8a929b", "#6d7681"),
 }
 SENTINELS = {name: f"#0{number:x}0b0c" for number, name in enumerate(COLOURS)}

@@ -183,6 +183,12 @@ class Resource:
     seconds: Array
     values: Array
 
+    @property
+    def owner(self) -> str:
+        """Whose it is, in words; a worker is named as what it is: the instrument, not the system under test."""
+        kind, _, name = self.source.partition(":")
+        return f"load generator {name}" if kind == "worker" else name
+
 
 def resources(recording: Recording, axis: Timeline, wanted: Iterable[str]) -> list[Resource]:
     """Return the sampled series named `wanted` of every process and container, thinned to a point a bucket."""

@@ -58,7 +58,7 @@ def print_summary(console: Console, recording: Recording, findings: Findings, ve
     _line(console, "")
     _line(console, f"{words.MARKS[verdicts.verdict]} {words.HEADLINES[verdicts.verdict].upper()}  {title}",
           STYLES[verdicts.verdict])  # fmt: skip
-    _line(console, words.sentence(verdicts.why))
+    _line(console, words.why(verdicts))
     _line(console, "")
     if console.is_terminal:
         if verdicts.checks:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-
 from harness.analysis.frame import Array, last_row, numbers
 from harness.analysis.timeline import timeline as read_events
 from harness.clock import NS_PER_S, Anchor
@@ -76,7 +75,7 @@ def _wall(manifest: dict[str, Any], t_ns: int) -> datetime | None:
 
 
 def timeline(recording: Recording) -> Timeline:
-    """Read the axis off a recording: from the first phase to the last request due; a run cut short gets what is there."""
+    """Read the axis off a recording: from the first phase to the last request due, as far as a run cut short got."""
     rows = recording.requests
     when = read_events(recording, last_row(rows, recording.canary))
     due = numbers(rows, "due_ns")

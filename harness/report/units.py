@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
     from harness.model.findings import Estimate, Interval
 
-NONE = "–"
+NONE = "\u2013"
 """What stands where nothing was measured."""
 
-DASH = "\u2013"
+DASH, MINUS = "\u2013", "\u2212"
 SPACE = "\u00a0"
 """Between a number and its unit: they never part at a line's end."""
 
@@ -26,22 +26,22 @@ def three(value: float) -> str:
     rounded = round(value, digits)
     digits = 2 - math.floor(math.log10(abs(rounded)))  # 99.96 rounds up to 100, which needs one digit less
     text = f"{rounded:,.{max(digits, 0)}f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    return (text.rstrip("0").rstrip(".") if "." in text else text).replace("-", MINUS)
 
 
 def seconds(value: float | None) -> str:
     """Return a time given in seconds: ``340 ms``, ``3.4 s``, ``4 min 30 s``, ``2 h 5 min``."""
     if value is None or not math.isfinite(value):
         return NONE
-    if value == 0:
-        return f"0{SPACE}s"
     size = abs(value)
-    if size < 0.9995e-3:
+    if 0 < size < 0.9995e-3:
         return f"{three(value * 1e6)}{SPACE}µs"
-    if size < 0.9995:
+    if 0 < size < 0.9995:
         return f"{three(value * 1e3)}{SPACE}ms"
-    if size < 119.5:
-        return f"{three(value)}{SPACE}s"
+    return f"{three(value)}{SPACE}s" if size < 119.5 else _minutes(value)
+
+
+def _minutes(value: float) -> str:
     minutes, rest = divmod(round(value), 60)
     if minutes < 60:
         return f"{minutes}{SPACE}min" + (f" {rest}{SPACE}s" if rest else "")
@@ -78,7 +78,7 @@ def per_second(value: float | None) -> str:
 
 def multiple(value: float | None) -> str:
     """Return a ratio: ``1.5 x``."""
-    return NONE if value is None else f"{three(value)}{SPACE}×"
+    return NONE if value is None else f"{three(value)}{SPACE}\u00d7"
 
 
 FORMATS: dict[str, Callable[[float | None], str]] = {
@@ -128,11 +128,11 @@ def middle(interval: Interval | None) -> float | None:
     return None if interval is None else (interval.low + interval.high) / 2
 
 
-def clock(value: float) -> str:
-    """Return a moment on the time axis, given in seconds: ``1:05``, ``-0:10``, ``1:02:00``."""
-    sign, whole = ("\u2212" if value < -0.5 else ""), abs(round(value))
+def clock(value: float, *, hours: bool = False) -> str:
+    """Return a moment on the time axis, given in seconds: ``1:05``, ``-0:10``, ``1:02:00``; `hours` even when 0."""
+    sign, whole = (MINUS if value < -0.5 else ""), abs(round(value))
     minutes, rest = divmod(whole, 60)
-    if minutes < 60:
+    if minutes < 60 and not hours:
         return f"{sign}{minutes}:{rest:02d}"
     return f"{sign}{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING
 
 from harness.model.verdict import Verdict
@@ -24,6 +25,7 @@ HEADLINES = {
     Verdict.INVALID: "Invalid",
 }
 _RANK = {Verdict.INVALID: 0, Verdict.FAIL: 1, Verdict.INCONCLUSIVE: 2, Verdict.PASS: 3}
+_VERDICT_WORD = re.compile(r"^\s*(pass(es|ed)?|fail(s|ed)?|inconclusive|invalid):\s*", re.IGNORECASE)
 MONTH_S = 30 * 86_400
 BUDGET_SLO = 0.999
 """The availability whose 30-day error budget an outage is held against."""
@@ -34,7 +36,13 @@ def sentence(text: str) -> str:
     text = text.strip()
     if not text:
         return ""
-    return text[0].upper() + text[1:] + ("" if text[-1] in ".!?" else ".")
+    first = text[0].upper() if text.split()[0].rstrip(",:;").isalpha() else text[0]  # p95 stays p95
+    return first + text[1:] + ("" if text[-1] in ".!?" else ".")
+
+
+def why(verdicts: Verdicts) -> str:
+    """Return the one sentence under the verdict; the verdict's own word stands above it and is not said again."""
+    return sentence(_VERDICT_WORD.sub("", verdicts.why, count=1))
 
 
 def worst_first(checks: Sequence[Check]) -> list[Check]:
@@ -107,7 +115,8 @@ def claim_of(findings: Findings, kind: str) -> Claim | None:
 
 def claim(said: Claim) -> str:
     """Return a claim in words, never rounded up, with what a stronger one needs."""
-    text = f"≥{SPACE}{units.share(math.floor(said.share * 1000) / 1000)} of such outages at {units.share(said.confidence)} confidence"
+    least = units.share(math.floor(said.share * 1000) / 1000)
+    text = f"≥{SPACE}{least} of such outages at {units.share(said.confidence)} confidence"
     if said.more_needed and said.next_share:
         text += f"; {said.more_needed} more in a row for {units.share(said.next_share)}"
     return text
@@ -124,7 +133,7 @@ def outage(upstream: str, kind: str, failovers: Sequence[Failover], said: Claim 
 
 def budget(unavailable_s: float) -> str:
     """Return how much of a 30-day error budget a stretch of unavailability spends (SRE workbook, ch. 5)."""
-    return units.share(unavailable_s / ((1 - BUDGET_SLO) * MONTH_S))
+    return units.share(round(unavailable_s / ((1 - BUDGET_SLO) * MONTH_S), 9))
 
 
 def witness(one: CacheWitness | str) -> str:
@@ -148,7 +157,8 @@ def cache(findings: Findings) -> str:
     if len(heard) == 1:
         name = next(iter(heard))
         return f"The cache hit rate was {units.share(low)}, as the {name} say; no other witness."
-    between = units.between(low, high, "share")
+    first, last = units.share(low), units.share(high)
+    between = first if first == last else f"{first} to {last}"
     verb = "agree on" if high - low <= 0.02 else "disagree about"
     return f"{len(heard)} witnesses {verb} the cache hit rate: {between}."
 

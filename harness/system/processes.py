@@ -163,7 +163,11 @@ class Processes:
             ) from error
         except OSError as error:
             raise SystemFailed(f"service {name!r} cannot be started: {error}") from error
-        entry = self._journal.process(process.real_pid, f"service {name}")
+        try:
+            entry = self._journal.process(process.real_pid, f"service {name}")
+        except BaseException:
+            leash.stop(process, 0)
+            raise
         running = self._running[name] = _Running(name, service, process, command, env, log, started_ns, entry)
         return running
 

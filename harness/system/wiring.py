@@ -55,9 +55,26 @@ def dependencies(target: Target) -> dict[str, set[str]]:
     return needs
 
 
+def _check_paths(target: Target) -> None:
+    paths = {f"system.services.{name}.ready": service.ready for name, service in services_of(target).items()}
+    paths["health"] = target.health or "/"
+    paths["probe.path"] = target.probe.path if target.probe is not None else "/"
+    if target.metrics is not None and "://" not in target.metrics.url:
+        paths["metrics.url"] = target.metrics.url
+    for where, path in paths.items():
+        if not path.startswith("/"):
+            raise PlanError(f"{path!r} is no path", where=where, hint=f"a path begins with a slash, as in /{path}")
+
+
 def _check_ports(target: Target) -> None:
     wanted: dict[int, str] = {}
     for name, service in services_of(target).items():
+        if service.port != "auto" and not 1 <= service.port <= 65535:
+            raise PlanError(
+                f"{service.port} is no port",
+                where=f"system.services.{name}.port",
+                hint="a port lies between 1 and 65535; 'port: auto' takes a free one",
+            )
         if service.port != "auto" and (other := wanted.setdefault(service.port, name)) != name:
             raise PlanError(
                 f"services {other!r} and {name!r} both want port {service.port}",
@@ -67,8 +84,9 @@ def _check_ports(target: Target) -> None:
 
 
 def check(target: Target) -> None:
-    """Raise PlanError when a place names something unknown, an address is foreign, two services want one port, or
-    services wait in a circle."""
+    """Raise PlanError when a place names something unknown, an address is foreign, two services want one port,
+    services wait in a circle, or a path is none."""
+    _check_paths(target)
     _check_ports(target)
     services = [f"services.{name}" for name in services_of(target)]
     everything = [*services, *(f"upstreams.{name}" for name in target.upstreams)]

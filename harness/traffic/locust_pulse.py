@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from harness.traffic.locust_record import Recorder
 
 _TICK_S = 0.05
+_SHORTEST_S = 0.2
+"""A share of CPU over less than this says nothing: the previous one is repeated."""
 
 
 def p99(values: list[int]) -> float:
@@ -35,7 +37,7 @@ class PulseMaker:
 
     def __init__(self) -> None:
         self._lags: list[int] = []
-        self._cpu, self._at = _cpu_s(), now_ns()
+        self._cpu, self._at, self._share = _cpu_s(), now_ns(), 0.0
         self._process = psutil.Process()
         self._watch = gevent.spawn(self._tick)
 
@@ -50,8 +52,9 @@ class PulseMaker:
         lags, self._lags = self._lags, []
         late, recorder.lateness_ns = recorder.lateness_ns, []
         cpu, now = _cpu_s(), now_ns()
-        share = (cpu - self._cpu) / max(1e-9, (now - self._at) / NS_PER_S)
-        self._cpu, self._at = cpu, now
+        if (elapsed_s := (now - self._at) / NS_PER_S) >= _SHORTEST_S:
+            self._share = (cpu - self._cpu) / elapsed_s
+            self._cpu, self._at = cpu, now
         return {
             "t_ns": now,
             "users": load.users,
@@ -59,7 +62,7 @@ class PulseMaker:
             "lag_p99_ms": p99(lags),
             "lag_max_ms": max(lags, default=0) / NS_PER_MS,
             "late_p99_ms": p99(late),
-            "cpu": share,
+            "cpu": self._share,
             "rss_mib": self._process.memory_info().rss / 2**20,
             "sent": recorder.sent,
             "dropped": recorder.dropped,

@@ -8,11 +8,14 @@ when the request is over (`locust_record.Exchange`). Listeners of ``events.reque
 
 from __future__ import annotations
 
+from select import POLLIN
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 import geventhttpclient.client
 import requests
+from gevent.monkey import get_original
+from geventhttpclient.connectionpool import ConnectionPool
 from geventhttpclient.response import HTTPConnectionClosed, HTTPSocketPoolResponse
 from greenlet import GreenletExit
 from locust import clients
@@ -158,23 +161,31 @@ def _report(meta: dict[str, Any]) -> None:
         exchange.write()
 
 
-class ReportedContext(fasthttp.ResponseContextManager):
+class _Context:
     """A with-block whose end is the request's end, however it is left."""
 
     exchange: Exchange
+    _manual_result: Any
 
-    def _report_request(self) -> None:
+    def _report_request(self) -> Any:
         self.exchange.forgiven = self._manual_result is True
-        super()._report_request()  # type: ignore[no-untyped-call]
+        super()._report_request()  # type: ignore[misc]
 
-    def __exit__(self, *raised: object) -> Any:
-        handled = super().__exit__(*raised)  # type: ignore[no-untyped-call]
-        exchange: Exchange = self.exchange
-        value: Any = raised[1]
-        if not exchange.reported and exchange.exception is None and not isinstance(value, GreenletExit | StopUser):
-            exchange.exception = value  # a check of the workload's own that raised, which Locust reports nowhere
+    def __exit__(self, *raised: Any) -> Any:  # noqa: PYI036
+        handled = super().__exit__(*raised)  # type: ignore[misc]
+        exchange, error = self.exchange, raised[1]
+        if not exchange.reported and exchange.exception is None and not isinstance(error, GreenletExit | StopUser):
+            exchange.exception = error  # a check of the workload's own that raised, which Locust reports nowhere
         exchange.write()
         return handled
+
+
+class FastContext(_Context, fasthttp.ResponseContextManager):
+    """What `FastHttpUser` gets with ``catch_response``."""
+
+
+class SlowContext(_Context, clients.ResponseContextManager):  # type: ignore[misc] # untyped there
+    """What `HttpUser` gets always."""
 
 
 class FastSession(fasthttp.FastHttpSession):
@@ -266,9 +277,7 @@ class SlowSession(clients.HttpSession):
         exchange = _open(self, name or self.request_name or str(url), context or {})
         kwargs |= {"headers": _traced(kwargs.get("headers"), self.headers, exchange), "exchange": exchange}
         try:
-            return super().request(
-                method, url, name, catch_response, dict(exchange.context), **kwargs, exchange=exchange
-            )
+            return super().request(method, url, name, catch_response, dict(exchange.context), **kwargs)
         except BaseException as error:
             exchange.ended(now_ns(), error)
             exchange.write()
@@ -306,14 +315,31 @@ def _on_other_client(
     exchange.write()
 
 
+_poll = get_original("select", "poll")
+
+
+def _is_alive(_: Any, sock: Any) -> bool:
+    """Tell whether a kept connection is still open: nothing to read on it, not even its end.
+
+    geventhttpclient asks select(), which refuses descriptors from 1024 on and so has it reconnect every time.
+    """
+    if sock is None or sock.fileno() < 0:
+        return False
+    poll = _poll()
+    poll.register(sock.fileno(), POLLIN)
+    return not poll.poll(0)
+
+
 def install(environment: Environment, recorder: Recorder, run_id: int) -> None:
     """Measure every client of this process from now on."""
     Measuring.recorder, Measuring.run_id = recorder, run_id
-    places: tuple[tuple[Any, str, type], ...] = (
+    places: tuple[tuple[Any, str, Any], ...] = (
         (geventhttpclient.client, "HTTPSocketPoolResponse", TimedResponse),
+        (ConnectionPool, "_is_socket_alive", _is_alive),
         (fasthttp, "FastHttpSession", FastSession),
-        (fasthttp, "ResponseContextManager", ReportedContext),
+        (fasthttp, "ResponseContextManager", FastContext),
         (users, "HttpSession", SlowSession),
+        (clients, "ResponseContextManager", SlowContext),
     )
     for module, name, ours in places:
         setattr(module, name, ours)

@@ -50,7 +50,8 @@ def program() -> Iterator[Callable[[str], subprocess.Popen[bytes]]]:
 
         def start(code: str) -> subprocess.Popen[bytes]:
             process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, start_new_session=True)
-            stack.callback(lambda: (process.kill(), process.communicate()))
+            stack.callback(process.communicate)
+            stack.callback(process.kill)
             assert process.stdout is not None
             assert process.stdout.readline() == b"ready\n"
             return process
@@ -149,18 +150,21 @@ def test_a_run_killed_in_the_middle_of_a_fault_is_undone(api: Toxiproxy, tmp_pat
 STUBBORN = """
 import os, signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-child = os.fork()
-if child:
+if os.fork():
+    {parent}
     print("ready", flush=True)
+else:
+    os.close(1)
 time.sleep(100)
 """
 
 
-def test_a_process_that_does_not_listen_is_killed_with_its_group(
-    program: Callable[[str], subprocess.Popen[bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("parent", ["pass", "signal.signal(signal.SIGTERM, signal.SIG_DFL)"], ids=["both", "child"])
+def test_what_does_not_listen_is_killed(
+    program: Callable[[str], subprocess.Popen[bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parent: str
 ) -> None:
     monkeypatch.setattr("harness.heal._TERM_S", 0.3)
-    process = program(STUBBORN)
+    process = program(STUBBORN.format(parent=parent))
     journal = Journal(tmp_path, RUN_ID, tmp_path)
     journal.process(process.pid, "gateway")
     orphan(journal)

@@ -101,7 +101,7 @@ def test_each_kind_is_known_by_its_own_face() -> None:
 def test_patience() -> None:
     assert make("blackhole").patience_ns(MS) == 50 * MS
     assert make("blackhole").patience_ns(40 * MS) == 200 * MS
-    assert make("slow").patience_ns(MS) == 300 * MS  # the latest answer, and some
+    assert make("slow").patience_ns(MS) == 1300 * MS  # the latest answer, and some
 
 
 def test_only_a_refusal_can_be_seen_without_a_question() -> None:

@@ -58,6 +58,11 @@ def test_a_circle_is_told() -> None:
         (None, {"upstreams": {"u": {"address": "127.0.0.1:80", "ledger": "http://x.example/l"}}}, "upstreams.u.ledger"),
         (None, {"metrics": {"url": "http://metrics.example/metrics"}}, "metrics.url"),
         ({"a": {"port": 5000}, "b": {"port": 5000}}, {}, "system.services.b.port"),
+        ({"a": {"port": 70_000}}, {}, "system.services.a.port"),
+        ({"a": {"ready": "healthz"}}, {}, "system.services.a.ready"),
+        (None, {"health": "health"}, "health"),
+        (None, {"metrics": {"url": "metrics"}}, "metrics.url"),
+        (None, {"probe": {"path": "ask"}}, "probe.path"),
     ],
 )
 def test_what_does_not_hold_together_is_told_with_its_place(

@@ -1,0 +1,242 @@
+"""What speaks for or against a threshold, by kind of metric: a value, its interval, and on how much it rests."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from harness.analysis import stats
+from harness.model.threshold import METRICS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from harness.model.findings import Estimate, Failover, Interval
+    from harness.model.threshold import MetricKind, Threshold
+
+Tags = tuple[tuple[str, str], ...]
+WHEN_TAGS = ("phase", "fault", "upstream")
+"""Tags that say when a request was due; what is compared with the baseline shares the others."""
+
+
+class Samples(Protocol):
+    """Offers the sample behind a threshold; `experiment` narrows faults to that experiment's own."""
+
+    def times(self, metric: str, tags: Tags, experiment: str | None = None) -> stats.Times:
+        """Return the sample of a time metric, ns, in due order."""
+
+    def share(self, metric: str, tags: Tags, experiment: str | None = None) -> stats.Share:
+        """Return the hits and trials of a rate metric."""
+
+    def sent(self, tags: Tags, experiment: str | None = None) -> tuple[int, float]:
+        """Return how many requests were sent, and the seconds in which they were due."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What speaks for or against a threshold, in its unit; an open side is infinite. Without data `observed` is None.
+
+    `weak` says why even an interval on the good side is no pass; `said` replaces the sentence made from the value.
+    """
+
+    observed: float | None
+    low: float = -math.inf
+    high: float = math.inf
+    n: int = 0
+    weak: str = ""
+    said: str = ""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A threshold, where it comes from, and all it may be judged by."""
+
+    threshold: Threshold
+    measure: Samples
+    failovers: tuple[Failover, ...]
+    experiment: str | None = None
+
+    @property
+    def outages(self) -> list[Failover]:
+        """The outages the threshold is about: faults that bit, of its own experiment, matching its tags."""
+        tags = self.threshold.tags
+        return [
+            o
+            for o in self.failovers
+            if o.bit
+            and self.experiment in (None, o.experiment)
+            and all(value in (o.fault, o.kind) for tag, value in tags if tag == "fault")
+            and all(value == o.upstream for tag, value in tags if tag == "upstream")
+        ]
+
+
+def evidence_for(case: Case) -> Evidence:
+    """Return what the run has to say about a threshold."""
+    if case.threshold.vs_baseline:
+        return _against_baseline(case)
+    return _EVIDENCE[METRICS[case.threshold.metric].kind](case)
+
+
+def _from_estimate(estimate: Estimate, *, weak: str = "") -> Evidence:
+    low = -math.inf if estimate.low is None else estimate.low
+    high = math.inf if estimate.high is None else estimate.high
+    return Evidence(estimate.value, low, high, estimate.n, weak)
+
+
+def _trend(case: Case) -> Evidence:
+    threshold = case.threshold
+    return _trend_of(threshold, case.measure.times(threshold.metric, threshold.tags, case.experiment))
+
+
+def _trend_of(threshold: Threshold, times: stats.Times) -> Evidence:
+    n = len(times)
+    if not n:
+        return Evidence(None)
+    if threshold.aggregator in ("min", "max"):  # facts about what was observed
+        value = float(times.ordered[0 if threshold.aggregator == "min" else -1]) / stats.NS_PER_MS
+        open_end = threshold.aggregator == "max" and bool(times.lost.any())
+        return Evidence(value, value, math.inf if open_end else value, n)
+    if threshold.percentile is None:
+        return _from_estimate(stats.mean_ms(times))
+    needed = stats.needed_for(threshold.percentile)
+    weak = f"a p{threshold.percentile:g} needs {needed:,} requests to pass and {n:,} were seen" if n < needed else ""
+    return _from_estimate(stats.percentile_ms(times, threshold.percentile), weak=weak)
+
+
+def _rate(case: Case) -> Evidence:
+    threshold = case.threshold
+    return _rate_of(threshold, case.measure.share(threshold.metric, threshold.tags, case.experiment))
+
+
+def _rate_of(threshold: Threshold, share: stats.Share) -> Evidence:
+    if not share.n:
+        return Evidence(None)
+    if threshold.aggregator == "count":
+        return Evidence(float(share.hits), share.hits, share.hits + share.unknown, share.n)
+    return _from_estimate(stats.share_estimate(share))
+
+
+def _counter(case: Case) -> Evidence:
+    count, seconds = case.measure.sent(case.threshold.tags, case.experiment)
+    return _counter_of(case.threshold, count, seconds)
+
+
+def _counter_of(threshold: Threshold, count: int, seconds: float) -> Evidence:
+    if not count or not seconds:
+        return Evidence(None)
+    value = float(count) if threshold.aggregator == "count" else count / seconds
+    return Evidence(value, value, value, count)
+
+
+# --- outages ---------------------------------------------------------------------------------------------------------
+
+
+def _interval(interval: Interval | None, *, never: bool = False) -> tuple[float, float] | None:
+    """Return (low, high); endless for what never came while it was watched, None for what was not measured."""
+    if interval is not None:
+        return interval.low, interval.high
+    return (math.inf, math.inf) if never else None
+
+
+_OUTAGE: Mapping[str, Callable[[Failover], tuple[float, float] | None]] = {
+    "impact_delay": lambda o: _interval(o.impact_s),
+    "detection_time": lambda o: _interval(o.detection_s),
+    # Without failover a system may still answer (from its own rules); only where it never did is that a failure.
+    "failover_time": lambda o: _interval(o.failover_s, never=o.censored),
+    "recovery_time": lambda o: _interval(o.recovery_s, never=o.censored),
+    "failback_time": lambda o: _interval(o.failback_s, never=o.failback_censored),
+    "unavailable_time": lambda o: (o.unavailable_s, o.unavailable_s),
+    "worst_stall": lambda o: (o.worst_stall_s, o.worst_stall_s),
+    "flaps": lambda o: (o.flaps, o.flaps),
+}
+
+
+def _outage(case: Case) -> Evidence:
+    """Each outage is one observation, an interval itself. The observed value is of the upper ends: never flattering."""
+    threshold = case.threshold
+    values = [value for o in case.outages if (value := _OUTAGE[threshold.metric](o)) is not None]
+    if not values:
+        return Evidence(None, said=f"no outage to measure {threshold.metric} on" if not case.outages else "")
+    n, low, high = len(values), np.sort([v[0] for v in values]), np.sort([v[1] for v in values])
+    if threshold.aggregator == "count":
+        return Evidence(float(n), n, n, n)
+    if threshold.aggregator in ("min", "max"):  # facts about what was observed
+        at = 0 if threshold.aggregator == "min" else -1
+        return Evidence(float(high[at]), float(low[at]), float(high[at]), n)
+    if threshold.percentile is None:
+        return _mean_of_outages(low, high)
+    percent = threshold.percentile
+    observed = float(np.percentile(high, percent, method="inverted_cdf"))
+    if math.isinf(observed):  # censored: not recovered before the deadline fails
+        return Evidence(observed, math.inf, math.inf, n)
+    ranks = stats.rank_interval(n, percent / 100)
+    needed = stats.needed_for(percent)
+    return Evidence(
+        observed,
+        -math.inf if ranks[0] is None else float(low[ranks[0] - 1]),
+        math.inf if ranks[1] is None else float(high[ranks[1] - 1]),
+        n,
+        weak=f"{n} outages say too little about a p{percent:g} ({needed:,} would): use max<TIME, or failover_claim"
+        if n < needed
+        else "",
+    )
+
+
+def _mean_of_outages(low: stats.Array, high: stats.Array) -> Evidence:
+    n, observed = len(high), float(high.mean())
+    if math.isinf(observed) or n < 2:
+        return Evidence(observed, math.inf if math.isinf(observed) else -math.inf, math.inf, n)
+    half = stats.student(n - 1) * float(((low + high) / 2).std(ddof=1)) / math.sqrt(n)
+    return Evidence(observed, float(low.mean()) - half, observed + half, n)
+
+
+def _claim(case: Case) -> Evidence:
+    """At least `share` of outages recover under the limit, at `confidence`: exact one-sided bounds."""
+    threshold, outages = case.threshold, case.outages
+    share, confidence = threshold.share, threshold.confidence
+    if not outages or share is None or confidence is None:
+        return Evidence(None, said="no outage to claim anything from")
+    recovered, n = sum(o.recovery_s is not None and o.recovery_s.high < threshold.limit for o in outages), len(outages)
+    low, high = stats.at_least(recovered, n, confidence), stats.at_most(recovered, n, confidence)
+    said = (
+        f"{recovered} of {n} outages recovered under {threshold.limit:g} s, which supports at least {low:.0%} "
+        f"at {confidence:.0%} confidence; claimed {share:.0%}"
+    )
+    if low < share <= high and (more := stats.more_successes(recovered, n, share, confidence)) is not None:
+        said += f", for which {more} more recoveries in a row are needed"
+    return Evidence(recovered / n, low, high, n, said=said)
+
+
+_EVIDENCE: Mapping[MetricKind, Callable[[Case], Evidence]] = {
+    "trend": _trend,
+    "rate": _rate,
+    "counter": _counter,
+    "outage": _outage,
+    "claim": _claim,
+}
+
+
+# --- against the baseline --------------------------------------------------------------------------------------------
+
+
+def _against_baseline(case: Case) -> Evidence:
+    """The ratio to the same figure in the baseline phase; its interval is the widest the two allow."""
+    threshold = replace(case.threshold, vs_baseline=False)
+    kind = METRICS[threshold.metric].kind
+    if kind in ("outage", "claim"):
+        return Evidence(None, said=f"{threshold.metric} has no baseline to be held against")
+    tags = (*(t for t in threshold.tags if t[0] not in WHEN_TAGS), ("phase", "baseline"))
+    now = _EVIDENCE[kind](replace(case, threshold=threshold))
+    then = _EVIDENCE[kind](replace(case, threshold=replace(threshold, tags=tags), experiment=None))
+    if now.observed is None or not then.observed:
+        return Evidence(None, n=now.n, said=f"there is no baseline figure to hold {threshold.metric} against")
+    return Evidence(
+        now.observed / then.observed,
+        max(0.0, now.low) / then.high,
+        now.high / then.low if then.low > 0 else math.inf,
+        now.n,
+        weak=now.weak or (f"in the baseline, {then.weak}" if then.weak else ""),
+    )

@@ -1,0 +1,48 @@
+"""Counts, rates and times of the load, by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.analysis import analyse
+from tests.recordings import RecordingBuilder, plan
+
+
+def test_groups_by_hand(tmp_path: Path) -> None:
+    builder = RecordingBuilder(tmp_path, plan(hold_s=10, warmup_s=5))
+    builder.phases(warmup=-5, steady=0, cooldown=10)
+    builder.request(-1, 9.0)
+    for i, outcome in enumerate(["ok", "ok", "ok", "degraded", "failed", "timeout", "lost", "dropped"]):
+        builder.request(i, 0.1 * (i + 1), outcome=outcome, agent="a" if i < 4 else "b", tenant="")
+    builder.request(10.5, 9.0)
+    findings, _ = analyse(builder.close(50))
+    load = findings.load
+    counts = (load.requests, load.ok, load.degraded, load.failed, load.timeout, load.lost, load.dropped)
+    assert counts == (8, 3, 1, 1, 1, 1, 1)
+    assert load.rate_per_s == pytest.approx(0.7)
+    assert load.failed_share.value == pytest.approx(2 / 6)
+    assert load.service_ms.p50.value == pytest.approx(350)
+    # The lost one, due at 6 s, had been waited for until the run ended at 50 s.
+    assert load.response_ms.p50.n == 7
+    assert load.response_ms.p50.value == pytest.approx(400)
+    assert load.response_ms.p99.value == pytest.approx(np.percentile([100, 200, 300, 400, 500, 600, 44_000], 99))
+    assert {name: group.requests for name, group in load.by["agent"].items()} == {"a": 4, "b": 4}
+    assert load.by["tenant"] == {}, "an empty word is no group"
+    assert {name: group.requests for name, group in load.by["phase"].items()} == {"steady": 8}
+    assert load.by["phase"]["steady"].rate_per_s == pytest.approx(0.7)
+    assert load.by["provider"]["bedrock"].requests == 6
+
+
+def test_phase_rates_are_per_second_of_the_phase(tmp_path: Path) -> None:
+    builder = RecordingBuilder(tmp_path, plan(hold_s=60))
+    builder.phases(baseline=0, fault=20, recovery=30, cooldown=60)
+    for i in range(300):
+        builder.request(i * 0.2)
+    load = analyse(builder.close(61))[0].load
+    assert {name: round(g.rate_per_s or 0, 6) for name, g in load.by["phase"].items()} == {
+        "baseline": 5.0, "fault": 5.0, "recovery": 5.0,
+    }  # fmt: skip
+    assert load.rate_per_s == pytest.approx(5.0)

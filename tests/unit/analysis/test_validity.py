@@ -1,0 +1,130 @@
+"""Every reason a run is invalid for, alone; and none for a good one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.analysis import analyse
+from harness.model.findings import Validity
+from harness.recording import layout
+from tests.recordings import RecordingBuilder, experiment, plan, storm
+
+Story = Callable[[RecordingBuilder], object]
+
+
+def validity(path: Path, story: Story = lambda _: None, *, requests: int = 60, faulted: bool = False) -> Validity:
+    experiments = [experiment()] if faulted else []
+    builder = RecordingBuilder(path, plan(hold_s=60, warmup_s=5, experiments=experiments))
+    builder.phases(warmup=-5, steady=0, cooldown=60)
+    builder.instrument(0, 60)
+    for i in range(requests):
+        builder.request(i)
+        builder.request(i + 0.5, canary=True)
+    story(builder)
+    return analyse(builder.close(61))[0].validity
+
+
+def test_a_good_run_is_valid_without_notes(tmp_path: Path) -> None:
+    found = validity(tmp_path)
+    assert found == Validity(
+        valid=True,
+        instrument={
+            "lateness_p99_ms": 0.0, "lag_p99_ms": 2.0, "lag_max_ms": 5.0, "cpu_median": 0.2, "cpu_p95": 0.2,
+            "dropped": 0, "lost": 0, "ledger_coverage": 1.0,
+        },
+    )  # fmt: skip
+    assert analyse(storm(tmp_path / "storm"))[0].validity.valid
+
+
+def late(builder: RecordingBuilder) -> None:
+    for i in range(60):
+        builder.request(i, late_s=0.2)
+
+
+def fault(effective: float | None, cleared: float | None) -> Story:
+    return lambda b: b.fault("f1", effective, cleared, injecting_s=19.9)
+
+
+@pytest.mark.parametrize(
+    ("story", "reason"),
+    [
+        (lambda b: b.request(3, outcome="dropped"), "1 requests were due and never sent"),
+        (late, "sent requests late (p99 200 ms; limit 50 ms)"),
+        (lambda b: b.instrument(0, 60, "w1", lag_p99_ms=30.0), "loop lagged (p99 30 ms; limit 20 ms)"),
+        (lambda b: b.instrument(0, 60, "w1", cpu=0.93), "used 93% of a core (median; limit 85%)"),
+        (lambda b: b.instrument(0, 30, "w1"), "Worker w1 fell silent 30 s before the load ended"),
+        (lambda b: b.event(9, "instrument", "died", error="exit 1"), "The load generator died: exit 1."),
+        (fault(None, None), "Fault f1 (blackhole on bedrock) did not bite, so nothing was tested: probe unaffected."),
+        (fault(20.0, None), "was not seen to heal: run `agentstorm heal`"),
+        (lambda b: b.event(61, "run", "ended", left=["proxy bedrock"]), "left broken or running: proxy bedrock"),
+        (lambda b: b.event(9, "system", "gateway", state="died"), "gateway died during the run"),
+        (lambda b: b.event(9, "run", "interrupted"), "interrupted before the load had ended"),
+        (lambda b: b.event(9, "abort", "x", threshold="rate>0.5", observed=0.71), "'rate>0.5' (observed 0.71)"),
+    ],
+)  # fmt: skip
+def test_each_reason(tmp_path: Path, story: Story, reason: str) -> None:
+    found = validity(tmp_path, story)
+    assert not found.valid
+    assert len(found.reasons) == 1, found.reasons
+    assert reason in found.reasons[0]
+
+
+def test_rare_pauses_of_the_loop_are_forgiven(tmp_path: Path) -> None:
+    def story(builder: RecordingBuilder) -> None:
+        for second in (10.5, 20.5):
+            builder.sample(second, "worker:w0", "lag_p99_ms", 80.0)
+
+    assert validity(tmp_path, story).valid
+
+
+def test_no_requests_and_warm_up_only(tmp_path: Path) -> None:
+    assert "No request was made" in validity(tmp_path / "a", requests=0).reasons[0]
+    warm = validity(tmp_path / "b", lambda b: b.request(-3), requests=0)
+    assert "Only the warm-up" in warm.reasons[0]
+
+
+def test_a_killed_run_is_analysed_and_invalid(tmp_path: Path) -> None:
+    builder = RecordingBuilder(tmp_path, plan(hold_s=60, experiments=[experiment()]))
+    builder.event(0, "load", "started")
+    builder.event(0, "phase", "baseline")
+    for i in range(2000):
+        builder.request(i / 100)
+    builder.fault("f1", 15.0, None)
+    builder.event(15, "phase", "fault")
+    recording = builder.close(parquet=False)
+    stream = next((tmp_path / layout.REQUESTS).glob("*.arrows"))
+    stream.write_bytes(stream.read_bytes()[:-200])
+    with (tmp_path / layout.EVENTS).open("a") as events:
+        events.write('{"t_ns": 12')
+    findings, _ = analyse(recording)
+    assert not findings.validity.valid
+    assert any("killed" in reason for reason in findings.validity.reasons)
+    assert any("last line cut" in reason for reason in findings.validity.reasons)
+    assert any("not seen to heal" in reason for reason in findings.validity.reasons)
+
+
+def test_an_empty_recording_is_analysed(tmp_path: Path) -> None:
+    findings, _ = analyse(RecordingBuilder(tmp_path).close())
+    assert findings.load.requests == 0
+    assert findings.load.response_ms.p99.value is None
+    assert findings.failovers == ()
+
+
+def test_notes(tmp_path: Path) -> None:
+    def story(builder: RecordingBuilder) -> None:
+        builder.request(50, outcome="lost")
+        builder.request(51, provider="openai", ledger=False)
+
+    notes = " ".join(validity(tmp_path, story).notes)
+    assert "1 requests were never answered" in notes
+    assert "1 of 61 answers name other providers than the ledgers do" in notes
+    assert "The ledgers know of 98.36% of the answers" in notes
+    bare = RecordingBuilder(tmp_path / "bare")
+    bare.phases(steady=0, cooldown=60)
+    bare.request(1, ledger=False)
+    notes = " ".join(analyse(bare.close(61))[0].validity.notes)
+    assert "No canary ran" in notes
+    assert "No provider ledger" in notes

@@ -1,0 +1,116 @@
+"""Figures: named, small, the page's own colours, the same bytes for the same data."""
+
+# ruff: noqa: S314 - the XML is our own
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as Xml
+
+import numpy as np
+import pytest
+
+from harness.report import micro, palette
+from harness.report.drawing import draw, gaps, spread
+from harness.report.figures import figures
+from tests.unit.report import story
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from harness.model.verdict import Check
+    from tests.unit.report.conftest import Reported
+
+
+def test_there_is_one_for_every_question(told: Reported) -> None:
+    assert list(told.figures.drawn) == ["response", "ecdf", "providers", "resources-cpu", "resources-memory_mib"]
+    assert list(told.figures.recorders) == [("bedrock", "blackhole"), ("bedrock", "refuse")]
+
+
+def test_every_figure_is_named_described_and_well_formed(told: Reported) -> None:
+    for figure in told.figures.every():
+        for svg in (figure.wide, figure.narrow, figure.file):
+            root = Xml.fromstring(svg)
+            title, about = root[0], root[1]
+            assert (title.tag[-5:], about.tag[-4:], root.get("role")) == ("title", "desc", "img")
+            assert title.text
+            assert about.text
+            assert root.get("aria-labelledby") == f"{title.get('id')} {about.get('id')}"
+
+
+def test_ids_are_unique_on_the_page(told: Reported) -> None:
+    ids = re.findall(r'\sid="([^"]+)"', told.page)
+    assert len(ids) == len(set(ids))
+
+
+def test_colours_are_the_pages(told: Reported) -> None:
+    for figure in told.figures.every():
+        assert not any(sentinel in figure.wide + figure.narrow for sentinel in palette.SENTINELS.values())
+        assert set(re.findall(r"#[0-9a-f]{6}\b", figure.wide)) <= {"#000000", "#ffffff"}
+        assert "var(--soft)" in figure.wide
+
+
+def test_text_stays_text_in_the_pages_typeface(told: Reported) -> None:
+    svg = told.figures.drawn["response"].wide
+    assert ">p95</text>" in svg
+    assert "DejaVu" not in svg
+
+
+def test_the_same_data_gives_the_same_bytes(told: Reported) -> None:
+    again = figures(told.recording, told.findings)
+    assert [f.wide for f in again.every()] == [f.wide for f in told.figures.every()]
+
+
+def test_figures_are_small(told: Reported) -> None:
+    for figure in told.figures.every():
+        assert len(figure.wide) < 120_000
+
+
+def test_the_recorder_says_what_happened_in_order(told: Reported) -> None:
+    svg = told.figures.recorders["bedrock", "blackhole"].wide.replace("\u00a0", " ")
+    words = ("effective, 50 ms", "first harm", "breaker open 2.1 s", "failed over (ledger) 2.", "recovered 2.")
+    heights = [float(found[1]) for word in words for found in re.finditer(f'y="([^"]+)"[^>]*>{re.escape(word)}', svg)]
+    assert len(heights) == len(words)
+    assert heights == sorted(heights)
+    assert ">failed back 5" in svg
+
+
+def test_text_from_data_is_escaped_and_is_no_formula() -> None:
+    def paint(figure: Figure) -> None:
+        figure.text(0.5, 0.5, "<b>$x$ & --> y</b>")
+
+    drawn = draw("x", "<t>", "a & b", {"wide": (100, 50), "narrow": (50, 50)}, paint)
+    assert "&lt;b&gt;$x$ &amp; --&gt; y&lt;/b&gt;</text>" in drawn.wide
+    assert '<title id="x-w-t">&lt;t&gt;</title>' in drawn.wide
+    assert Xml.fromstring(drawn.file) is not None
+
+
+def test_labels_keep_their_distance_and_their_order() -> None:
+    placed = spread([50, 50, 52, 10], 15, 0, 100)
+    assert np.diff(sorted(placed)).min() >= 15 - 1e-3
+    assert np.argsort(placed).tolist() == [3, 0, 1, 2]
+
+
+def test_what_was_not_seen_is_not_drawn() -> None:
+    x, y = gaps(np.array([0.0, 1, 9, 10]), np.array([1, 2, 3, 4]), 3)
+    assert np.isnan(y).tolist() == [False, False, True, False, False]
+    assert np.isnan(x).tolist() == np.isnan(y).tolist()
+
+
+@pytest.mark.parametrize("check", story.CHECKS, ids=lambda c: c.threshold)
+def test_a_checks_bar_stays_inside_its_box(check: Check) -> None:
+    bar = micro.check_bar(check)
+    if check.observed is None:
+        assert bar == ""
+        return
+    numbers = [float(n) for n in re.findall(r'c?x="([\d.]+)"', bar)]
+    assert numbers
+    assert all(0 <= n <= 150 for n in numbers)
+
+
+def test_providers_keep_their_colours_whoever_answers() -> None:
+    both = palette.provider_variables(["bedrock", "openai"], ["bedrock", "openai", "cache", "local", "other"])
+    one = palette.provider_variables(["bedrock", "openai"], ["openai"])
+    assert both == {"bedrock": "p0", "openai": "p1", "cache": "cache", "local": "local", "other": "p2"}
+    assert one["openai"] == both["openai"]

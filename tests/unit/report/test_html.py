@@ -1,0 +1,192 @@
+"""The page: answers first, nothing from outside, nothing unescaped, whatever the recording lacks."""
+
+# ruff: noqa: RUF001 - typographic dashes are what is tested
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness.model.findings import Findings
+from harness.model.verdict import Verdict
+from harness.report import write_all
+from harness.report.figures import figures
+from harness.report.html import page
+from tests.recordings import RecordingBuilder, plan
+from tests.unit.report import story
+from tests.unit.report.conftest import Reported, report
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+VOID = {"meta", "br", "img", "link", "input"}
+
+
+class Balanced(HTMLParser):
+    """Fails on a tag that is closed without being open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_verdict_comes_first(told: Reported) -> None:
+    body = told.page[told.page.index("<body>") :]
+    order = [body.index(word) for word in (
+        "<h1>Fail</h1>", "Users wait up to 2.78", "May we ship?", "Can I believe this run?", "What do users feel?",
+        "What happened when a provider went?", "Who answered?", "What is close to its limit?", "By agent, team",
+        "How was this made?",
+    )]  # fmt: skip
+    assert order == sorted(order)
+
+
+@pytest.mark.parametrize("verdict", list(Verdict))
+def test_every_verdict_is_a_word_a_colour_and_a_shape(told: Reported, verdict: Verdict) -> None:
+    text = page(told.recording, told.findings, story.verdicts(verdict), told.figures)
+    assert f'<div class="verdict {verdict.value}">' in text
+    assert f'class="mark {verdict.value}"' in text
+    assert f"<h1>{verdict.value.capitalize()}</h1>" in text
+
+
+def test_it_is_one_file_that_asks_for_nothing(told: Reported) -> None:
+    text = re.sub(r'xmlns(:xlink)?="[^"]*"', "", told.page)
+    assert "http://" not in text.replace("http://127.0.0.1", "")  # the plan's own addresses, as text
+    assert "https://" not in text
+    assert not re.search(r"<(link|img|iframe|object|embed)\b|@import|\burl\((?!#)|\ssrc=", text)
+    assert all(href.startswith("#") for href in re.findall(r'href="([^"]*)"', text))
+
+
+def test_it_is_well_formed(told: Reported) -> None:
+    parser = Balanced()
+    parser.feed(told.page)
+    assert parser.open == []
+
+
+def test_it_stays_small(told: Reported) -> None:
+    assert len(told.page) < 1_000_000
+
+
+def test_names_from_data_are_escaped(tmp_path: Path) -> None:
+    evil = "<script>alert(1)</script>"
+    text = report(story.write(tmp_path / "r", team=evil, rate=5)).page
+    assert evil not in text
+    assert "&lt;script&gt;alert(1)" in text
+    assert text.count("<script>") == 1
+
+
+def test_a_check_shows_observed_interval_n_and_limit(told: Reported) -> None:
+    row = told.page[told.page.index("response_time{phase:fault}: p(95)&lt;2s") :][:900].replace("\u00a0", " ")
+    for said in ("2.78 s", "2.6 – 3.01 s", "1,360", "2 s"):
+        assert f">{said}<" in row
+
+
+def test_checks_are_worst_first(told: Reported) -> None:
+    body = told.page[told.page.index("<tbody>") :]
+    verdicts = re.findall(r'<td data-sort="\d+"><svg class="mark (\w+)"', body)
+    assert verdicts == ["fail"] + ["inconclusive"] * 3 + ["pass"] * 4
+
+
+def _nothing(path: Path) -> RecordingBuilder:
+    builder = RecordingBuilder(path, plan(hold_s=5))
+    builder.phases(steady=0, cooldown=5)
+    return builder
+
+
+def test_a_run_without_requests_has_a_page(tmp_path: Path) -> None:
+    text = report(_nothing(tmp_path / "r").close(6)).page
+    assert "No requests were made in the measured part." in text
+    assert "<figure" not in text
+
+
+def test_a_run_that_died_before_its_first_event_has_a_page(tmp_path: Path) -> None:
+    builder = RecordingBuilder(tmp_path / "r", plan(hold_s=5))
+    builder.event(0, "run", "started", state="started")
+    assert "<h1>" in report(builder.close(parquet=False)).page
+
+
+def test_a_run_without_faults_leaves_the_block_out(tmp_path: Path) -> None:
+    told = report(story.write(tmp_path / "r", faults=False, hold=30))
+    assert "What happened when a provider went?" not in told.page
+    assert told.figures.recorders == {}
+
+
+def test_a_run_without_ledger_says_who_says_so(tmp_path: Path) -> None:
+    text = report(story.write(tmp_path / "r", ledger=False, hold=90)).page
+    assert "as the answers claim" in text
+    assert "failed over (ledger)" not in text
+
+
+def test_an_invalid_run_gives_its_reasons_in_full(told: Reported) -> None:
+    invalid = told.findings.validity.model_copy(update={"valid": False, "reasons": ("it was late", "it dropped 9")})
+    findings: Findings = told.findings.model_copy(update={"validity": invalid})
+    text = page(told.recording, findings, story.verdicts(Verdict.INVALID), told.figures)
+    assert "No: this run cannot be judged." in text
+    assert "<li>It was late.</li><li>It dropped 9.</li>" in text
+
+
+def test_a_run_that_was_killed_has_a_page(tmp_path: Path) -> None:
+    path = story.write(tmp_path / "r", hold=90, parquet=False).path
+    stream = path / "requests" / "w0.arrows"
+    stream.write_bytes(stream.read_bytes()[:-300])
+    recording = type(story.write(tmp_path / "other", hold=1, rate=0)).open(path)
+    text = report(recording).page
+    assert recording.truncated
+    assert "<figure" in text
+
+
+def test_an_outage_that_never_ended_says_never(tmp_path: Path) -> None:
+    builder = _nothing(tmp_path / "r")
+    builder.fault("f#1", 1.0, None)
+    for k in range(50):
+        builder.request(k / 10, 0.2, outcome="ok" if k < 10 else "failed", canary=bool(k % 2))
+    told = report(builder.close())
+    assert "recovered: never" in told.figures.recorders["bedrock", "blackhole"].wide
+    assert "0 of 1 recovered" in told.page
+
+
+def test_a_shortened_run_says_so_in_its_title(tmp_path: Path) -> None:
+    short = plan(hold_s=5).model_copy(update={"scale": 0.1})
+    builder = RecordingBuilder(tmp_path / "r", short)
+    builder.phases(steady=0, cooldown=5)
+    builder.request(1.0)
+    text = report(builder.close(6)).page
+    assert "(scale 0.1: not full length)</title>" in text
+    assert "shows nothing about full length" in text
+
+
+def test_a_four_hour_soak_stays_under_three_megabytes(tmp_path: Path) -> None:
+    builder = RecordingBuilder(tmp_path / "r", plan(hold_s=14_400))
+    builder.phases(steady=0, cooldown=14_400)
+    for k in range(14_400):
+        builder.request(float(k), 0.3 + (k % 7) / 10, provider=("bedrock", "openai", "cache")[k % 3])
+        for service in ("gateway", "bedrock", "openai"):
+            builder.sample(k, f"process:{service}", "cpu", 0.2 + (k % 5) / 10)
+    told = report(builder.close(14_405))
+    assert len(told.page) < 3_000_000
+
+
+def test_everything_is_written_and_old_figures_go(told: Reported) -> None:
+    old = told.recording.path / "figures" / "gone.svg"
+    old.parent.mkdir(exist_ok=True)
+    old.write_text("<svg/>")
+    paths = write_all(told.recording, told.findings, story.verdicts())
+    names = [str(p.relative_to(told.recording.path)) for p in paths]
+    assert names[:4] == ["report.html", "report.md", "junit.xml", "figures/response.svg"]
+    assert all(p.stat().st_size for p in paths)
+    assert not old.exists()
+    assert not list(told.recording.path.rglob("*.tmp"))
+
+
+def test_a_rebuilt_page_is_the_same(told: Reported) -> None:
+    again = figures(told.recording, told.findings)
+    assert page(told.recording, told.findings, story.verdicts(), again) == told.page

@@ -1,0 +1,53 @@
+"""The pull-request summary."""
+
+# ruff: noqa: RUF001 - typographic dashes are what is tested
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.model.verdict import Verdict, Verdicts
+from harness.report.markdown import markdown
+from tests.unit.report import story
+
+if TYPE_CHECKING:
+    from tests.unit.report.conftest import Reported
+
+
+def text_of(told: Reported, verdicts: Verdicts) -> str:
+    return markdown(told.recording, told.findings, verdicts).replace("\u00a0", " ")
+
+
+def test_it_reads_verdict_why_checks_outages_cache_validity(told: Reported) -> None:
+    text = text_of(told, story.verdicts())
+    assert text.startswith("## ✗ Fail: steady + bedrock-blackhole + bedrock-refuse\n\n**Users wait up to 2.78 s")
+    order = [text.index(w) for w in ("| threshold |", "### Outages", "**Cache hits**", "believed", "(report.html)")]
+    assert order == sorted(order)
+
+
+def test_the_checks_table_is_worst_first_and_whole(told: Reported) -> None:
+    lines = text_of(told, story.verdicts()).splitlines()
+    first = lines.index("| --- | --- | ---: | ---: | ---: | ---: |") + 1
+    rows = lines[first : first + len(story.CHECKS)]
+    assert rows[0] == "| ✗ fail | response\\_time\\{phase:fault\\}: p(95)\\<2s | 2.78 s | 2.6 – 3.01 s | 1,360 | 2 s |"
+    assert [row.split()[2] for row in rows] == ["fail"] + ["inconclusive"] * 3 + ["pass"] * 4
+
+
+def test_outages_are_one_row_a_kind(told: Reported) -> None:
+    text = text_of(told, story.verdicts())
+    assert "| bedrock blackhole | 3 of 3 |" in text
+    assert "| bedrock refuse | 2 of 2 |" in text
+    assert "- claim, blackhole: ≥ 36.8 % of such outages at 95 % confidence" in text
+
+
+def test_names_cannot_break_the_table(told: Reported) -> None:
+    check = story.CHECKS[0].model_copy(update={"threshold": "a|b <img>\n: x"})
+    text = text_of(told, story.verdicts().model_copy(update={"checks": (check,)}))
+    assert "| a\\|b \\<img\\> : x |" in text
+
+
+def test_without_checks_or_outages_there_are_no_empty_tables(told: Reported) -> None:
+    findings = told.findings.model_copy(update={"failovers": (), "claims": ()})
+    none = story.verdicts(Verdict.INVALID).model_copy(update={"checks": ()})
+    text = markdown(told.recording, findings, none)
+    assert "|" not in text

@@ -1,0 +1,80 @@
+"""Series: exact in every bucket, against planted truths."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from harness.report import series
+from harness.report.timeline import Timeline, timeline
+from tests.recordings import RecordingBuilder, plan
+from tests.unit.report import story
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.unit.report.conftest import Reported
+
+
+def test_percentiles_of_every_bucket_are_numpys() -> None:
+    draw = np.random.default_rng(1)
+    bucket, values = draw.integers(0, 7, 400), draw.exponential(1, 400)
+    bucket[bucket == 3] = 2  # bucket 3 is empty
+    found = series.percentiles_by(bucket, values, 7, (50, 95, 99))
+    assert np.isnan(found[:, 3]).all()
+    for b in (0, 1, 2, 4, 5, 6):
+        assert found[:, b] == pytest.approx(np.percentile(values[bucket == b], (50, 95, 99)))
+
+
+def test_what_users_saw_second_by_second(tmp_path: Path) -> None:
+    builder = RecordingBuilder(tmp_path / "r", plan(hold_s=3))
+    builder.phases(steady=0, cooldown=3)
+    for due, took, outcome in ((0.1, 0.2, "ok"), (0.2, 0.4, "degraded"), (1.5, 0.5, "failed"), (1.6, 0.1, "dropped")):
+        builder.request(due, took, outcome=outcome)
+    recording = builder.close(4)
+    seen = series.traffic(recording, timeline(recording))
+    assert seen.percentiles[0].tolist() == pytest.approx([0.3, 0.5, np.nan], nan_ok=True)
+    assert (seen.answered.tolist(), seen.bad.tolist(), seen.degraded.tolist(), seen.unsent.tolist()) == (
+        [2, 1, 0], [0, 1, 0], [1, 0, 0], [0, 1, 0],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("ledger", [True, False])
+def test_who_answered_by_ledger_or_by_answers(tmp_path: Path, ledger: bool) -> None:
+    builder = RecordingBuilder(tmp_path / "r", plan(hold_s=2))
+    builder.phases(steady=0, cooldown=2)
+    builder.request(0.1, provider="bedrock", ledger=ledger)
+    builder.request(0.2, provider="bedrock+cache", hits=3, ledger=ledger)
+    builder.request(1.2, provider="openai", ledger=ledger)
+    builder.request(1.3, provider="local", outcome="degraded")
+    recording = builder.close(3)
+    shares = series.shares(recording, timeline(recording))
+    assert shares.from_ledger is ledger
+    assert {n: a.tolist() for n, a in shares.answers.items()} == {
+        "bedrock": [2, 0], "openai": [0, 1], "cache": [3, 0], "local": [0, 1],
+    }  # fmt: skip
+
+
+def test_distributions_are_of_the_healthy_phase_and_each_kind_of_fault(told: Reported) -> None:
+    found = series.distributions(told.recording, told.figures.axis)
+    assert list(found) == ["baseline", "bedrock blackhole", "bedrock refuse"]
+    assert found["bedrock blackhole"].max() > 2
+    assert np.quantile(found["bedrock refuse"], 0.95) < 1
+
+
+def test_the_axis_counts_from_the_end_of_the_warm_up(told: Reported) -> None:
+    axis = told.figures.axis
+    assert (axis.begin, axis.end) == pytest.approx((-story.WARMUP, story.HOLD), abs=0.1)
+    assert [round(f.begin, 2) for f in axis.faults] == [at for _, at in story.FAULTS]
+    assert [p.name for p in axis.phases[:3]] == ["warmup", "baseline", "fault"]
+    assert axis.started is not None
+    assert axis.started.isoformat().startswith("2026-11-23T10:00:00")
+
+
+@pytest.mark.parametrize(("hours", "width"), [(0.1, 1.0), (1, 10.0), (4, 30.0), (200, 1200.0)])
+def test_no_line_has_more_than_600_points(hours: float, width: float) -> None:
+    axis = Timeline(0, 0.0, hours * 3600, (), (), None)
+    assert axis.bucket_s == width
+    assert len(axis.edges()) <= 602

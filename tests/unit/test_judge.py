@@ -1,0 +1,315 @@
+"""Verdicts: three values, with evidence, in sentences."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.analysis import analyse
+from harness.analysis.stats import Share, Times
+from harness.errors import PlanError
+from harness.judge import abort_crossed, judge
+from harness.model.findings import Failover, Findings, Interval, Validity
+from harness.model.threshold import parse_abort, parse_threshold
+from harness.model.verdict import Check, Verdict, Verdicts
+from tests.recordings import RecordingBuilder, experiment, plan, storm
+
+
+class Sample:
+    """Measures that are what the test says."""
+
+    def __init__(self, ms: Any = (), *, baseline_ms: Any = (), share: Share | None = None, sent: int = 0) -> None:
+        self._ms, self._baseline = np.asarray(ms, float), np.asarray(baseline_ms, float)
+        self._share, self._sent = share or Share(0, 0), sent
+
+    def times(self, metric: str, tags: tuple[tuple[str, str], ...], experiment: str | None = None) -> Times:
+        values = self._baseline if ("phase", "baseline") in tags else self._ms
+        return Times((values * 1e6).astype(np.int64), np.zeros(len(values), bool))
+
+    def share(self, metric: str, tags: tuple[tuple[str, str], ...], experiment: str | None = None) -> Share:
+        return self._share
+
+    def sent(self, tags: tuple[tuple[str, str], ...], experiment: str | None = None) -> tuple[int, float]:
+        return self._sent, 60.0
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Findings:
+    builder = RecordingBuilder(tmp_path_factory.mktemp("empty"))
+    builder.phases(steady=0, cooldown=60)
+    return analyse(builder.close(61))[0].model_copy(update={"validity": Validity(valid=True)})
+
+
+def outage(recovery: tuple[float, float] | None, **more: Any) -> Failover:
+    found = {
+        "fault": "f", "kind": "blackhole", "upstream": "bedrock", "experiment": "bedrock-blackhole",
+        "injecting_ns": 0, "effective_ns": 0, "cleared_ns": 0, "effective_s": None, "impact_s": None,
+        "detection_s": None, "failover_s": None, "failback_s": None, "impact": True,
+        "recovery_s": None if recovery is None else Interval(low=recovery[0], high=recovery[1]),
+        "censored": recovery is None, "failback_censored": False, "observed_s": 40.0, "flaps": 0,
+        "failed_requests": 0, "slow_requests": 0, "in_flight": 0, "answers": {"ok": 0, "degraded": 0, "failed": 0},
+        "unavailable_s": 0.0, "worst_stall_s": 0.0, "extra_provider_calls": None, "extra_tokens": None,
+        "resolution_s": 0.03, "bit": True,
+    }  # fmt: skip
+    return Failover(**(found | more))
+
+
+def verdicts(findings: Findings, measure: Sample, thresholds: dict[str, Any], *outages: Failover) -> Verdicts:
+    return judge(plan(thresholds=thresholds), findings.model_copy(update={"failovers": outages}), measure)
+
+
+def check(findings: Findings, measure: Sample, name: str, text: str, *outages: Failover) -> Check:
+    (found,) = verdicts(findings, measure, {name: [text]}, *outages).checks
+    return found
+
+
+NOISE = np.random.default_rng(5).lognormal(0, 0.3, 4000) * 1000
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict"),
+    [
+        ("p(95)<3s", Verdict.PASS), ("p(95)<1s", Verdict.FAIL), ("p(95)<1.64s", Verdict.INCONCLUSIVE),
+        ("p(99)<3s", Verdict.PASS), ("med<1.1s", Verdict.PASS), ("avg<1.1s", Verdict.PASS), ("avg>2s", Verdict.FAIL),
+        ("max<10s", Verdict.PASS), ("max<2s", Verdict.FAIL), ("min>1s", Verdict.FAIL),
+        ("p(99.9)<10s", Verdict.INCONCLUSIVE),
+    ],
+)  # fmt: skip
+def test_a_trend_passes_fails_or_is_inconclusive(empty: Findings, text: str, verdict: Verdict) -> None:
+    found = check(empty, Sample(NOISE), "response_time", text)
+    assert found.verdict is verdict, found.why
+    assert found.n == 4000
+
+
+def test_a_p99_of_few_requests_can_fail_but_not_pass(empty: Findings) -> None:
+    good = check(empty, Sample(NOISE[:1999]), "response_time", "p(99)<10s")
+    assert good.verdict is Verdict.INCONCLUSIVE
+    assert "needs 2,000 requests to pass and 1,999 were seen" in good.why
+    assert check(empty, Sample(NOISE[:2000]), "response_time", "p(99)<10s").verdict is Verdict.PASS
+    assert check(empty, Sample(NOISE[:500]), "response_time", "p(99)<1s").verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("response_time", "p(95)<3s"), ("response_time{agent:typo}", "max<3s"), ("request_failed", "rate<0.01"),
+        ("request_failed", "count<1"), ("cache_hit", "rate<1"), ("requests", "count<10"), ("recovery_time", "max<5s"),
+        ("failover_claim", "0.1 at 0.5 under 99s"), ("response_time", "p(95)<2x vs baseline"),
+    ],
+)  # fmt: skip
+def test_no_data_never_passes(empty: Findings, name: str, text: str) -> None:
+    found = check(empty, Sample(), name, text)
+    assert (found.verdict, found.observed, found.n) == (Verdict.INCONCLUSIVE, None, 0)
+
+
+@pytest.mark.parametrize(
+    ("share", "text", "verdict"),
+    [
+        (Share(0, 500), "rate<0.01", Verdict.PASS),  # Wilson: 0 of 500 is at most 0.76 %
+        (Share(0, 100), "rate<0.01", Verdict.INCONCLUSIVE),
+        (Share(50, 500), "rate<0.01", Verdict.FAIL),
+        (Share(0, 500, unknown=20), "rate<0.01", Verdict.INCONCLUSIVE),  # lost requests may all have failed
+        (Share(0, 5), "count==0", Verdict.PASS),
+        (Share(0, 5, unknown=1), "count==0", Verdict.INCONCLUSIVE),
+        (Share(2, 5, unknown=1), "count==0", Verdict.FAIL),
+        (Share(1, 5), "count!=0", Verdict.PASS),
+    ],
+)
+def test_rates_and_counts(empty: Findings, share: Share, text: str, verdict: Verdict) -> None:
+    found = check(empty, Sample(share=share), "request_failed", text)
+    assert found.verdict is verdict, found.why
+
+
+def test_requests_are_facts(empty: Findings) -> None:
+    assert check(empty, Sample(sent=1000), "requests", "rate>16.5").verdict is Verdict.PASS
+    found = check(empty, Sample(sent=1000), "requests", "rate>16.7")
+    assert (found.verdict, found.unit) == (Verdict.FAIL, "per_s")
+    assert found.why == "Fails: 16.7/s requests were sent; limit 16.7/s."
+
+
+def test_against_the_baseline(empty: Findings) -> None:
+    same = Sample(NOISE, baseline_ms=NOISE[:2000])
+    found = check(empty, same, "response_time{phase:fault}", "p(95)<1.5x vs baseline")
+    assert (found.verdict, found.unit, found.limit) == (Verdict.PASS, "x", 1.5)
+    assert found.observed == pytest.approx(1.0, abs=0.1)
+    twice = Sample(NOISE * 2, baseline_ms=NOISE[:2000])
+    assert check(empty, twice, "response_time", "p(95)<1.5x vs baseline").verdict is Verdict.FAIL
+    few = check(empty, Sample(NOISE, baseline_ms=NOISE[:50]), "response_time", "p(95)<5x vs baseline")
+    assert few.verdict is Verdict.INCONCLUSIVE
+    assert "in the baseline" in few.why
+    none = check(empty, Sample(), "recovery_time", "max<2x vs baseline", outage((1, 2)))
+    assert none.why == "Inconclusive: recovery_time has no baseline to be held against."
+
+
+GOOD = [outage((1.0 + i / 10, 1.1 + i / 10)) for i in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("text", "outages", "verdict"),
+    [
+        ("max<5s", GOOD, Verdict.PASS),
+        ("max<5s", [*GOOD, outage((4.9, 5.1))], Verdict.INCONCLUSIVE),
+        ("max<5s", [*GOOD, outage((5.1, 5.2))], Verdict.FAIL),
+        ("max<5s", [*GOOD, outage(None)], Verdict.FAIL),
+        ("max<90s", [*GOOD, outage(None, observed_s=3.0)], Verdict.FAIL),
+        ("avg<5s", GOOD, Verdict.PASS),
+        ("avg<5s", [*GOOD, outage(None)], Verdict.FAIL),
+        ("p(95)<5s", GOOD, Verdict.INCONCLUSIVE),
+        ("p(95)<1s", GOOD, Verdict.FAIL),
+        ("p(95)<5s", [*GOOD, outage(None)], Verdict.FAIL),
+        ("p(95)<5s", [*GOOD * 100, outage(None)], Verdict.PASS),
+        ("count>4", GOOD, Verdict.PASS),
+        ("max<5s", [outage((1, 2), bit=False)], Verdict.INCONCLUSIVE),
+    ],
+)
+def test_outages(empty: Findings, text: str, outages: list[Failover], verdict: Verdict) -> None:
+    found = check(empty, Sample(), "recovery_time", text, *outages)
+    assert found.verdict is verdict, found.why
+
+
+def test_percentiles_of_few_outages_point_to_what_can_be_claimed(empty: Findings) -> None:
+    found = check(empty, Sample(), "recovery_time", "p(95)<5s", *GOOD)
+    assert "use max<TIME, or failover_claim" in found.why
+
+
+def test_outages_by_tag(empty: Findings) -> None:
+    both = [outage((1, 2)), outage((7, 8), kind="refuse", upstream="openai", fault="r")]
+    for tag, verdict in (
+        ("", Verdict.FAIL), ("{fault:blackhole}", Verdict.PASS), ("{fault:r}", Verdict.FAIL),
+        ("{upstream:bedrock}", Verdict.PASS), ("{upstream:openai,fault:refuse}", Verdict.FAIL),
+        ("{upstream:gemini}", Verdict.INCONCLUSIVE),
+    ):  # fmt: skip
+        assert check(empty, Sample(), f"recovery_time{tag}", "max<5s", *both).verdict is verdict, tag
+
+
+def test_what_never_came_is_said(empty: Findings) -> None:
+    gone = outage(None, failback_censored=True)
+    assert check(empty, Sample(), "failback_time", "max<9s", gone).why == (
+        "Fails: the provider never served its share again (at worst in 1 outage); limit 9 s."
+    )
+    assert check(empty, Sample(), "failover_time", "max<9s", gone).verdict is Verdict.FAIL
+    local = outage((0.1, 0.2))  # served by its own rules: no failover, and nothing wrong with that
+    assert check(empty, Sample(), "failover_time", "max<9s", local).verdict is Verdict.INCONCLUSIVE
+    assert check(empty, Sample(), "flaps", "max<3", outage((1, 2), flaps=2)).verdict is Verdict.PASS
+
+
+def test_claims(empty: Findings) -> None:
+    n29 = [outage((1, 2))] * 29
+    assert check(empty, Sample(), "failover_claim", "0.90 at 0.95 under 5s", *n29).verdict is Verdict.PASS
+    short = check(empty, Sample(), "failover_claim", "0.90 at 0.95 under 5s", *GOOD)
+    assert short.verdict is Verdict.INCONCLUSIVE
+    assert short.why == (
+        "Inconclusive: 5 of 5 outages recovered under 5 s, which supports at least 55% at 95% confidence; claimed 90%, "
+        "for which 24 more recoveries in a row are needed."
+    )
+    assert (short.limit, short.unit, short.observed) == (0.9, "share", 1.0)
+    misses = [outage(None)] * 10
+    assert check(empty, Sample(), "failover_claim", "0.90 at 0.95 under 5s", *misses).verdict is Verdict.FAIL
+    straddles = [outage((4.9, 5.1))] * 29
+    assert check(empty, Sample(), "failover_claim", "0.90 at 0.95 under 5s", *straddles).verdict is Verdict.FAIL
+
+
+def test_an_experiments_thresholds_are_about_its_own_faults(empty: Findings) -> None:
+    slow = experiment("slow", thresholds={"recovery_time": ["max<5s"]})
+    hang = experiment("blackhole", thresholds={"recovery_time": ["max<5s"]})
+    outages = (outage((7, 8), experiment="bedrock-slow", kind="slow"), outage((1, 2)))
+    found = judge(plan(experiments=[slow, hang]), empty.model_copy(update={"failovers": outages}), Sample())
+    assert [(c.scope, c.verdict) for c in found.checks] == [
+        ("bedrock-slow", Verdict.FAIL), ("bedrock-blackhole", Verdict.PASS),
+    ]  # fmt: skip
+
+
+def test_the_run(empty: Findings) -> None:
+    passing, open_, failing = {"response_time": ["max<10s"]}, {"cache_hit": ["rate>0.2"]}, {"service_time": ["max<1s"]}
+    measure = Sample(NOISE)
+    for thresholds, verdict, code in (
+        (passing, Verdict.PASS, 0), (passing | open_, Verdict.INCONCLUSIVE, 75),
+        (passing | open_ | failing, Verdict.FAIL, 99), ({}, Verdict.INCONCLUSIVE, 75),
+    ):  # fmt: skip
+        found = verdicts(empty, measure, thresholds)
+        assert (found.verdict, found.exit_code) == (verdict, code)
+    worst = verdicts(empty, measure, {"response_time": ["max<2s", "p(95)<100ms", "max<3ms"]})
+    assert worst.why.endswith("limit 3 ms. (and 2 more)")
+
+
+def test_an_invalid_run_never_passes(empty: Findings) -> None:
+    invalid = empty.model_copy(update={"validity": Validity(valid=False, reasons=("The clock stopped.", "More."))})
+    found = verdicts(invalid, Sample(NOISE), {"response_time": ["max<10s", "max<1s"]})
+    assert (found.verdict, found.exit_code) == (Verdict.INVALID, 98)
+    assert found.why == "Invalid: The clock stopped. (and 1 more)"
+    assert [c.verdict for c in found.checks] == [Verdict.INCONCLUSIVE, Verdict.FAIL]
+    assert found.checks[0].why.startswith("Inconclusive, because the run is invalid.")
+
+
+def test_a_sentence_to_repeat(empty: Findings) -> None:
+    found = check(
+        empty, Sample(np.full(1000, 10_230.0)), "response_time{phase:fault,agent:architect}", "p(95)<8s", outage((1, 2))
+    )
+    assert found.why == "Fails: users wait up to 10.2 s (p95) while bedrock hangs for architect; limit 8 s."
+
+
+@given(
+    st.lists(st.floats(1, 20_000), min_size=0, max_size=200),
+    st.sampled_from(["p(50)", "p(95)", "p(99)", "avg", "min", "max"]), st.sampled_from("<>"), st.integers(1, 20_000),
+)  # fmt: skip
+def test_a_pass_and_a_fail_are_never_both_possible(
+    empty: Findings, values: list[float], aggregator: str, operator: str, limit: int
+) -> None:
+    """Turning the comparison round turns pass into fail; and the observed value agrees with the verdict."""
+    opposite = {"<": ">=", ">": "<="}[operator]
+    one = check(empty, Sample(values), "response_time", f"{aggregator}{operator}{limit}ms")
+    other = check(empty, Sample(values), "response_time", f"{aggregator}{opposite}{limit}ms")
+    assert (one.verdict, other.verdict) not in ((Verdict.PASS, Verdict.PASS), (Verdict.FAIL, Verdict.FAIL))
+    if one.verdict is not Verdict.INCONCLUSIVE and one.observed is not None:
+        good = parse_threshold("response_time", f"{aggregator}{operator}{limit}ms").holds(one.observed)
+        assert good is (one.verdict is Verdict.PASS)
+
+
+def test_a_real_recording_is_judged_by_tags(tmp_path: Path) -> None:
+    recording = storm(tmp_path)
+    findings, measure = analyse(recording)
+    slow = {"response_time{phase:fault}": ["max>2s"], "response_time{phase:recovery}": ["max<2s"]}
+    thresholds = slow | {"requests{phase:fault}": ["rate>16"], "cache_hit{tenant:meetmind}": ["rate>0.2"]}
+    found = judge(plan(thresholds=thresholds), findings, measure)
+    assert [c.verdict for c in found.checks] == [Verdict.PASS] * 4, found
+
+
+def window(tmp_path: Path, outcomes: str, took_s: float = 0.3) -> pa.Table:
+    builder = RecordingBuilder(tmp_path)
+    for i, letter in enumerate(outcomes):
+        builder.request(i / 10, took_s, outcome="failed" if letter == "x" else "ok", agent="ab"[i % 2])
+    return builder.close().requests
+
+
+@pytest.mark.parametrize(
+    ("condition", "outcomes", "observed"),
+    [
+        ("request_failed: rate>0.5 over 30s", "x" * 10, 1.0),
+        ("request_failed: rate>0.5 over 30s", "x", None),  # one of one may be bad luck
+        ("request_failed: rate>0.5 over 30s", "xxxxx.....", None),
+        ("request_failed: rate>0.5 over 30s", "", None),
+        ("request_failed{agent:b}: rate>0.5 over 30s", ".x" * 10, 1.0),
+        ("request_failed: count>=3 over 30s", "xx.x", 3.0),
+        ("response_time: p(50)>200ms over 10s", "." * 20, 300.0),
+        ("response_time: p(50)>400ms over 10s", "." * 20, None),
+        ("response_time: max>200ms over 10s", ".", 300.0),
+        ("requests: rate<1 over 30s", "." * 20, 20 / 30),
+    ],
+)
+def test_abort_conditions(tmp_path: Path, condition: str, outcomes: str, observed: float | None) -> None:
+    found = abort_crossed(parse_abort(condition), window(tmp_path, outcomes))
+    assert found == (None if observed is None else pytest.approx(observed, rel=1e-6))
+
+
+@pytest.mark.parametrize(
+    "condition", ["recovery_time: max>5s over 30s", "request_failed{phase:fault}: rate>0.5 over 30s"]
+)
+def test_what_cannot_be_known_while_running_is_refused(tmp_path: Path, condition: str) -> None:
+    with pytest.raises(PlanError, match="only known after the run"):
+        abort_crossed(parse_abort(condition), window(tmp_path, "x"))
