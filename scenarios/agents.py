@@ -58,7 +58,7 @@ class AgentUser(FastHttpUser):
             json=body,
             name=f"{name} (stream)" if streamed else name,
             headers={"X-MCP-Tenant-ID": self.tenant},
-            context={"team": self.team, "agent": agent, "tenant": self.tenant},
+            context={"team": self.team, "agent": f"{self.team}.{agent}", "tenant": self.tenant},
             stream=streamed,
             catch_response=True,
         ) as response:

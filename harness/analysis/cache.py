@@ -4,7 +4,8 @@ They are made comparable by looking at the same requests: the **whole load, warm
 Counters cannot be read at the moment a request begins, so no witness is cut to the measured part; `by_phase` is.
 The metrics counted the canary too; its lookups, which its own answers show, are taken off. What is left between
 witnesses on a healthy run is requests that ran while the counters were read first or last, and requests that were
-never answered (their lookups are counted by the system and shown to nobody).
+never answered (their lookups are counted by the system and shown to nobody). Across a fault the ledgers also hold the
+answers that the fault kept back: calls made, and paid for, that no user got anything from.
 """
 
 from __future__ import annotations

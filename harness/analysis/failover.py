@@ -43,12 +43,16 @@ class Evidence:
 
     @cached_property
     def costs(self) -> Array:
-        """Of every request in `service`: 1 if it was answered, the provider calls made for it, and their tokens."""
+        """Of every request in `service`: the provider calls it needed, those made for it, and their tokens.
+
+        An answered request needed one call per cache miss it shows, and at least one unless the cache answered it alone.
+        """
         service, calls = self.service, self.calls
         rows = calls.rows_in(service.request_id)
         known, n = rows >= 0, len(service.due)
         made = np.bincount(rows[known], minlength=n)
-        return np.stack([service.answered, made, np.bincount(rows[known], calls.tokens[known], minlength=n)])
+        needed = np.where(service.answered & ~service.from_cache, np.maximum(service.misses, 1), 0)
+        return np.stack([needed, made, np.bincount(rows[known], calls.tokens[known], minlength=n)])
 
 
 def failovers(evidence: Evidence) -> tuple[Failover, ...]:
@@ -214,7 +218,10 @@ class _Outage:
         return float(gaps.max()) / NS_PER_S
 
     def extra(self) -> tuple[int | None, int | None]:
-        """Calls and tokens that requests due during the fault cost beyond what as many cost when healthy."""
+        """Calls and tokens that requests due during the fault cost beyond what they would have cost when healthy.
+
+        Held against calls needed, not requests: a warmer cache or fewer workflows are no saving by the fault.
+        """
         if not self.calls.joined:
             return None, None
         healthy, during = self._cost(self.healthy), self._cost([(self.t0[0], self.off)])
@@ -224,10 +231,10 @@ class _Outage:
         return calls, tokens
 
     def _cost(self, spans: list[Span]) -> tuple[int, int, int]:
-        """Return (answered requests due in the spans, provider calls made for them, tokens of those)."""
+        """Return (provider calls that requests due in the spans needed, calls made for them, tokens of those)."""
         rows = [self.service.rows(*span) for span in spans]
-        answered, made, spent = (int(sum(values[r].sum() for r in rows)) for values in self.evidence.costs)
-        return answered, made, spent
+        needed, made, spent = (int(sum(values[r].sum() for r in rows)) for values in self.evidence.costs)
+        return needed, made, spent
 
 
 @dataclass(frozen=True)

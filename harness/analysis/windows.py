@@ -45,6 +45,8 @@ class Service:
     slow: Array
     from_cache: Array
     """Answered by the cache alone."""
+    misses: Array
+    """Cache lookups that missed; 0 where the answer shows none."""
     good_share: float
     window_ns: int
     late_ns: float
@@ -153,6 +155,7 @@ def service(load: Frame, canary: Frame, slo: Slo, healthy: list[Span]) -> Servic
         succeeded=succeeded,
         slow=response > limit,
         from_cache=column(_from_cache),
+        misses=column(lambda f: np.maximum(f.numbers("cache_lookups") - f.numbers("cache_hits"), 0)),
         good_share=slo.good_share,
         window_ns=round(slo.window * NS_PER_S),
         late_ns=late_ns,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -257,8 +258,9 @@ def made(recording: Recording) -> dict[str, Any]:
         "facts": [
             (key.replace("_", " "), f"{value:016x}" if key == "run_id" else _flat(value))
             for key, value in recording.manifest.items()
-            if key not in ("clock", "title") and value not in ({}, None, "")
+            if key not in ("clock", "title", "components") and value not in ({}, None, "")
         ],
+        "components": json.dumps(recording.manifest.get("components", {}), indent=1),
         "plan": plan.read_text(encoding="utf-8") if plan.exists() else "",
         "files": files,
     }

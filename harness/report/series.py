@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.analysis.frame import Array, Frame, Words, numbers, words
-from harness.model.request import ANSWERED, BAD, Outcome
+from harness.model.request import ANSWERED, BAD, UNKNOWN, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -153,12 +153,15 @@ def shares(recording: Recording, axis: Timeline) -> Shares:
     buckets = len(edges) - 1
     answers: dict[str, Array] = {}
     ledger = recording.ledger
+    requests = recording.requests
     if ledger.num_rows:
         upstream = words(ledger, "upstream")
         bucket = _bucket((numbers(ledger, "answered_ns") - axis.zero_ns) / 1e9, edges)
         whole = words(ledger, "status").among(["ok"])
+        called_by = numbers(ledger, "request_id")
+        if (called_by != UNKNOWN).any():  # the canary's calls are no answers to users
+            whole &= np.isin(called_by, numbers(requests, "request_id"))
         answers = {n: _counts(bucket, whole & (upstream.codes == i), buckets) for i, n in enumerate(upstream.words)}
-    requests = recording.requests
     if requests.num_rows:
         provider = words(requests, "provider")
         bucket = _bucket((numbers(requests, "end_ns") - axis.zero_ns) / 1e9, edges)

@@ -74,9 +74,11 @@ def validity(findings: Findings) -> str:
         return "No: this run cannot be judged."
     facts = findings.validity.instrument
     said = []
-    late = facts.get("lateness_p99_ms")
-    if late is not None:
-        said.append(f"the generator was at most {units.milliseconds(late)} late (p99)")
+    lag, late = facts.get("lag_p99_ms"), facts.get("lateness_p99_ms")
+    if lag is not None:
+        said.append(f"the generator's own loop was at most {units.milliseconds(lag)} late (p99)")
+    if late:  # zero by definition in a closed loop
+        said.append(f"requests left at most {units.milliseconds(late)} after they were due (p99)")
     lost, dropped = facts.get("lost") or 0, facts.get("dropped") or 0
     said.append(f"{units.plural(int(dropped), 'request')} dropped and {lost} lost")
     if findings.failovers:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from harness.traffic.pacer import Times
 
 logger = logging.getLogger(__name__)
+_STOPPED = "the load was stopped before it was sent"
 _ENDS = (gevent.GreenletExit, StopUser, StopTest)
 
 
@@ -51,13 +52,18 @@ class Load:
         self._seed = seed
         self._group = Group()
         self._driver: gevent.Greenlet | None = None
+        self._start_ns = 0
         self.errors = 0
         self.last_error = ""
         environment.events.user_error.add_listener(lambda exception, **_: self._note(exception))
 
     def start(self, start_ns: int) -> None:
         """Begin at monotonic time `start_ns`."""
+        self._start_ns = start_ns
         self._driver = gevent.spawn(self._drive, start_ns)
+
+    def complete(self) -> None:
+        """Start what should have started by now and, because the loop was held up, has not."""
 
     def stop(self) -> None:
         """Start nothing more."""
@@ -144,6 +150,7 @@ class OpenLoad(Load):
         self._order = seeds.python_random(seed, "user-classes")
         self._weights = [c.weight for c in environment.user_classes]
         self._tasksets: dict[tuple[int, type[TaskSet]], TaskSet] = {}
+        self._dispatched = 0
         self.users = 0
         """Users made so far."""
 
@@ -152,11 +159,32 @@ class OpenLoad(Load):
         """Tasks that run."""
         return len(self._group)
 
+    def complete(self) -> None:
+        """Dispatch every arrival of the schedule, to be called when the last was due."""
+        if self._driver is not None:
+            self._driver.join()
+
+    def stop(self) -> None:
+        """Dispatch nothing more; what was due by now is written as dropped."""
+        super().stop()
+        overdue = self._due[self._dispatched :] + self._start_ns
+        for due_ns in overdue[overdue < now_ns()].tolist():
+            self._recorder.drop(due_ns, _STOPPED)
+
+    def kill(self) -> None:
+        """End what still runs, and write as dropped what has not yet sent its request."""
+        for turn in self._group:
+            if turn.due_ns >= 0:
+                self._recorder.drop(turn.due_ns, _STOPPED)
+                turn.due_ns = -1
+        super().kill()
+
     def _drive(self, start_ns: int) -> None:
         kinds = range(len(self._weights))
         for number, offset in enumerate(self._due.tolist()):
             due_ns = start_ns + offset
             _sleep_until(due_ns)
+            self._dispatched = number + 1
             kind = self._order.choices(kinds, self._weights)[0]
             if len(self._group) >= self._max:
                 self._recorder.drop(due_ns, f"{self._max} requests in flight")
@@ -175,8 +203,8 @@ class OpenLoad(Load):
             self._run_task(user)
         except (InterruptTaskSet, RescheduleTask):
             pass
-        except _ENDS as error:
-            user, why = None, f"stopped before its request ({type(error).__name__})"
+        except _ENDS:
+            user, why = None, "its user was stopped before its request"
         except Exception as error:  # noqa: BLE001 - a workload may raise anything, and the schedule goes on
             self._crashed(error)
             why = f"the workload raised {type(error).__name__} before its request"

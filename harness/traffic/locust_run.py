@@ -69,7 +69,8 @@ class Run:
         flusher = gevent.spawn(self._flush_often, pulses)
         self._load.start(start_ns)
         end_ns = start_ns + int(self._load_spec["total_s"] * NS_PER_S)
-        self._over.wait(timeout=max(0.0, (end_ns - now_ns()) / NS_PER_S))
+        if not self._over.wait(timeout=max(0.0, (end_ns - now_ns()) / NS_PER_S)):
+            self._load.complete()
         environment.events.test_stopping.fire(environment=environment)
         locust_session.Measuring.stopping = True
         self._load.stop()

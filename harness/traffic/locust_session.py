@@ -26,7 +26,7 @@ from locust.user import users
 from harness.clock import NS_PER_MS, now_ns
 from harness.model.request import traceparent
 from harness.traffic.locust_record import Exchange, Recorder
-from harness.traffic.locust_turn import take_due
+from harness.traffic.locust_turn import is_due, take_due
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,11 +42,11 @@ class Measuring:
     recorder: Recorder
     run_id: int
     stopping = False
-    """Once set, no session sends anything: the user that tries is stopped."""
+    """Once set, only a request that was due before is sent, however late; the user that tries another is stopped."""
 
 
 def _open(session: Any, name: str, context: Mapping[str, Any]) -> Exchange:
-    if Measuring.stopping:
+    if Measuring.stopping and not is_due():
         raise StopUser
     user = session.user
     return Exchange(Measuring.recorder, name, {**user.context(), **context} if user else context)

@@ -24,6 +24,12 @@ class Turn(Greenlet):
         """When the next request of this turn is due; -1 once it was taken, or if no schedule says so."""
 
 
+def is_due() -> bool:
+    """Tell whether the running turn still owes its schedule a request."""
+    turn = gevent.getcurrent()
+    return isinstance(turn, Turn) and turn.due_ns >= 0
+
+
 def take_due() -> int:
     """Return when the running turn's request is due, once; -1 for any further request, or without a schedule."""
     turn = gevent.getcurrent()

@@ -2,9 +2,9 @@
 
     python scripted_agents.py --port P --primary HOST:PORT --secondary HOST:PORT --delay S --patience S --log FILE
 
-It asks the primary until a call fails (refused, or no answer within `patience`). From then on it answers 503 for exactly
-`delay` seconds, then asks the secondary. In the background it tries the primary ten times a second and goes back to it
-as soon as it answers. Every fourth question is answered from a "cache". Each turn is a line of the log:
+It asks the primary until a call fails (refused, or no answer within `patience`). From then on it answers 503 for
+exactly `delay` seconds, then asks the secondary. In the background it tries the primary ten times a second and goes
+back to it as soon as it answers. Every fourth question is answered from a "cache". Each turn is a line of the log:
 
     {"noticed_ns", "switch_ns"}  ·  {"back_ns"}
 

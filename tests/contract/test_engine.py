@@ -517,6 +517,29 @@ def test_a_stall_of_the_generator_is_caught_up_without_skipping(driver: Driver, 
     assert (frame.start_ns - frame.due_ns).max() > 0.9 * NS_PER_S
 
 
+def test_a_stall_at_the_very_end_loses_no_arrival(driver: Driver, url: str) -> None:
+    workload = "from gevent.monkey import get_original\nblock = get_original('time', 'sleep')\nn = [0]\n"
+    body = "n[0] += 1\nif n[0] == 15:\n    block(1)\nself.client.get('/ms/1')\nself.client.get('/ms/1', name='second')"
+    frame = driver.run(workload + once(body), {"kind": "rate", "rate": "20/s", "hold": "1s"}, url)
+    first = frame[frame.name != "second"]
+    assert sorted(first.due_ns - driver.start_ns) == [i * 50_000_000 for i in range(20)]
+    assert (frame.outcome == "ok").all()
+
+
+def test_what_was_due_before_an_early_stop_is_a_row(driver: Driver, url: str) -> None:
+    workload = "import gevent\n" + once("gevent.sleep(30)\nself.client.get('/ms/1')")
+    engine = driver.start(workload, {"kind": "rate", "rate": "20/s", "hold": "10m", "drain": "0.2s"}, url)
+    sleep(1)
+    stopped_ns = now_ns()
+    engine.stop("a test wants it")
+    driver.watch(engine)
+    frame = driver.table()
+    assert set(zip(frame.outcome, frame.error, strict=True)) == {("dropped", "the load was stopped before it was sent")}
+    due = sorted(frame.due_ns - driver.start_ns)
+    assert due == [i * 50_000_000 for i in range(len(due))]
+    assert len(due) >= (stopped_ns - driver.start_ns) // 50_000_000
+
+
 def test_threads_of_the_engine_end_with_it(driver: Driver, url: str) -> None:
     before = threading.active_count()
     driver.run(once("self.client.get('/ms/1')"), ONE, url)
