@@ -5,10 +5,8 @@ This is where system, traffic, faults and probes meet. Nothing here measures or 
 
 from __future__ import annotations
 
-import importlib
 import shutil
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter, deque
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +64,7 @@ class _Run:
         self._events, self._interrupt = events, interrupt
         self._aborts = [parse_abort(text) for e in plan.experiments for text in e.abort]
         self._recent = Recent(max([_VIEW_S, *(a.window_s or 0 for a in self._aborts)]) + 2)
-        self._pulse: Pulse | None = None
+        self._pulses: deque[Pulse] = deque(maxlen=round(_VIEW_S) + 1)
         self._phase = ""
         self._on: set[str] = set()
         self._outcomes: Counter[str] = Counter()
@@ -134,7 +132,7 @@ class _Run:
         window_s = abort.window_s or 0.0
         if now < self.zero_ns + window_s * NS_PER_S:
             return False
-        from harness.judge import abort_crossed  # noqa: PLC0415 - see _prepare
+        from harness.judge import abort_crossed  # noqa: PLC0415 - see Stage.up
 
         observed = abort_crossed(abort, self._recent.table(now, window_s))
         if observed is None:
@@ -158,21 +156,26 @@ class _Run:
         for batch in progress.batches:
             self._outcomes.update(counts(batch, "outcome"))
         for pulse in progress.pulses:
-            self._pulse = pulse
+            self._pulses.append(pulse)
             self._stage.sample_worker(pulse)
             if pulse.last_error and pulse.last_error not in self._messages:
                 self._messages.append(pulse.last_error)
 
+    def _rate(self) -> float:
+        """Requests sent per second over the last pulses; rows come later, when their answers are in."""
+        first, last = (self._pulses[0], self._pulses[-1]) if len(self._pulses) > 1 else (None, None)
+        return (last.sent - first.sent) * NS_PER_S / (last.t_ns - first.t_ns) if first and last else 0.0
+
     def _state(self, now: int, faults: Conductor) -> LiveState:
         table = self._recent.table(now, _VIEW_S)
         p50, p95, p99 = percentiles_ms(table) or (None, None, None)
-        pulse = self._pulse
+        pulse = self._pulses[-1] if self._pulses else None
         return LiveState(
             elapsed_s=max(0.0, (now - self.start_ns) / NS_PER_S),
             total_s=self._plan.scenario.load.total_s,
             phase=self._phase or "starting",
             users=pulse.users if pulse else 0,
-            rate_per_s=table.num_rows / _VIEW_S,
+            rate_per_s=self._rate(),
             in_flight=pulse.in_flight if pulse else 0,
             p50_ms=p50,
             p95_ms=p95,
@@ -210,7 +213,7 @@ def conduct(plan: Plan, out: Path | None, console: Console) -> Ended:
         engine = KINDS[plan.engine](plan, folder, run_id)
         stack.callback(engine.kill)
         try:
-            _prepare(engine)
+            engine.prepare()
         except PlanError:
             shutil.rmtree(folder)
             raise
@@ -234,15 +237,6 @@ def conduct(plan: Plan, out: Path | None, console: Console) -> Ended:
             events.emit("run", "conduct", "ended", healed=not stage.left, left=stage.left, message=run.message)
         stage.demand_healed()
     return Ended(folder, run.ended, run.message)
-
-
-def _prepare(engine: Engine) -> None:
-    """Have the workload checked; meanwhile import what takes long and must not be imported under load."""
-    with ThreadPoolExecutor(1, "prepare") as pool:
-        prepared = pool.submit(engine.prepare)
-        for name in ("pandas", "harness.judge"):  # Arrow imports pandas with its first array
-            importlib.import_module(name)
-        prepared.result()
 
 
 def _announce(plan: Plan, folder: Path, console: Console) -> None:

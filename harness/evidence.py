@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from harness.analysis import stats
-from harness.model.threshold import METRICS
+from harness.model.threshold import METRICS, WHEN_TAGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from harness.model.threshold import MetricKind, Threshold
 
 Tags = tuple[tuple[str, str], ...]
-WHEN_TAGS = ("phase", "fault", "upstream")
-"""Tags that say when a request was due; what is compared with the baseline shares the others."""
 
 
 class Samples(Protocol):

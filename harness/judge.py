@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from harness.analysis.frame import Frame, last_row
 from harness.analysis.measure import Measure
 from harness.analysis.timeline import Timeline
-from harness.errors import ExitCode, PlanError
-from harness.evidence import WHEN_TAGS, Case, evidence_for
-from harness.model.threshold import METRICS, parse_all
+from harness.errors import ExitCode
+from harness.evidence import Case, evidence_for
+from harness.model.threshold import parse_all
 from harness.model.verdict import Check, Verdict, Verdicts
 from harness.wording import observation, quantity, setting
 
@@ -144,12 +144,8 @@ def abort_crossed(threshold: Threshold, window: pa.Table) -> float | None:
 
     `window` holds the requests answered within the condition's window (`layout.REQUEST_SCHEMA`). A condition is written
     as what must not happen; it is crossed when the whole interval of what was observed lies beyond it, so that one
-    failed request of one does not stop a run. PlanError when the condition asks what cannot be known while running.
+    failed request of one does not stop a run.
     """
-    if METRICS[threshold.metric].kind in ("outage", "claim") or threshold.vs_baseline:
-        raise PlanError(f"{threshold.text!r} is only known after the run", hint="abort on a metric of requests")
-    if late := [tag for tag, _ in threshold.tags if tag in WHEN_TAGS]:
-        raise PlanError(f"{threshold.text!r}: the tag {late[0]!r} is only known after the run", hint="leave it out")
     if not len(window):
         return None
     frame, end_ns = Frame(window), last_row(window) + 1

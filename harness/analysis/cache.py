@@ -4,8 +4,8 @@ They are made comparable by looking at the same requests: the **whole load, warm
 Counters cannot be read at the moment a request begins, so no witness is cut to the measured part; `by_phase` is.
 The metrics counted the canary too; its lookups, which its own answers show, are taken off. What is left between
 witnesses on a healthy run is requests that ran while the counters were read first or last, and requests that were
-never answered (their lookups are counted by the system and shown to nobody). Across a fault the ledgers also hold the
-answers that the fault kept back: calls made, and paid for, that no user got anything from.
+never answered (their lookups are counted by the system and shown to nobody). Across a fault the ledgers also hold
+answers that the fault kept back; a lookup is never missed more than once, so they are not taken for misses.
 """
 
 from __future__ import annotations
@@ -126,9 +126,11 @@ def _by_ledger(load: Frame, canary: Frame, calls: Calls) -> Witness:
     lookups = sum(lookups_and_hits(frame, rows)[0] for frame, rows in zip(frames, chosen, strict=True))
     if not len(calls) or not lookups:
         return "unsupported"
-    if calls.joined:
-        calls_made &= (calls.load_row >= 0) & chosen[0][calls.load_row]
-    return _witness(max(0, lookups - int(calls_made.sum())), lookups)
+    if not calls.joined:
+        return _witness(max(0, lookups - int(calls_made.sum())), lookups)
+    calls_made &= (calls.load_row >= 0) & chosen[0][calls.load_row]
+    answered_by = np.bincount(calls.load_row[calls_made], minlength=len(load))
+    return _witness(lookups - int(np.minimum(answered_by, _lookups(load))[chosen[0]].sum()), lookups)
 
 
 def _cacheable(frame: Frame) -> Array:

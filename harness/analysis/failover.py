@@ -45,7 +45,7 @@ class Evidence:
     def costs(self) -> Array:
         """Of every request in `service`: the provider calls it needed, those made for it, and their tokens.
 
-        An answered request needed one call per cache miss it shows, and at least one unless the cache answered it alone.
+        An answered request needed a call per cache miss it shows, and at least one unless the cache answered it alone.
         """
         service, calls = self.service, self.calls
         rows = calls.rows_in(service.request_id)
@@ -105,7 +105,7 @@ class _Outage:
         self.load, self.service, self.calls, self.events = (
             evidence.load, evidence.service, evidence.calls, evidence.events,
         )  # fmt: skip
-        self.healthy, self.evidence = evidence.when.healthy, evidence
+        self.evidence = evidence
         self.until = max(evidence.when.observed_until(span), effective[0])
         """End of the observation, ns."""
         self.off = min(span.on(self.until)[1], self.until)
@@ -218,22 +218,23 @@ class _Outage:
         return float(gaps.max()) / NS_PER_S
 
     def extra(self) -> tuple[int | None, int | None]:
-        """Calls and tokens that requests due during the fault cost beyond what they would have cost when healthy.
+        """Calls and tokens that requests in flight during the fault cost beyond what they would have when healthy.
 
         Held against calls needed, not requests: a warmer cache or fewer workflows are no saving by the fault.
         """
         if not self.calls.joined:
             return None, None
-        healthy, during = self._cost(self.healthy), self._cost([(self.t0[0], self.off)])
+        service = self.service
+        met = (service.start < self.off) & ((service.end >= self.t0[0]) | (service.end < 0))
+        healthy, during = self._cost(service.healthy), self._cost(met)
         if not healthy[0]:
             return None, None
         calls, tokens = (round(during[i] - healthy[i] * during[0] / healthy[0]) for i in (1, 2))
         return calls, tokens
 
-    def _cost(self, spans: list[Span]) -> tuple[int, int, int]:
-        """Return (provider calls that requests due in the spans needed, calls made for them, tokens of those)."""
-        rows = [self.service.rows(*span) for span in spans]
-        needed, made, spent = (int(sum(values[r].sum() for r in rows)) for values in self.evidence.costs)
+    def _cost(self, chosen: Array) -> tuple[int, int, int]:
+        """Return (provider calls that the chosen requests needed, calls made for them, tokens of those)."""
+        needed, made, spent = (int(values[chosen].sum()) for values in self.evidence.costs)
         return needed, made, spent
 
 

@@ -251,6 +251,18 @@ def more_successes(successes: int, trials: int, share: float, confidence: float 
     return high
 
 
+def binom_quantile(trials: Array, share: float, confidence: float = CONFIDENCE) -> Array:
+    """Return, for each number of trials, how many successes are not exceeded with `confidence` at this true share."""
+    quantile: Array = np.ceil(np.maximum(special.bdtrik(confidence, np.maximum(trials, 1), share), 0) - 1e-9)
+    return quantile
+
+
 def needed_for(percent: float) -> int:
-    """Return how many observations a percentile needs before a threshold on it can pass: 20 beyond it."""
-    return math.ceil(20 / min(percent / 100, 1 - percent / 100) - 1e-6)
+    """Return how many observations a percentile needs before a threshold on it can pass.
+
+    Enough to bound its interval on both sides (Hahn & Meeker 1991, 5.2), and from p99 on 20 beyond it as well: about
+    2,000 for a p99 (`methods.md`, Percentiles).
+    """
+    tail = min(percent / 100, 1 - percent / 100)
+    bounded = math.ceil(math.log((1 - CONFIDENCE) / 2) / math.log1p(-tail) - 1e-6)
+    return max(bounded, math.ceil(20 / tail - 1e-6)) if percent >= 99 else bounded

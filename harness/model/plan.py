@@ -12,14 +12,14 @@ from harness.model.experiment import Experiment
 from harness.model.load import Load
 from harness.model.target import Target
 from harness.model.threshold import Thresholds
-from harness.model.units import PlanSeconds
+from harness.model.units import PlanSeconds, Seconds
 
 
 class Slo(Frozen):
     """What counts as good service, for failover analysis (`methods.md`, Failover)."""
 
-    response_time_ms: float = Field(default=5000.0, gt=0)
-    """A request slower than this is bad, whatever its outcome."""
+    response_time: Seconds = Field(default=3.0, gt=0)
+    """A request slower than this is bad, whatever its outcome (the audit: LLM latency < 3 s)."""
     good_share: float = Field(default=0.99, gt=0, le=1)
     """Share of good requests a window needs."""
     p95_within: float = Field(default=0.5, gt=0)

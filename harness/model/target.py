@@ -24,6 +24,8 @@ class Service(Frozen):
     ready_within: Seconds = 30.0
     env: dict[str, str] = {}
     port: int | Literal["auto"] = "auto"
+    needs: tuple[str, ...] | None = None
+    """Services that must be ready before this one starts; when left out, those its command and environment name."""
     stop_within: Seconds = 5.0
     """Seconds between SIGTERM and SIGKILL."""
 

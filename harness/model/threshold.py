@@ -55,6 +55,8 @@ METRICS: Mapping[str, Metric] = {
 }
 
 TAGS = ("phase", "agent", "team", "tenant", "provider", "name", "outcome", "fault", "upstream")
+WHEN_TAGS = ("phase", "fault", "upstream")
+"""Tags that say when a request was due."""
 _AGGREGATORS: Mapping[MetricKind, tuple[str, ...]] = {
     "trend": ("p(N)", "med", "avg", "min", "max"),
     "rate": ("rate", "count"),
@@ -189,6 +191,13 @@ def parse_abort(text: str) -> Threshold:
     if not colon:
         raise ValueError(f"{text!r} is no abort condition; write METRIC: CHECK over WINDOW")
     threshold = parse_threshold(name, check)
+    late = [f"the tag {tag!r}" for tag, _ in threshold.tags if tag in WHEN_TAGS]
+    if METRICS[threshold.metric].kind in ("outage", "claim"):
+        late.append(threshold.metric)
+    if threshold.vs_baseline:
+        late.append("the baseline")
+    if late:
+        raise ValueError(f"{text!r}: {late[0]} is only known after the run; abort on a metric of requests")
     if threshold.window_s is None:
         raise ValueError(f"{text!r}: an abort condition needs a window, as in 'rate>0.5 over 30s'")
     return threshold

@@ -38,7 +38,7 @@ def figures(recording: Recording, findings: Findings) -> Figures:
     axis = timeline(recording)
     shares = series.shares(recording, axis)
     colours = palette.provider_variables(recording.plan.target.upstreams, shares.answers)
-    slo_s = recording.plan.scenario.slo.response_time_ms / 1e3
+    slo_s = recording.plan.scenario.slo.response_time
     drawn: dict[str, Drawn] = {}
     if recording.requests.num_rows:
         drawn["response"] = figure_time.response(series.traffic(recording, axis), axis, slo_s)

@@ -6,6 +6,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING
 
 from harness.errors import PlanError
+from harness.model.base import nearest
 from harness.model.target import ProcessesSystem
 from harness.system import template
 from harness.system.hosts import refuse_foreign
@@ -32,6 +33,8 @@ def _texts(service: Service) -> Iterator[tuple[str, str]]:
 
 
 def _needs(target: Target, name: str, service: Service) -> set[str]:
+    if service.needs is not None:
+        return set(service.needs)
     named = {n for _, text in _texts(service) for n in template.names_in(text)}
     for upstream, spec in target.upstreams.items():
         if f"upstreams.{upstream}" in named:
@@ -40,8 +43,9 @@ def _needs(target: Target, name: str, service: Service) -> set[str]:
 
 
 def dependencies(target: Target) -> dict[str, set[str]]:
-    """Return, for each service, the services that must be ready before it starts: those its command or environment
-    names, directly or as what lies behind an upstream. In the target's order; PlanError on a circle."""
+    """Return, for each service, the services that must be ready before it starts: its `needs`, or else those its
+    command or environment names, directly or as what lies behind an upstream. In the target's order; PlanError on a
+    circle."""
     needs = {name: _needs(target, name, service) for name, service in services_of(target).items()}
     try:
         TopologicalSorter(needs).prepare()
@@ -83,6 +87,16 @@ def _check_ports(target: Target) -> None:
             )
 
 
+def _check_needed(target: Target, name: str, needed: str) -> None:
+    known = tuple(services_of(target))
+    if needed not in known:
+        raise PlanError(
+            f"needs {needed!r}, which is no service",
+            where=f"system.services.{name}.needs",
+            hint=f"{nearest(needed, known)}known: {', '.join(known)}",
+        )
+
+
 def check(target: Target) -> None:
     """Raise PlanError when a place names something unknown, an address is foreign, two services want one port,
     services wait in a circle, or a path is none."""
@@ -93,6 +107,8 @@ def check(target: Target) -> None:
     for name, service in services_of(target).items():
         for key, text in _texts(service):
             template.check(text, [*everything, *OWN], where=f"system.services.{name}.{key}")
+        for needed in service.needs or ():
+            _check_needed(target, name, needed)
     addressed = [("url", target.url)]
     for name, upstream in target.upstreams.items():
         addressed.append((f"upstreams.{name}.address", upstream.address))

@@ -16,7 +16,7 @@ Story = Callable[[RecordingBuilder], None]
 
 def outage(path: Path, story: Story, *, fault: bool = True, hold_s: float = 60, **slo: object) -> Failover:
     """Return the one failover of a run with a fault from 20 s to 40 s, told by `story`."""
-    window = {"response_time_ms": 1000, "window": "5s", **slo}
+    window = {"response_time": "1s", "window": "5s", **slo}
     builder = RecordingBuilder(path, plan(hold_s=hold_s, slo=window, experiments=[experiment()]))
     builder.phases(baseline=0, fault=20, recovery=40, cooldown=hold_s)
     if fault:
@@ -213,3 +213,15 @@ def test_without_a_ledger_nobody_knows_who_answered(tmp_path: Path) -> None:
     found = outage(tmp_path, lambda b: steady(b, 0, 60, ledger=False))
     assert (found.failover_s, found.failback_s, found.extra_provider_calls) == (None, None, None)
     assert not found.failback_censored
+
+
+def test_requests_in_flight_at_t0_are_the_faults_cost_not_the_baselines(tmp_path: Path) -> None:
+    def story(b: RecordingBuilder) -> None:
+        steady(b, 0, 60)
+        for i in range(30):  # bedrock answered, the fault kept it back, openai was asked again
+            request_id = b.request(19.9 + i / 1000, 2.3, provider="openai")
+            b.call("bedrock", 19.95, 20.2, request_id)
+
+    found = outage(tmp_path, story)
+    assert (found.extra_provider_calls, found.in_flight) == (30, 30)
+    assert found.recovery_s is not None, "30 slow requests due before t0 do not raise the baseline's p95"

@@ -143,4 +143,4 @@ def test_how_many_more_recoveries_a_claim_needs() -> None:
 
 
 def test_observations_needed_before_a_percentile_can_pass() -> None:
-    assert [needed_for(p) for p in (50, 95, 99, 99.9, 5)] == [40, 400, 2000, 20000, 400]
+    assert [needed_for(p) for p in (50, 95, 99, 99.9, 5)] == [6, 72, 2000, 20000, 72]

@@ -40,7 +40,8 @@ def test_a_percentile_of_a_time_is_in_milliseconds() -> None:
 )
 def test_limits_are_in_the_metrics_unit(name: str, check: str, limit: float, unit: str) -> None:
     threshold = parse_threshold(name, check)
-    assert (threshold.limit, threshold.unit) == (pytest.approx(limit), unit)
+    assert threshold.limit == pytest.approx(limit)
+    assert threshold.unit == unit
 
 
 def test_a_claim() -> None:
@@ -61,6 +62,20 @@ def test_an_abort_condition_needs_its_window() -> None:
         parse_abort("request_failed: rate>0.5")
     with pytest.raises(ValueError, match="abort condition"):
         parse_abort("rate>0.5")
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "recovery_time: max<5s over 30s",
+        "failover_claim: 0.90 at 0.95 under 5s",
+        "response_time: p(95)>2x vs baseline over 30s",
+        "request_failed{phase:fault}: rate>0.5 over 30s",
+    ],
+)
+def test_what_is_only_known_after_the_run_cannot_abort_it(condition: str) -> None:
+    with pytest.raises(ValueError, match="only known after the run"):
+        parse_abort(condition)
 
 
 @pytest.mark.parametrize(
