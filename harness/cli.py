@@ -29,6 +29,10 @@ def _console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, highlight=False, soft_wrap=not (sys.stderr if stderr else sys.stdout).isatty())
 
 
+def _complain(message: str) -> None:
+    _console(stderr=True).print(f"agentstorm: {message}", markup=False, style="red")
+
+
 class _Cli(click.Group):
     """Reports our own errors as one message and their exit code; anything else is a bug and keeps its traceback."""
 
@@ -36,8 +40,11 @@ class _Cli(click.Group):
         try:
             return super().invoke(ctx)
         except AgentstormError as error:
-            _console(stderr=True).print(f"agentstorm: {error}", markup=False, style="red")
+            _complain(str(error))
             ctx.exit(error.exit_code)
+        except OSError as error:  # a full disk, a folder that may not be written
+            _complain(str(error))
+            ctx.exit(ExitCode.ERROR)
 
 
 def main() -> NoReturn:
@@ -100,6 +107,8 @@ def run(out: Path | None, **options: Any) -> NoReturn:
     console = _console()
     ended = conduct(_resolve(**options), out, console)
     code = _judge_and_report(ended.recording, console)
+    if ended.message:
+        _complain(ended.message)
     # A run that was cut short says so before it says what it saw.
     sys.exit(ended.exit_code if ended.exit_code != ExitCode.PASS else code)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.clock import NS_PER_S, now_ns, sleep, utc_stamp
-from harness.errors import DirtyEnvironment, ExitCode, PlanError, TrafficFailed
+from harness.errors import AgentstormError, DirtyEnvironment, ExitCode, HealingFailed, PlanError, TrafficFailed
 from harness.faults.conductor import Conductor
 from harness.faults.timeline import occurrences
 from harness.heal import dirty
@@ -201,7 +201,7 @@ def conduct(plan: Plan, out: Path | None, console: Console) -> Ended:
 
     DirtyEnvironment: a dead run left something broken. PlanError: the workload is wrong; nothing was started.
     SystemFailed, FaultFailed, MissingComponent: what did not come up; everything is down again.
-    HealingFailed: something could not be undone.
+    HealingFailed: something did not come up, and not all of what did could be undone.
     """
     if left := dirty():
         listed = "\n  ".join(left)
@@ -231,11 +231,17 @@ def conduct(plan: Plan, out: Path | None, console: Console) -> Ended:
         try:
             stage.up(manifest, engine, interrupt.check)
             _perform(run, plan, stage, events, journal, console)
+        except AgentstormError as error:
+            stage.down()
+            if stage.left:
+                raise HealingFailed(f"{error}\n{stage.unhealed()}") from error
+            raise
         finally:
             stage.down()
             finish(folder)
             events.emit("run", "conduct", "ended", healed=not stage.left, left=stage.left, message=run.message)
-        stage.demand_healed()
+    if stage.left:
+        return Ended(folder, ExitCode.HEALING_FAILED, stage.unhealed())
     return Ended(folder, run.ended, run.message)
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish to end in order: noted, never raised into whatever runs at that moment."""
+"""Ctrl-C, SIGTERM, a closed terminal: a wish to end in order, noted, never raised into what runs at that moment."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harness.errors import AgentstormError, ExitCode
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(AgentstormError):
@@ -21,7 +21,7 @@ class Interrupted(AgentstormError):
 
 
 class Interrupt:
-    """While entered, SIGINT and SIGTERM only set `wanted`: what is being healed is healed to its end."""
+    """While entered, they only set `wanted`: what is being healed is healed to its end."""
 
     def __init__(self) -> None:
         self.wanted = threading.Event()

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from harness import probes
-from harness.errors import AgentstormError, HealingFailed
+from harness.errors import AgentstormError
 from harness.faults.proxies import Proxied, put_in_front, take_away
 from harness.faults.toxiproxy import Toxiproxy
 from harness.faults.toxiproxy_server import ToxiproxyServer, ensure
@@ -56,6 +56,7 @@ class Stage:
         self._toxiproxy: ToxiproxyServer | None = None
         self.proxied: dict[str, Proxied] = {}
         self.url = ""
+        self._down = False
         self.left: list[str] = []
         """What is still broken or running, in words."""
 
@@ -149,7 +150,10 @@ class Stage:
             self._safely("a probe", probe.stop)
 
     def down(self) -> None:
-        """Undo everything, in reverse, each step tried whatever the others did."""
+        """Undo everything, in reverse, each step tried whatever the others did. May be called twice."""
+        if self._down:
+            return
+        self._down = True
         self.stop_probes()
         self._undo.close()
         self._events.emit("system", "stage", "target", state="down")
@@ -162,7 +166,6 @@ class Stage:
         except (AgentstormError, OSError) as error:
             self.left.append(f"{what}: {error}")
 
-    def demand_healed(self) -> None:
-        """Raise HealingFailed, with instructions, when something is left."""
-        if self.left:
-            raise HealingFailed("\n".join([*self.left, "run `agentstorm heal`, and see that nothing of it remains"]))
+    def unhealed(self) -> str:
+        """Return what is left, with what to do about it."""
+        return "\n  ".join(["NOT HEALED:", *self.left]) + "\nrun `agentstorm heal`, and see that nothing of it remains"

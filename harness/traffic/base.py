@@ -21,7 +21,7 @@ class Pulse:
     lag_p99_ms: float
     lag_max_ms: float
     """How late the generator's own loop woke up."""
-    late_p99_ms: float
+    lateness_p99_ms: float
     """start - due of the requests started in this second (0 where due is start)."""
     cpu: float
     """Share of one core the generator used, 0 to 1 and somewhat above."""

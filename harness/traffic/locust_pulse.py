@@ -61,7 +61,7 @@ class PulseMaker:
             "in_flight": load.in_flight,
             "lag_p99_ms": p99(lags),
             "lag_max_ms": max(lags, default=0) / NS_PER_MS,
-            "late_p99_ms": p99(late),
+            "lateness_p99_ms": p99(late),
             "cpu": self._share,
             "rss_mib": self._process.memory_info().rss / 2**20,
             "sent": recorder.sent,
