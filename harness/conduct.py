@@ -5,8 +5,10 @@ This is where system, traffic, faults and probes meet. Nothing here measures or 
 
 from __future__ import annotations
 
+import importlib
 import shutil
 from collections import Counter, deque
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,7 +134,7 @@ class _Run:
         window_s = abort.window_s or 0.0
         if now < self.zero_ns + window_s * NS_PER_S:
             return False
-        from harness.judge import abort_crossed  # noqa: PLC0415 - see Stage.up
+        from harness.judge import abort_crossed  # noqa: PLC0415 - see _import_what_takes_long
 
         observed = abort_crossed(abort, self._recent.table(now, window_s))
         if observed is None:
@@ -208,7 +210,8 @@ def conduct(plan: Plan, out: Path | None, console: Console) -> Ended:
         raise DirtyEnvironment(f"an earlier run left something behind:\n  {listed}\nrun `agentstorm heal` first")
     folder = _folder(plan, out)
     run_id = fresh_run_id()
-    with ExitStack() as stack:
+    with ExitStack() as stack, ThreadPoolExecutor(1, "imports") as pool:
+        imports = pool.submit(_import_what_takes_long)
         interrupt = stack.enter_context(Interrupt())
         engine = KINDS[plan.engine](plan, folder, run_id)
         stack.callback(engine.kill)
@@ -230,6 +233,7 @@ def conduct(plan: Plan, out: Path | None, console: Console) -> Ended:
         events.emit("run", "conduct", "started", title=plan.title)
         try:
             stage.up(manifest, engine, interrupt.check)
+            imports.result()
             _perform(run, plan, stage, events, journal, console)
         except AgentstormError as error:
             stage.down()
@@ -243,6 +247,13 @@ def conduct(plan: Plan, out: Path | None, console: Console) -> Ended:
     if stage.left:
         return Ended(folder, ExitCode.HEALING_FAILED, stage.unhealed())
     return Ended(folder, run.ended, run.message)
+
+
+def _import_what_takes_long() -> None:
+    """Import, while others start, what must not hold this process up under load: Arrow imports pandas with its first
+    array, the abort conditions import statistics."""
+    for name in ("pandas", "harness.judge"):
+        importlib.import_module(name)
 
 
 def _announce(plan: Plan, folder: Path, console: Console) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import os
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -30,13 +28,6 @@ if TYPE_CHECKING:
     from harness.probes import Probe
     from harness.recording.tables import EventLog
     from harness.traffic import Engine, Pulse
-
-
-def _import_what_takes_long() -> None:
-    """Import, while the target starts, what must not hold this process up under load: Arrow imports pandas with its
-    first array, the abort conditions import statistics."""
-    for name in ("pandas", "harness.judge"):
-        importlib.import_module(name)
 
 
 class Stage:
@@ -70,10 +61,7 @@ class Stage:
         self._put_proxies_in_front(services, manifest)
         check()
         proxies = {name: site.address for name, site in self.proxied.items()}
-        with ThreadPoolExecutor(1, "imports") as pool:
-            imports = pool.submit(_import_what_takes_long)
-            self._system.up(proxies)
-            imports.result()
+        self._system.up(proxies)
         self._events.emit("system", "stage", "target", state="up")
         manifest.component("system", **self._system.describe())
         check()
