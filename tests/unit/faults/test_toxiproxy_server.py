@@ -62,7 +62,9 @@ def test_a_program_that_is_no_toxiproxy_2_is_an_error(tmp_path: Path, text: str)
         locate()
 
 
-def test_without_go_it_is_said_how_to_get_one() -> None:
+def test_without_go_and_without_an_index_it_is_said_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
     with pytest.raises(MissingComponent) as caught:
         ensure()
     for words in ("no Go", "https://go.dev/dl", "agentstorm tools install toxiproxy", "AGENTSTORM_TOXIPROXY"):
