@@ -50,16 +50,18 @@ EXIT_CODES: Mapping[Verdict, ExitCode] = {
 
 def _overall(checks: tuple[Check, ...], reasons: tuple[str, ...]) -> tuple[Verdict, str]:
     if reasons:
-        more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
-        return Verdict.INVALID, f"Invalid: {reasons[0]}{more}"
+        return Verdict.INVALID, _and_more(f"Invalid: {reasons[0]}", len(reasons))
     for verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE):
         found = sorted((c for c in checks if c.verdict is verdict), key=_badness, reverse=True)
         if found:
-            more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-            return verdict, f"{found[0].why}{more}"
+            return verdict, _and_more(found[0].why, len(found))
     if not checks:
         return Verdict.INCONCLUSIVE, "Inconclusive: the plan sets no thresholds, so there is nothing to pass."
     return Verdict.PASS, f"Passes: {'the one threshold holds' if len(checks) == 1 else f'all {len(checks)} hold'}."
+
+
+def _and_more(sentence: str, n: int) -> str:
+    return f"{sentence.removesuffix('.')} (and {n - 1} more)." if n > 1 else sentence
 
 
 def _badness(check: Check) -> float:

@@ -99,8 +99,10 @@ def test_the_pages_are_whole(run: Path) -> None:
         assert outside not in html
     verdicts = load(run, "verdicts.json")
     cases = ET.parse(run / "junit.xml").getroot().findall(".//testcase")  # noqa: S314 - written by us
-    assert len(cases) == len(verdicts["checks"])
-    assert verdicts["why"] in (run / "report.md").read_text()
+    assert len(cases) == 1 + len(verdicts["checks"]), "one for the run's validity, one for each threshold"
+    markdown = (run / "report.md").read_text()
+    assert verdicts["verdict"] in markdown.splitlines()[0].lower()
+    assert markdown.count("| ✓ pass |") == len([c for c in verdicts["checks"] if c["verdict"] == "pass"])
 
 
 def test_report_and_judge_need_no_live_system(run: Path) -> None:
@@ -144,6 +146,27 @@ def test_an_interrupted_run_heals_reports_and_says_so(tmp_path: Path, signum: in
     assert states[-1] == "cleared"
     assert (tmp_path / "r" / "report.html").exists()
     assert load(tmp_path / "r", "verdicts.json")["verdict"] != "pass"
+
+
+@pytest.mark.parametrize(
+    ("victim", "codes"), [("reference.gateway", {98}), ("locust_main", {98}), ("toxiproxy", {70, 98})]
+)
+def test_a_component_that_dies_ends_the_run_which_never_passes(tmp_path: Path, victim: str, codes: set[int]) -> None:
+    running = start(tmp_path / "r", *OUTAGES, "--scale", "0.4")
+    running.wait_for(effective)
+    processes = running.descendants()
+    # The leash has the program's words in its command line too.
+    found = [p for p in processes if victim in " ".join(p.cmdline()) and "leash" not in " ".join(p.cmdline())]
+    assert len(found) == 1, [p.cmdline() for p in found]
+    found[0].kill()
+    out, err = running.process.communicate(timeout=60)
+    assert running.process.returncode in codes, out + err
+    assert "Traceback" not in out + err
+    assert load(tmp_path / "r", "verdicts.json")["verdict"] == "invalid"
+    assert load(tmp_path / "r", "findings.json")["load"]["requests"] > 0
+    assert alive(processes) == []
+    assert agentstorm("heal").returncode == 0
+    assert journals() == []
 
 
 def test_an_abort_condition_stops_load_and_heals(tmp_path: Path) -> None:

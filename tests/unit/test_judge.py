@@ -234,14 +234,14 @@ def test_the_run(empty: Findings) -> None:
         found = verdicts(empty, measure, thresholds)
         assert (found.verdict, found.exit_code) == (verdict, code)
     worst = verdicts(empty, measure, {"response_time": ["max<2s", "p(95)<100ms", "max<3ms"]})
-    assert worst.why.endswith("limit 3 ms. (and 2 more)")
+    assert worst.why.endswith("limit 3 ms (and 2 more).")
 
 
 def test_an_invalid_run_never_passes(empty: Findings) -> None:
     invalid = empty.model_copy(update={"validity": Validity(valid=False, reasons=("The clock stopped.", "More."))})
     found = verdicts(invalid, Sample(NOISE), {"response_time": ["max<10s", "max<1s"]})
     assert (found.verdict, found.exit_code) == (Verdict.INVALID, 98)
-    assert found.why == "Invalid: The clock stopped. (and 1 more)"
+    assert found.why == "Invalid: The clock stopped (and 1 more)."
     assert [c.verdict for c in found.checks] == [Verdict.INCONCLUSIVE, Verdict.FAIL]
     assert found.checks[0].why.startswith("Inconclusive, because the run is invalid.")
 
