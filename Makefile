@@ -20,7 +20,7 @@ $(DONE): pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-demo: $(DONE) ## 85 s of load on the local target, two real Bedrock outages, a report
+demo: $(DONE) ## 90 s of load on the local target, two real Bedrock outages, a report
 	@$(BIN)/agentstorm run scenarios/demo.yaml --chaos chaos/demo.yaml --target targets/$(TARGET).yaml
 
 test: $(DONE) ## every test, quick ones first

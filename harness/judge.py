@@ -57,7 +57,8 @@ def _overall(checks: tuple[Check, ...], reasons: tuple[str, ...]) -> tuple[Verdi
             return verdict, _and_more(found[0].why, len(found))
     if not checks:
         return Verdict.INCONCLUSIVE, "Inconclusive: the plan sets no thresholds, so there is nothing to pass."
-    return Verdict.PASS, f"Passes: {'the one threshold holds' if len(checks) == 1 else f'all {len(checks)} hold'}."
+    hold = "the one threshold holds" if len(checks) == 1 else f"all {len(checks)} thresholds hold"
+    return Verdict.PASS, f"Passes: {hold}."
 
 
 def _and_more(sentence: str, n: int) -> str:
