@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from harness.errors import AgentstormError, ExitCode, PlanError
+from harness.errors import AgentstormError, ExitCode
 
 # Commands import what they need when they run: `agentstorm --help` answers at once, and `run` starts the load
 # generator before it imports pandas or matplotlib.
@@ -42,6 +42,9 @@ class _Cli(click.Group):
         except AgentstormError as error:
             _complain(str(error))
             ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            _complain("interrupted")
+            ctx.exit(ExitCode.INTERRUPTED)
         except OSError as error:  # a full disk, a folder that may not be written
             _complain(str(error))
             ctx.exit(ExitCode.ERROR)
@@ -106,7 +109,11 @@ def run(out: Path | None, **options: Any) -> NoReturn:
 
     console = _console()
     ended = conduct(_resolve(**options), out, console)
-    code = _judge_and_report(ended.recording, console)
+    try:
+        code = _judge_and_report(ended.recording, console)
+    except (AgentstormError, OSError) as error:
+        _complain(str(error))
+        code = ExitCode.ERROR
     if ended.message:
         _complain(ended.message)
     # A run that was cut short says so before it says what it saw.
@@ -245,11 +252,8 @@ def tools_list() -> None:
 @tools.command("install")
 @click.argument("name", type=click.Choice(["toxiproxy"]))
 def tools_install(name: str) -> None:
-    """Install an external program into the cache folder (needs Go)."""
+    """Build an external program into the cache folder, unless it is there or on PATH."""
     from harness.faults.toxiproxy_server import ensure  # noqa: PLC0415
 
     found = ensure()
     click.echo(f"{name}  {found.path}  ({found.how})")
-
-
-__all__ = ["PlanError", "cli", "main"]

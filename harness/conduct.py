@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.clock import NS_PER_S, now_ns, sleep, utc_stamp
-from harness.errors import AgentstormError, DirtyEnvironment, ExitCode, HealingFailed, PlanError, TrafficFailed
+from harness.errors import DirtyEnvironment, ExitCode, HealingFailed, PlanError, TrafficFailed
 from harness.faults.conductor import Conductor
 from harness.faults.timeline import occurrences
 from harness.heal import dirty
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 _HEAD_START_NS = NS_PER_S // 10
 """Between ordering the load and its first request: the generator must have its schedule by then."""
 _TICK_S = 0.25
+_GRACE_NS = 10 * NS_PER_S
+"""How much longer than promised the generator may take to end before it is killed."""
 _VIEW_S = 5.0
 """The live view shows the last seconds of this length."""
 
@@ -73,7 +75,7 @@ class _Run:
         self._messages: list[str] = []
         self.ended = ExitCode.PASS
         self.message = ""
-        self.start_ns = self.zero_ns = self.end_ns = 0
+        self.start_ns = self.zero_ns = self.end_ns = self._drained_ns = 0
 
     def schedule(self) -> None:
         """Fix the run's times and order the load."""
@@ -110,7 +112,9 @@ class _Run:
             if not measuring and now >= self.zero_ns:
                 measuring = True
                 self._enter("baseline" if self._plan.experiments else "steady", self.zero_ns)
-            if not stopping and (self._must_stop(now) or now >= self.end_ns):
+            if stopping:
+                self._wait_no_longer_than_promised(now)
+            elif self._must_stop(now) or now >= self.end_ns:
                 stopping = True
                 self._stop_load(now, faults)
             self._take_in(now)
@@ -119,10 +123,24 @@ class _Run:
             sleep(_TICK_S)
         self._take_in(now_ns())
 
+    def _interrupted(self) -> bool:
+        """Tell, once, that the user wants an end."""
+        if self.ended is ExitCode.INTERRUPTED or not self._interrupt.wanted.is_set():
+            return False
+        self.ended, self.message = ExitCode.INTERRUPTED, f"interrupted by {self._interrupt.signal}"
+        self._events.emit("run", "conduct", "interrupted", signal=self._interrupt.signal)
+        return True
+
+    def _wait_no_longer_than_promised(self, now: int) -> None:
+        if self._interrupted():
+            self._engine.stop(self.message, at_once=True)
+            self._drained_ns = now + _GRACE_NS
+        if now > self._drained_ns:
+            self._engine.kill()
+            raise TrafficFailed("the load generator did not end; it was killed, and what it had flushed is kept")
+
     def _must_stop(self, now: int) -> bool:
-        if self._interrupt.wanted.is_set():
-            self.ended, self.message = ExitCode.INTERRUPTED, f"interrupted by {self._interrupt.signal}"
-            self._events.emit("run", "conduct", "interrupted", signal=self._interrupt.signal)
+        if self._interrupted():
             return True
         for died in self._stage.died():
             self.message = died.message
@@ -145,6 +163,7 @@ class _Run:
 
     def _stop_load(self, now: int, faults: Conductor) -> None:
         early = now < self.end_ns
+        self._drained_ns = now + _GRACE_NS + (0 if early else round(self._plan.scenario.load.drain * NS_PER_S))
         if early:  # what is in flight is not waited for: somebody, or a limit, wants this to end
             self._engine.stop(self.message, at_once=True)
         self.end_ns = min(now, self.end_ns)
@@ -220,7 +239,7 @@ def conduct(plan: Plan, out: Path | None, console: Console) -> Ended:
         except PlanError:
             shutil.rmtree(folder)
             raise
-        (folder / layout.PLAN).write_text(dump(plan))
+        (folder / layout.PLAN).write_text(dump(plan), encoding="utf-8")
         manifest = Manifest(folder, plan, run_id)
         manifest.component(plan.engine, **engine.describe())
         events = EventLog(folder / layout.EVENTS)
@@ -235,15 +254,15 @@ def conduct(plan: Plan, out: Path | None, console: Console) -> Ended:
             stage.up(manifest, engine, interrupt.check)
             imports.result()
             _perform(run, plan, stage, events, journal, console)
-        except AgentstormError as error:
+        except Exception as error:
             stage.down()
-            if stage.left:
+            if stage.left:  # outranks whatever it was
                 raise HealingFailed(f"{error}\n{stage.unhealed()}") from error
+            interrupt.check()  # what a Ctrl-C has broken on its way is no error of its own
             raise
         finally:
             stage.down()
-            finish(folder)
-            events.emit("run", "conduct", "ended", healed=not stage.left, left=stage.left, message=run.message)
+            _finish(folder, run, stage, events)
     if stage.left:
         return Ended(folder, ExitCode.HEALING_FAILED, stage.unhealed())
     return Ended(folder, run.ended, run.message)
@@ -254,6 +273,15 @@ def _import_what_takes_long() -> None:
     array, the abort conditions import statistics."""
     for name in ("pandas", "harness.judge"):
         importlib.import_module(name)
+
+
+def _finish(folder: Path, run: _Run, stage: Stage, events: EventLog) -> None:
+    """Write the recording's last line; a full disk does not hide what could not be healed."""
+    try:
+        finish(folder)
+        events.emit("run", "conduct", "ended", healed=not stage.left, left=stage.left, message=run.message)
+    except OSError as error:
+        run.ended, run.message = ExitCode.ERROR, f"the recording could not be finished: {error}"
 
 
 def _announce(plan: Plan, folder: Path, console: Console) -> None:
@@ -281,4 +309,4 @@ def _perform(run: _Run, plan: Plan, stage: Stage, events: EventLog, journal: Jou
         events.emit("instrument", "conduct", "died", error=str(error))
         run.message = str(error)
     finally:
-        stage.left += faults.stop()  # tries again what could not be cleared before
+        stage.settle(faults.stop())  # tries again what could not be cleared before

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from harness import content
+from harness.errors import MissingComponent
 from harness.faults.toxiproxy_server import locate
 from harness.journal import state_dir
 
@@ -37,7 +38,10 @@ def _package(name: str, advice: str) -> Finding:
 
 
 def _toxiproxy() -> Finding:
-    found = locate()
+    try:
+        found = locate()
+    except MissingComponent as error:
+        return Finding("toxiproxy", False, "cannot be used", str(error))
     if found:
         return Finding("toxiproxy", True, f"{found.path} ({found.how})")
     advice = (
@@ -60,8 +64,11 @@ def _reference() -> Finding:
 
 def _state() -> Finding:
     folder = state_dir()
-    folder.mkdir(parents=True, exist_ok=True)
-    writable = os.access(folder, os.W_OK)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK)
+    except OSError:
+        writable = False
     return Finding("journal", writable, str(folder), "must be writable: faults are journalled before they are injected")
 
 

@@ -29,11 +29,15 @@ class Recent:
             self._batches.popleft()
 
     def table(self, now: int, window_s: float) -> pa.Table:
-        """Return the requests due within the last `window_s` seconds (`layout.REQUEST_SCHEMA`)."""
+        """Return the requests that were over within the last `window_s` seconds (`layout.REQUEST_SCHEMA`).
+
+        By their end, not their due time: a time-out of 60 s must be seen by a window of 30 s.
+        """
         since = now - int(window_s * NS_PER_S)
         batches = [batch for seen, batch in self._batches if seen >= since]
         table = pa.Table.from_batches(batches, REQUEST_SCHEMA).unify_dictionaries()
-        return table.filter(pa.array(table.column("due_ns").to_numpy() >= since))
+        due, end = table.column("due_ns").to_numpy(), table.column("end_ns").to_numpy()
+        return table.filter(pa.array(np.where(end >= 0, end, due) >= since))
 
 
 def percentiles_ms(table: pa.Table) -> tuple[float, float, float] | None:

@@ -8,7 +8,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from harness import probes
-from harness.errors import AgentstormError
 from harness.faults.proxies import Proxied, put_in_front, take_away
 from harness.faults.toxiproxy import Toxiproxy
 from harness.faults.toxiproxy_server import ToxiproxyServer, ensure
@@ -80,7 +79,7 @@ class Stage:
         program = ensure()
         server = ToxiproxyServer.start(program, self._recording / layout.LOGS / "toxiproxy.log", seed=self._plan.seed)
         self._toxiproxy = server
-        entry = self._journal.process(server.process.real_pid, "toxiproxy")
+        entry = self._journal.process(server.process.real_pid, f"toxiproxy at {server.address}")
         self._undo.callback(self._safely, "Toxiproxy", self._stop_toxiproxy, server, entry)
         self._pids["toxiproxy"] = server.process.real_pid
         manifest.component("toxiproxy", path=str(program.path), how=program.how, version=program.version)
@@ -92,8 +91,22 @@ class Stage:
         server.stop()
         self._journal.healed(entry)
 
+    @property
+    def _proxies_died(self) -> bool:
+        return self._toxiproxy is not None and not self._toxiproxy.alive
+
     def _take_proxies_away(self) -> None:
-        self.left += take_away(self.proxied, self._journal)
+        if not self._proxies_died:
+            self.left += take_away(self.proxied, self._journal)
+            return
+        for entry in self._journal.still_open():  # proxies and faults went with their server
+            if entry.kind in ("proxy", "fault"):
+                self._journal.healed(entry.number)
+
+    def settle(self, left: list[str]) -> None:
+        """Take note of the faults that could not be cleared; those of a Toxiproxy that has died went with it."""
+        if not self._proxies_died:
+            self.left += left
 
     def _start_probes(self, values: dict[str, str]) -> None:
         target = self._plan.target
@@ -123,7 +136,8 @@ class Stage:
     def died(self) -> list[Died]:
         """Return the services, and the fault proxy, that have ended while they were needed."""
         died = self._system.watch()
-        if self._toxiproxy is not None and (code := self._toxiproxy.process.poll()) is not None:
+        if self._toxiproxy is not None and not self._toxiproxy.alive:
+            code = self._toxiproxy.process.returncode
             died.append(Died("toxiproxy", code, f"the fault proxy ended (exit code {code}); see {self._toxiproxy.log}"))
         return died
 
@@ -151,7 +165,7 @@ class Stage:
     def _safely(self, what: str, undo: Callable[..., Any], *arguments: Any) -> None:
         try:
             undo(*arguments)
-        except (AgentstormError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the rest must be undone too
             self.left.append(f"{what}: {error}")
 
     def unhealed(self) -> str:

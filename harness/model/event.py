@@ -11,8 +11,6 @@ EventKind = Literal["run", "system", "phase", "load", "fault", "breaker", "healt
 PHASES = ("warmup", "baseline", "steady", "fault", "recovery", "cooldown")
 """`baseline` precedes the first fault; a run without faults is `steady` instead; `recovery` follows every fault."""
 
-FAULT_STATES = ("journalled", "injecting", "effective", "clearing", "cleared", "failed")
-
 
 class Event(Frozen):
     """One event. `t_ns` is monotonic; `subject` is what it is about: a phase, a fault id, a provider, a service.

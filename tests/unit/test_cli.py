@@ -58,3 +58,12 @@ def test_a_short_name_means_the_file_of_that_kind() -> None:
     assert content.find("scenarios/steady.yaml", "scenarios") == content.find("steady", "scenarios")
     assert content.find("steady", "chaos") is None
     assert "chaos/demo.yaml" in content.names("chaos")
+
+
+def test_doctor_names_what_is_broken_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGENTSTORM_TOXIPROXY", "/nope")
+    monkeypatch.setenv("AGENTSTORM_STATE", "/dev/null/x")
+    code, output = run("doctor")
+    assert code == ExitCode.ERROR
+    for words in ("/nope", "journal", "cores"):
+        assert words in output

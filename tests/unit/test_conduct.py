@@ -1,0 +1,77 @@
+"""What the conductor promises whatever the generator does: it ends, and an end that is wanted comes at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from harness import conduct
+from harness.clock import NS_PER_S
+from harness.errors import ExitCode, TrafficFailed
+from harness.interrupt import Interrupt
+from harness.recording.tables import EventLog
+from harness.traffic import Progress
+
+
+class Stuck:
+    """A generator that never says it is done."""
+
+    finished = False
+
+    def __init__(self) -> None:
+        self.stops: list[bool] = []
+        self.killed = False
+
+    def begin(self, start_ns: int, url: str) -> None:
+        pass
+
+    def batches(self) -> Progress:
+        return Progress()
+
+    def stop(self, reason: str, *, at_once: bool = False) -> None:
+        self.stops.append(at_once)
+
+    def kill(self) -> None:
+        self.killed = True
+
+
+@pytest.fixture
+def driven(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Drive a stuck generator whose load ended a moment ago; return it, the run and the interrupt."""
+    monkeypatch.setattr(conduct, "_GRACE_NS", NS_PER_S // 10)
+    load = SimpleNamespace(warmup=0.0, total_s=0.0, drain=0.1)
+    plan: Any = SimpleNamespace(experiments=(), scenario=SimpleNamespace(load=load))
+    stage: Any = SimpleNamespace(url="", flush=lambda: None, died=list)
+    faults: Any = SimpleNamespace(start=lambda _: None, stop=list, on=(), failed=[])
+    view: Any = SimpleNamespace(update=lambda _: None)
+    engine, interrupt, events = Stuck(), Interrupt(), EventLog(tmp_path / "events.jsonl")
+    run = conduct._Run(plan, stage, engine, events, interrupt)  # type: ignore[arg-type]
+    run.schedule()
+    yield SimpleNamespace(drive=lambda: run.drive(faults, view), engine=engine, run=run, interrupt=interrupt)
+    events.close()
+
+
+def test_a_generator_that_does_not_end_is_killed(driven: Any) -> None:
+    with pytest.raises(TrafficFailed, match="did not end"):
+        driven.drive()
+    assert driven.engine.killed
+    assert driven.run.ended is ExitCode.PASS, "the judge calls it invalid"
+
+
+def test_an_interrupt_while_draining_is_heard(driven: Any) -> None:
+    original = driven.run._stop_load
+
+    def then_interrupt(*args: Any) -> None:
+        original(*args)
+        driven.interrupt.signal = "SIGINT"
+        driven.interrupt.wanted.set()
+
+    driven.run._stop_load = then_interrupt
+    with pytest.raises(TrafficFailed):
+        driven.drive()
+    assert driven.engine.stops == [True]
+    assert driven.run.ended is ExitCode.INTERRUPTED
