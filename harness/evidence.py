@@ -159,13 +159,16 @@ def _outage(case: Case) -> Evidence:
     if not values:
         return Evidence(None, said=f"no outage to measure {threshold.metric} on" if not case.outages else "")
     n, low, high = len(values), np.sort([v[0] for v in values]), np.sort([v[1] for v in values])
+    weak = f"it was measured on {n} of {len(case.outages)} outages" if n < len(case.outages) else ""
+    if threshold.metric == "impact_delay":  # an outage without harm has no first harm
+        weak = ""
     if threshold.aggregator == "count":
         return Evidence(float(n), n, n, n)
     if threshold.aggregator in ("min", "max"):  # facts about what was observed
         at = 0 if threshold.aggregator == "min" else -1
-        return Evidence(float(high[at]), float(low[at]), float(high[at]), n)
+        return Evidence(float(high[at]), float(low[at]), float(high[at]), n, weak)
     if threshold.percentile is None:
-        return _mean_of_outages(low, high)
+        return replace(_mean_of_outages(low, high), weak=weak)
     percent = threshold.percentile
     observed = float(np.percentile(high, percent, method="inverted_cdf"))
     if math.isinf(observed):  # censored: not recovered before the deadline fails
@@ -179,7 +182,7 @@ def _outage(case: Case) -> Evidence:
         n,
         weak=f"{n} outages say too little about a p{percent:g} ({needed:,} would): use max<TIME, or failover_claim"
         if n < needed
-        else "",
+        else weak,
     )
 
 

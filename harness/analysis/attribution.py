@@ -17,20 +17,25 @@ if TYPE_CHECKING:
 NO_LEDGER = frozenset({"", "cache", "local"})
 """Names that need no provider call."""
 EXAMPLES = 5
+MOST_NAMES = 62
+"""As many as an integer has bits: whoever has more does not show a provider but, say, a request id."""
 
 
 def attribution(load: Frame, calls: Calls, when: Timeline) -> Attribution | Literal["unsupported"]:
     """Compare the set of providers each successful answer names with those whose ledgers have an ok row of it.
 
     An upstream that answered while a fault was on it may be left out of the answer: the fault sat between the two, so
-    the system may never have seen that answer. Unsupported without names, without ledgers, or when the system does
-    not pass request ids on.
+    the system may never have seen that answer. Unsupported without names, with more than
+    `MOST_NAMES`, without ledgers, or when the system does not pass request ids on.
     """
     provider = load.words("provider")
     names = [frozenset(word.split("+")) - NO_LEDGER for word in provider.words]
     if not calls.joined or not any(provider.words):
         return "unsupported"
-    bit = {name: 1 << i for i, name in enumerate(sorted({*calls.upstreams, *frozenset().union(*names)}))}
+    everybody = sorted({*calls.upstreams, *frozenset().union(*names)})
+    if len(everybody) > MOST_NAMES:
+        return "unsupported"
+    bit = {name: 1 << i for i, name in enumerate(everybody)}
     named = np.array([sum(bit[n] for n in name) for name in names], np.int64)
     rows = np.flatnonzero(load.outcome.among([Outcome.OK, Outcome.DEGRADED]) & ~provider.among([""]))
     said = named[provider.codes[rows]]

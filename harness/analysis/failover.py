@@ -146,6 +146,8 @@ class _Outage:
 
     def recovery(self) -> Interval | None:
         """Start of the first window of W in which service meets its SLO again, after the first in which it did not."""
+        if self.rows.start == self.rows.stop:
+            return None  # nobody asked, so nobody knows
         whole = Interval(low=0.0, high=self.resolution_s)
         service, harmed = self.service, self.service.harmed
         if not harmed[self.rows].any():

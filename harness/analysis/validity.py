@@ -34,6 +34,8 @@ CPU_LIMIT = 0.85
 """Share of one core: a single-threaded generator above it queues its own work (USE method, Gregg)."""
 SECONDS_OVER = 0.05
 """Share of seconds in which the loop's p99 lag may exceed its limit: rarer pauses stay out of the run's p99."""
+ERROR_SHARE = 0.05
+"""Exceptions of the workload's own code per request from which on the load is not the planned one."""
 SILENT_AFTER_S = 5.0
 """A worker reports once a second; this long without a word before the load ended, it was dead or stuck."""
 
@@ -69,6 +71,7 @@ def _instrument(facts: Facts) -> dict[str, float | int | None]:
         "lag_max_ms": samples.percentile("lag_max_ms", 100),
         "cpu_median": samples.percentile("cpu", 50),
         "cpu_p95": samples.percentile("cpu", 95),
+        "errors": samples.last("errors"),
         "dropped": int((measured & load.dropped).sum()),
         "lost": int((measured & load.lost).sum()),
         "ledger_coverage": _coverage(facts),
@@ -88,6 +91,12 @@ class _Workers:
         mine = self.measured & self.metric.among([metric])
         series = [values for name in self.names if len(values := self.values[mine & self.source.among([name])])]
         return max((float(np.percentile(values, percent)) for values in series), default=None)
+
+    def last(self, metric: str) -> int:
+        """Return the last value of a counter, summed over workers."""
+        rows = self.metric.among([metric])
+        series = [values for name in self.names if len(values := self.values[rows & self.source.among([name])])]
+        return round(float(sum(values[-1] for values in series)))
 
     def last_word(self) -> dict[str, int]:
         return {name: int(self.moments[self.source.among([name])].max()) for name in self.names}
@@ -125,27 +134,35 @@ def _wholeness(facts: Facts) -> Iterator[str]:
 
 
 def _generator(facts: Facts, instrument: dict[str, float | int | None]) -> Iterator[str]:
-    dropped = instrument["dropped"] or 0
+    dropped, errors = instrument["dropped"] or 0, instrument["errors"] or 0
+    silent = instrument["lag_p99_ms"] is None or instrument["cpu_median"] is None
+    if silent and facts.load.measured(facts.when).any():
+        yield "The generator said nothing about itself, so nobody knows how late and how busy it was. Run it again."
+    if errors > ERROR_SHARE * len(facts.load):
+        yield (
+            f"The workload's own code raised {errors} times for {len(facts.load)} requests, so less load was made than "
+            "planned: see logs/locust.log."
+        )
     lateness, lag, cpu = (instrument[key] or 0 for key in ("lateness_p99_ms", "lag_p99_ms", "cpu_median"))
     if dropped:
         yield (
             f"{dropped} requests were due and never sent, so users would have seen worse than what was measured: "
-            "raise max_in_flight, add --workers, or lower the rate."
+            "raise max_in_flight, or lower the rate."
         )
     if facts.recording.plan.scenario.load.kind == "rate" and lateness > LATENESS_LIMIT_MS:
         yield (
             f"The generator sent requests late (p99 {lateness:.0f} ms; limit {LATENESS_LIMIT_MS:.0f} ms): "
-            "add --workers or give it a faster machine."
+            "lower the rate, or give it a faster or less busy machine."
         )
     if lag > LAG_LIMIT_MS:
         yield (
             f"The generator's own loop lagged (p99 {lag:.0f} ms; limit {LAG_LIMIT_MS:.0f} ms), which shows up in every "
-            "response time: add --workers, or take work out of the workload file."
+            "response time: take work out of the workload file, or give it a faster or less busy machine."
         )
     if cpu > CPU_LIMIT:
         yield (
             f"The generator used {cpu:.0%} of a core (median; limit {CPU_LIMIT:.0%}) and may have been the bottleneck: "
-            "add --workers."
+            "take fewer users or a lower rate, or give it a faster machine."
         )
 
 
@@ -163,6 +180,11 @@ def _workers(facts: Facts) -> Iterator[str]:
 
 
 def _faults(facts: Facts) -> Iterator[str]:
+    planned = sum(fault.repeat for e in facts.recording.plan.experiments for fault in e.faults)
+    events = facts.recording.events
+    cut_short = any(e.kind == "load" and e.data.get("early") for e in events)
+    if len(facts.when.faults) < planned and facts.recording.finished and not cut_short:
+        yield f"{planned - len(facts.when.faults)} of {planned} planned faults were never injected."
     for fault in facts.when.faults:
         name = f"Fault {fault.fault} ({fault.kind} on {fault.upstream})"
         why = f": {fault.failed}" if fault.failed else ""
@@ -189,6 +211,8 @@ def _notes(facts: Facts, instrument: dict[str, float | int | None]) -> Iterator[
             f"{lost} requests were never answered before the run ended. They count with the time waited, so "
             "percentiles are lower bounds and their upper sides may be open."
         )
+    if errors := instrument["errors"]:
+        yield f"The workload's own code raised {errors} times: see logs/locust.log."
     if not len(facts.canary):
         yield "No canary ran: failover times are only as fine as the load is dense."
     if not len(facts.calls):

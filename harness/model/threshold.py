@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import BeforeValidator
 
 from harness.model.base import located, nearest
+from harness.model.event import PHASES
 from harness.model.units import parse_duration
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ METRICS: Mapping[str, Metric] = {
 }
 
 TAGS = ("phase", "agent", "team", "tenant", "provider", "name", "outcome", "fault", "upstream")
+OUTAGE_TAGS = ("fault", "upstream")
+"""Tags that tell outages apart."""
 WHEN_TAGS = ("phase", "fault", "upstream")
 """Tags that say when a request was due."""
 _AGGREGATORS: Mapping[MetricKind, tuple[str, ...]] = {
@@ -142,8 +145,40 @@ def _limit(number: str, unit: str, wanted: str, text: str) -> float:
     return value
 
 
-def parse_threshold(name: str, check: str) -> Threshold:
-    """Parse ``name: check`` as it stands in a plan file; ValueError says what was wrong and what is known."""
+def _check_tags(metric_name: str, kind: MetricKind, tags: tuple[tuple[str, str], ...]) -> None:
+    for tag, value in tags:
+        if kind in ("outage", "claim") and tag not in OUTAGE_TAGS:
+            raise ValueError(f"{metric_name} is about outages and has no {tag!r}; its tags: {', '.join(OUTAGE_TAGS)}")
+        if tag == "phase" and value not in PHASES:
+            raise ValueError(f"unknown phase {value!r}; {nearest(value, PHASES)}known: {', '.join(PHASES)}")
+
+
+def _parse_claim(text: str, metric_name: str, tags: tuple[tuple[str, str], ...], check: str) -> Threshold:
+    claim = _CLAIM.fullmatch(check.strip())
+    if not claim or not float(claim["share"]) or not float(claim["confidence"]):
+        raise ValueError(f"{check!r} is no claim; write SHARE at CONFIDENCE under TIME, as in 0.90 at 0.95 under 5s")
+    return Threshold(
+        text, metric_name, tags, "claim", "<", parse_duration(claim["limit"]),
+        share=float(claim["share"]), confidence=float(claim["confidence"]),
+    )  # fmt: skip
+
+
+def _window(text: str | None, check: str, *, windowed: bool) -> float | None:
+    if text is None:
+        return None
+    if not windowed:
+        raise ValueError(f"{check!r}: only abort conditions have a window; a threshold is about the whole run")
+    seconds = parse_duration(text)
+    if not seconds:
+        raise ValueError(f"{check!r}: a window must last some time, as in over 30s")
+    return seconds
+
+
+def parse_threshold(name: str, check: str, *, windowed: bool = False) -> Threshold:
+    """Parse ``name: check`` as it stands in a plan file; ValueError says what was wrong and what is known.
+
+    Only an abort condition (`windowed`) may have a window: a threshold is about the whole measured part.
+    """
     match = _NAME.fullmatch(name.strip())
     if not match:
         raise ValueError(f"{name!r} is no metric name; write metric or metric{{tag:value}}")
@@ -152,17 +187,10 @@ def parse_threshold(name: str, check: str) -> Threshold:
     if metric is None:
         known = tuple(METRICS)
         raise ValueError(f"unknown metric {metric_name!r}; {nearest(metric_name, known)}known: {', '.join(known)}")
+    _check_tags(metric_name, metric.kind, tags)
     text = f"{name.strip()}: {check.strip()}"
     if metric.kind == "claim":
-        claim = _CLAIM.fullmatch(check.strip())
-        if not claim:
-            raise ValueError(
-                f"{check!r} is no claim; write SHARE at CONFIDENCE under TIME, as in 0.90 at 0.95 under 5s"
-            )
-        return Threshold(
-            text, metric_name, tags, "claim", "<", parse_duration(claim["limit"]),
-            share=float(claim["share"]), confidence=float(claim["confidence"]),
-        )  # fmt: skip
+        return _parse_claim(text, metric_name, tags, check)
     found = _CHECK.fullmatch(check.strip())
     if not found:
         raise ValueError(f"{check!r} is no threshold; write AGGREGATOR OPERATOR LIMIT, as in p(95)<3s or rate<0.01")
@@ -172,12 +200,14 @@ def parse_threshold(name: str, check: str) -> Threshold:
         raise ValueError(f"{metric_name} cannot be aggregated by {aggregator!r}; allowed: {', '.join(allowed)}")
     if aggregator.startswith("p(") and not 0 < float(aggregator[2:-1]) < 100:
         raise ValueError(f"{aggregator!r}: a percentile lies between 0 and 100")
-    window = parse_duration(found["window"]) if found["window"] else None
+    window = _window(found["window"], check, windowed=windowed)
     vs_baseline = bool(found["baseline"])
     if vs_baseline and found["unit"] != "x":
         raise ValueError(f"{check!r}: against the baseline the limit is a multiple, as in 1.5x vs baseline")
     draft = Threshold(text, metric_name, tags, aggregator, found["operator"], 0.0, vs_baseline, window)
     limit = float(found["limit"]) if vs_baseline else _limit(found["limit"], found["unit"], _unit_kind(draft), check)
+    if draft.unit == "share" and not vs_baseline and limit > 1:
+        raise ValueError(f"{check!r}: a share lies between 0 and 1; write 0.05 or 5%")
     return Threshold(text, metric_name, tags, aggregator, found["operator"], limit, vs_baseline, window)
 
 
@@ -190,7 +220,7 @@ def parse_abort(text: str) -> Threshold:
     name, colon, check = text.rpartition(": ")
     if not colon:
         raise ValueError(f"{text!r} is no abort condition; write METRIC: CHECK over WINDOW")
-    threshold = parse_threshold(name, check)
+    threshold = parse_threshold(name, check, windowed=True)
     late = [f"the tag {tag!r}" for tag, _ in threshold.tags if tag in WHEN_TAGS]
     if METRICS[threshold.metric].kind in ("outage", "claim"):
         late.append(threshold.metric)

@@ -172,6 +172,15 @@ def test_outages(empty: Findings, text: str, outages: list[Failover], verdict: V
     assert found.verdict is verdict, found.why
 
 
+@pytest.mark.parametrize("metric", ["detection_time", "failover_time"])
+def test_the_outages_that_were_measured_do_not_speak_for_the_others(empty: Findings, metric: str) -> None:
+    seen = {"detection_s": Interval(low=1, high=1), "failover_s": Interval(low=1, high=1)}
+    found = check(empty, Sample(), metric, "max<5s", outage((1, 2), **seen), outage((1, 2)))
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert "measured on 1 of 2 outages" in found.why
+    assert check(empty, Sample(), metric, "max<5s", outage((1, 2), **seen)).verdict is Verdict.PASS
+
+
 def test_percentiles_of_few_outages_point_to_what_can_be_claimed(empty: Findings) -> None:
     found = check(empty, Sample(), "recovery_time", "p(95)<5s", *GOOD)
     assert "use max<TIME, or failover_claim" in found.why

@@ -33,7 +33,7 @@ def test_a_good_run_is_valid_without_notes(tmp_path: Path) -> None:
         valid=True,
         instrument={
             "lateness_p99_ms": 0.0, "lag_p99_ms": 2.0, "lag_max_ms": 5.0, "cpu_median": 0.2, "cpu_p95": 0.2,
-            "dropped": 0, "lost": 0, "ledger_coverage": 1.0,
+            "errors": 0, "dropped": 0, "lost": 0, "ledger_coverage": 1.0,
         },
     )  # fmt: skip
     assert analyse(storm(tmp_path / "storm"))[0].validity.valid
@@ -56,6 +56,7 @@ def fault(effective: float | None, cleared: float | None) -> Story:
         (lambda b: b.instrument(0, 60, "w1", lag_p99_ms=30.0), "loop lagged (p99 30 ms; limit 20 ms)"),
         (lambda b: b.instrument(0, 60, "w1", cpu=0.93), "used 93% of a core (median; limit 85%)"),
         (lambda b: b.instrument(0, 30, "w1"), "Worker w1 fell silent 30 s before the load ended"),
+        (lambda b: b.sample(59, "worker:w0", "errors", 12.0), "own code raised 12 times for 60 requests"),
         (lambda b: b.event(9, "instrument", "died", error="exit 1"), "The load generator died: exit 1."),
         (fault(None, None), "Fault f1 (blackhole on bedrock) did not bite, so nothing was tested: probe unaffected."),
         (fault(20.0, None), "was not seen to heal: run `agentstorm heal`"),
@@ -70,6 +71,28 @@ def test_each_reason(tmp_path: Path, story: Story, reason: str) -> None:
     assert not found.valid
     assert len(found.reasons) == 1, found.reasons
     assert reason in found.reasons[0]
+
+
+def test_a_planned_fault_that_was_never_injected_makes_the_run_invalid(tmp_path: Path) -> None:
+    found = validity(tmp_path, faulted=True)
+    assert found.reasons == ("1 of 1 planned faults were never injected.",)
+
+
+def test_a_generator_that_says_nothing_about_itself_makes_the_run_invalid(tmp_path: Path) -> None:
+    builder = RecordingBuilder(tmp_path, plan(hold_s=60))
+    builder.phases(steady=0, cooldown=60)
+    for i in range(60):
+        builder.request(i)
+        builder.request(i + 0.5, canary=True)
+    found = analyse(builder.close(61))[0].validity
+    assert len(found.reasons) == 1
+    assert "said nothing about itself" in found.reasons[0]
+
+
+def test_a_few_exceptions_of_the_workload_are_a_note(tmp_path: Path) -> None:
+    found = validity(tmp_path, lambda b: b.sample(59, "worker:w0", "errors", 1.0))
+    assert found.valid
+    assert found.notes == ("The workload's own code raised 1 times: see logs/locust.log.",)
 
 
 def test_rare_pauses_of_the_loop_are_forgiven(tmp_path: Path) -> None:

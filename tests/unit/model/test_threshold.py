@@ -58,8 +58,9 @@ def test_against_the_baseline_the_limit_is_a_multiple() -> None:
 def test_an_abort_condition_needs_its_window() -> None:
     assert parse_abort("request_failed: rate>0.5 over 30s").window_s == 30
     assert parse_abort("request_failed{agent:banking}: rate>0.5 over 30s").tags == (("agent", "banking"),)
-    with pytest.raises(ValueError, match="window"):
-        parse_abort("request_failed: rate>0.5")
+    for windowless in ("request_failed: rate>0.5", "request_failed: rate>0.5 over 0s"):
+        with pytest.raises(ValueError, match="window"):
+            parse_abort(windowless)
     with pytest.raises(ValueError, match="abort condition"):
         parse_abort("rate>0.5")
 
@@ -92,6 +93,11 @@ def test_what_is_only_known_after_the_run_cannot_abort_it(condition: str) -> Non
         ("request_failed", "rate<1s", "unexpected unit"),
         ("failover_claim", "p(95)<5s", "is no claim"),
         ("response_time", "p(95)<3s vs baseline", "multiple"),
+        ("response_time", "p(95)<3s over 10s", "only abort conditions have a window"),
+        ("response_time{phase:fualt}", "p(95)<3s", "did you mean 'fault'"),
+        ("recovery_time{agent:x}", "max<5s", "is about outages"),
+        ("request_failed", "rate<5", "between 0 and 1"),
+        ("failover_claim", "0.0 at 0.95 under 5s", "is no claim"),
     ],
 )
 def test_every_mistake_is_named(name: str, check: str, says: str) -> None:
