@@ -27,5 +27,5 @@ def assess(recording: Recording) -> tuple[Findings, Verdicts]:
 
 def _write(recording: Recording, name: str, data: Frozen) -> None:
     draft = recording.path / f"{name}.tmp"
-    draft.write_text(json.dumps(data.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n")
+    draft.write_text(json.dumps(data.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     draft.replace(recording.path / name)

@@ -17,11 +17,19 @@ def root() -> Path:
     return bundled if bundled.is_dir() else _PACKAGE.parent
 
 
+def is_file(path: Path) -> bool:
+    """Tell whether there is such a file; a name that no file can have is no file."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def find(name: str, folder: str) -> Path | None:
     """Return the file a plan name means (``scenarios/steady.yaml``, or just ``steady``), here or as starter content."""
     for base in (Path(), root()):
         for path in (base / name, base / folder / f"{name}.yaml"):
-            if path.is_file():
+            if is_file(path):
                 return path.resolve()
     return None
 

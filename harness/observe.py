@@ -110,7 +110,7 @@ def compile_source(source: str) -> Callable[[Answer], Any]:
         raise ValueError(f"{source!r} is no source; write one of {', '.join(f'{k}:...' for k in SOURCES)}, status")
     try:
         return SOURCES[kind](rest)
-    except (jsonpath.JSONPathError, re.error) as error:
+    except (jsonpath.JSONPathError, re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"{source!r}: {error}") from error
 
 
@@ -160,9 +160,10 @@ def truthy(value: Any) -> bool:
 
 def _integer(value: Any) -> int:
     try:
-        return int(float(value))
+        number = int(float(value))
     except (TypeError, ValueError, OverflowError):
         return UNKNOWN
+    return number if abs(number) < 2**31 else UNKNOWN  # no count of tokens; whatever it is, it must fit its column
 
 
 class Observation:

@@ -51,11 +51,15 @@ class Document:
     path: Path
     data: dict[str, Any]
     _lines: dict[Loc, int] = field(default_factory=dict)
+    overridden: dict[Loc, str] = field(default_factory=dict)
+    """Where else a part of the data comes from: ``--set ...``."""
 
     def where(self, loc: Loc) -> str:
-        """Return ``file:line`` of the deepest part of `loc` that stands in the file."""
-        while loc and loc not in self._lines:
+        """Return ``file:line`` (or the option) of the deepest part of `loc` that stands there."""
+        while loc and loc not in self._lines and loc not in self.overridden:
             loc = loc[:-1]
+        if loc in self.overridden:
+            return self.overridden[loc]
         return f"{self.path}:{self._lines.get(loc, 1)}"
 
     def error(self, loc: Loc, what: str, hint: str = "") -> PlanError:
@@ -84,7 +88,7 @@ def read(path: Path) -> Document:
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise PlanError(f"not YAML: {error.problem}", where=f"{path}:{line}") from error
-    except (YAMLError, OSError, UnicodeDecodeError, ValueError) as error:
+    except (YAMLError, OSError, ValueError, RecursionError) as error:
         raise PlanError(f"cannot be read: {error}", where=str(path)) from error
     if not isinstance(node, CommentedMap):
         raise PlanError("holds no mapping; a plan file is keys and values", where=f"{path}:1")
@@ -230,28 +234,32 @@ def scaled(model: M, scale: float) -> M:
 def _override(documents: dict[str, Document], text: str) -> None:
     path, equals, value = text.partition("=")
     where = f"--set {text}"
-    if not equals or not path:
-        raise PlanError("not of the form a.b=c", where=where, hint="as in --set load.users=50")
     parts = path.split(".")
-    document = documents[parts.pop(0)] if parts[0] in documents else documents["scenario"]
+    if not equals or not all(parts):
+        raise PlanError("not of the form a.b=c", where=where, hint="as in --set load.users=50")
+    document = documents[parts.pop(0)] if len(parts) > 1 and parts[0] in documents else documents["scenario"]
     node: Any = document.data
-    for part in parts[:-1]:
-        node = node.get(part) if isinstance(node, dict) else None
+    for depth, part in enumerate(parts[:-1]):
+        if node.get(part) is None:
+            node[part] = {}  # a section that the file leaves out; a name that is none is found when all is validated
+        node = node[part]
+        document.overridden[tuple(parts[: depth + 1])] = where
         if not isinstance(node, dict):
             raise PlanError(f"{part!r} is no mapping in {document.path}", where=where)
     try:
         node[parts[-1]] = YAML(typ="safe", pure=True).load(io.StringIO(value))
-    except (YAMLError, IndexError) as error:
+    except (YAMLError, ValueError, RecursionError) as error:
         raise PlanError(f"the value is not YAML: {error}", where=where) from None
+    document.overridden[tuple(parts)] = where
 
 
 def _workload(document: Document, scenario: Scenario) -> Path:
-    path = (document.path.parent / scenario.workload).resolve()
-    if not path.is_file():
+    path = document.path.parent / scenario.workload
+    if not content.is_file(path):
         found = tuple(p.name for p in sorted(document.path.parent.glob("*.py")))
         hint = f"{nearest(scenario.workload, found)}Locust files beside it: {', '.join(found) or 'none'}"
         raise document.error(("workload",), f"workload: no file {scenario.workload!r} beside the scenario", hint)
-    return path
+    return path.resolve()
 
 
 def resolve(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 
@@ -34,3 +34,7 @@ class Frozen(BaseModel):
                 if key not in known and key not in cls.model_fields:
                     raise located(str(key), f"unknown key {key!r}; {nearest(str(key), known)}known: {', '.join(known)}")
         return data
+
+
+Name = Annotated[str, Field(pattern=r"^[\w.+-]+$", max_length=80)]
+"""What a plan calls itself: part of a folder's name, so letters, digits and ``. + - _`` only."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, ConfigDict, Field, SerializeAsAny
 
-from harness.model.base import Frozen
+from harness.model.base import Frozen, Name
 from harness.model.threshold import Thresholds, parse_abort
 from harness.model.units import PlanSeconds
 
@@ -46,7 +46,7 @@ def _abort_conditions(conditions: tuple[str, ...]) -> tuple[str, ...]:
 class Experiment(Frozen):
     """One file of ``chaos/``."""
 
-    experiment: str
+    experiment: Name
     about: str = ""
     faults: tuple[SerializeAsAny[FaultSpec], ...] = Field(min_length=1)
     abort: Annotated[tuple[str, ...], AfterValidator(_abort_conditions)] = ()

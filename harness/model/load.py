@@ -13,7 +13,7 @@ from harness.model.units import PerSecond, PlanPerSecond, PlanSeconds, Seconds
 
 
 class _Profile(Frozen):
-    hold: PlanSeconds
+    hold: PlanSeconds = Field(gt=0)
     """Measured seconds, after the warm-up (for `spike`: after the ramp, which is measured too)."""
     warmup: PlanSeconds = 0.0
     drain: Seconds = 35.0

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from harness.model.base import Frozen
+from harness.model.base import Frozen, Name
 from harness.model.experiment import Experiment
 from harness.model.load import Load
 from harness.model.target import Target
@@ -31,7 +31,7 @@ class Slo(Frozen):
 class Scenario(Frozen):
     """One file of ``scenarios/``."""
 
-    scenario: str
+    scenario: Name
     about: str = ""
     workload: str
     """A plain Locust file, beside the scenario."""

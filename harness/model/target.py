@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from harness.model.base import Frozen
+from harness.model.base import Frozen, Name
 from harness.model.units import PerSecond, Seconds
 
 
@@ -118,7 +118,7 @@ class Metrics(Frozen):
     """Where the system shows its own Prometheus metrics, and which of them mean what."""
 
     url: str = "/metrics"
-    every: Seconds = 0.5
+    every: Seconds = Field(default=0.5, gt=0)
     breaker: str | None = None
     """Gauge of breaker states with its label in braces: ``llm_circuit_state{provider}``."""
     breaker_states: dict[str, Literal["closed", "half_open", "open"]] = {
@@ -133,7 +133,7 @@ class Metrics(Frozen):
 class Target(Frozen):
     """The system under test."""
 
-    target: str
+    target: Name
     about: str = ""
     system: System
     url: str

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import AllowInfNan, BeforeValidator, PlainSerializer
 
 _NUMBER = r"(?P<number>\d+(?:\.\d+)?)"
 _DURATION = re.compile(rf"{_NUMBER}\s*(?P<unit>ns|us|ms|s|m|min|h|d)")
@@ -49,8 +49,12 @@ def _plain(number: float) -> str:
 
 
 # Written to files with their unit, so that a number without one is an error everywhere.
-_duration = (BeforeValidator(parse_duration), PlainSerializer(lambda s: f"{_plain(s)}s", return_type=str))
-_rate = (BeforeValidator(parse_rate), PlainSerializer(lambda r: f"{_plain(r)}/s", return_type=str))
+_duration = (
+    BeforeValidator(parse_duration),
+    AllowInfNan(False),
+    PlainSerializer(lambda s: f"{_plain(s)}s", return_type=str),
+)
+_rate = (BeforeValidator(parse_rate), AllowInfNan(False), PlainSerializer(lambda r: f"{_plain(r)}/s", return_type=str))
 
 Seconds = Annotated[float, *_duration]
 """A duration that ``--scale`` leaves alone (a limit, a time-out)."""

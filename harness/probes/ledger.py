@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from harness.recording.tables import EventLog, LedgerWriter
 
+_MOST = 2**31 - 1
 _PAGE = 1000  # rows in one answer: decoding holds up our own threads, so not too many at once
 _TIMEOUT_S = 5.0
 _NOTHING_AFTER = 2**62
@@ -102,16 +103,14 @@ class Ledger(Periodic):
 
     def _write(self, upstream: str, row: Mapping[str, Any], status: str) -> None:
         answered = row["answered_ns"]
+        # Converted here: a column of another type would be found out when the table is written, far from its cause.
         self._ledger.add(
-            row["received_ns"],
-            -1 if answered is None else answered,
+            int(row["received_ns"]),
+            -1 if answered is None else int(answered),
             upstream,
             request_id_of(row["trace_id"], self._run_id),
-            row["tenant"] or "",
-            row["agent"] or "",
-            row["model"] or "",
-            row["tokens_in"],
-            row["tokens_out"],
-            row["stream"],
-            status,
+            *(str(row[name] or "") for name in ("tenant", "agent", "model")),
+            *(max(-1, min(int(row[name] or 0), _MOST)) for name in ("tokens_in", "tokens_out")),
+            bool(row["stream"]),
+            str(status),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,17 +11,26 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from harness.errors import RecordingError
 from harness.model.event import Event
 from harness.model.plan import Plan
 from harness.recording import layout
 
+_END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
+"""How a closed Arrow IPC stream ends (Arrow columnar format, IPC streaming format)."""
+
+
+def _closed(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-len(_END), os.SEEK_END)
+        return file.read() == _END
+
 
 def load_plan(text: str) -> Plan:
     """Return the plan written in a recording."""
-    from ruamel.yaml import YAML  # noqa: PLC0415 - slow to import, and most readers of tables need no plan
-
     return Plan.model_validate(YAML(typ="safe", pure=True).load(text))
 
 
@@ -35,7 +45,8 @@ def read_stream(path: Path) -> tuple[pa.Table, str]:
                 while True:
                     batches.append(reader.read_next_batch())
             except StopIteration:
-                pass
+                if not _closed(path):
+                    cut = f"{path.name}: never closed by its writer; a second after batch {len(batches)} may be missing"
             except (pa.ArrowInvalid, OSError) as error:
                 cut = f"{path.name}: cut in the middle of a batch after {len(batches)} whole ones ({error})"
     except (pa.ArrowInvalid, OSError):
@@ -77,8 +88,8 @@ class Recording:
     def plan(self) -> Plan:
         """The plan as it was run."""
         try:
-            return load_plan((self.path / layout.PLAN).read_text())
-        except (OSError, ValueError) as error:
+            return load_plan((self.path / layout.PLAN).read_text(encoding="utf-8"))
+        except (OSError, ValueError, YAMLError) as error:
             raise RecordingError(f"{self.path / layout.PLAN}: cannot be read as a plan: {error}") from error
 
     @property
@@ -96,7 +107,9 @@ class Recording:
         """All events, by time. A last line cut by a kill is left out and said in `truncated`."""
         events = []
         path = self.path / layout.EVENTS
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        # Not splitlines: free text in an event may hold other things that end a line.
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else []
+        lines = lines[:-1] if lines and not lines[-1] else lines
         for number, line in enumerate(lines, 1):
             try:
                 events.append(Event.model_validate_json(line))
@@ -136,7 +149,10 @@ class Recording:
     def _table(self, stem: Path, schema: pa.Schema) -> pa.Table:
         parquet, stream = stem.with_suffix(".parquet"), stem.with_suffix(".arrows")
         if parquet.exists():
-            return pq.read_table(parquet, read_dictionary=_words(schema)).cast(schema)
+            try:
+                return pq.read_table(parquet, read_dictionary=_words(schema)).cast(schema)
+            except (OSError, pa.ArrowException) as error:
+                raise RecordingError(f"{parquet}: cannot be read: {error}") from error
         if not stream.exists():
             return schema.empty_table()
         table, cut = read_stream(stream)
@@ -146,7 +162,7 @@ class Recording:
 
     def _json(self, name: str) -> dict[str, Any]:
         try:
-            data = json.loads((self.path / name).read_text())
+            data = json.loads((self.path / name).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise RecordingError(f"{self.path / name}: cannot be read: {error}") from error
         if not isinstance(data, dict):

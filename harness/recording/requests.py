@@ -32,7 +32,7 @@ def _numbers(values: np.ndarray, kind: pa.DataType) -> pa.Array:
 
 
 def _strings(words: Collection[str]) -> pa.Array:
-    encoded = [word.encode() for word in words]
+    encoded = [word.encode(errors="replace") for word in words]  # a half emoji in an answer must not stop the recording
     ends = np.cumsum([0, *map(len, encoded)], dtype="<i4")
     return pa.Array.from_buffers(pa.string(), len(encoded), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))])
 

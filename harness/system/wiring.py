@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
     from harness.model.target import Service, Target
 
+_URL = re.compile(r"https?://\S+")
+_ADDRESS = re.compile(r"(?:\$\{services\.[^{}]+\}|\[[0-9a-fA-F:]+\]:\d{1,5}|[^\s:/\[\]]+:\d{1,5})")
 OWN = ("port", "python")
 """Names that only a service's own command and environment can use."""
 
@@ -68,6 +72,34 @@ def _check_paths(target: Target) -> None:
     for where, path in paths.items():
         if not path.startswith("/"):
             raise PlanError(f"{path!r} is no path", where=where, hint=f"a path begins with a slash, as in /{path}")
+        if not re.fullmatch(r"[!-~]+", path):
+            raise PlanError(
+                f"{path!r} is no path", where=where, hint="write what is not plain ASCII as %20, %C3%A4 ..."
+            )
+
+
+def _check_forms(target: Target) -> None:
+    forms = [("url", target.url, _URL)]
+    for name, upstream in target.upstreams.items():
+        forms += [
+            (f"upstreams.{name}.address", upstream.address, _ADDRESS),
+            (f"upstreams.{name}.listen", upstream.listen, _ADDRESS),
+        ]
+        if upstream.ledger is not None:
+            forms.append((f"upstreams.{name}.ledger", upstream.ledger, _URL))
+    for where, text, form in forms:
+        if not form.fullmatch(text):
+            example = "http://127.0.0.1:8000" if form is _URL else "127.0.0.1:9001"
+            raise PlanError(
+                f"{text!r} is no {'URL' if form is _URL else 'address'}", where=where, hint=f"as in {example}"
+            )
+    if target.probe is not None:
+        try:
+            json.dumps(target.probe.body)
+        except (TypeError, ValueError) as error:
+            raise PlanError(
+                f"cannot be sent as JSON: {error}", where="probe.body", hint="put dates in quotes"
+            ) from None
 
 
 def _check_ports(target: Target) -> None:
@@ -101,6 +133,7 @@ def check(target: Target) -> None:
     """Raise PlanError when a place names something unknown, an address is foreign, two services want one port,
     services wait in a circle, or a path is none."""
     _check_paths(target)
+    _check_forms(target)
     _check_ports(target)
     services = [f"services.{name}" for name in services_of(target)]
     everything = [*services, *(f"upstreams.{name}" for name in target.upstreams)]

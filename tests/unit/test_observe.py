@@ -106,3 +106,9 @@ def test_regex_and_status_sources() -> None:
 )
 def test_truthy_reads_headers_as_words(value: object, expected: bool) -> None:
     assert truthy(value) is expected
+
+
+@pytest.mark.parametrize("tokens", ["1e300", str(2**40), "-1e12", "nan", "inf", "many"])
+def test_a_number_that_is_no_count_is_not_shown(tokens: str) -> None:
+    reading = Observation(Observe.model_validate({"tokens_in": "header:x"})).read(Answer(200, {"x": tokens}, b""))
+    assert reading.tokens_in == UNKNOWN

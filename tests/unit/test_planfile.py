@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from harness.errors import PlanError
 from harness.planfile import dump, plan_hash, resolve
@@ -140,3 +144,59 @@ def test_a_missing_file_lists_what_there_is(files: Path) -> None:
 def test_a_scale_that_means_nothing_is_refused(files: Path, scale: float) -> None:
     with pytest.raises(PlanError, match="--scale"):
         plan(scale=scale)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "says"),
+    [
+        ("scenarios/s.yaml", "hold: 60s", "hold: 0s", "greater than 0"),
+        ("scenarios/s.yaml", "hold: 60s", "hold: " + "9" * 400 + "s", "finite"),
+        ("scenarios/s.yaml", "scenario: tiny", "scenario: a/../../b", "pattern"),
+        ("scenarios/s.yaml", "w.py", '"a\\0b.py"', "no file"),
+        ("scenarios/s.yaml", "w.py", "x" * 5000, "no file"),
+        ("scenarios/s.yaml", "scenario: tiny", "scenario: " + "[" * 3000, "cannot be read"),
+        ("targets/t.yaml", "http://127.0.0.1:8000", "127.0.0.1:8000", "is no URL"),
+        ("targets/t.yaml", '"127.0.0.1:9000"', '"127.0.0.1"', "is no address"),
+        ("targets/t.yaml", '"127.0.0.1:9000"', '"127.0.0.1:9000", listen: nonsense', "is no address"),
+        ("targets/t.yaml", '"127.0.0.1:9000"', '"127.0.0.1:9000", ledger: x', "is no URL"),
+        ("targets/t.yaml", "observe:", "health: /hälsa\nobserve:", "is no path"),
+        ("targets/t.yaml", "observe:", "metrics: {every: 0s}\nobserve:", "greater than 0"),
+        ("targets/t.yaml", "observe:", "probe: {path: /, body: {on: 2024-01-01}}\nobserve:", "JSON"),
+        ("targets/t.yaml", "header:x-provider", "'regex:(a{99999999999999})'", "regex"),
+    ],
+)
+def test_what_would_only_fail_when_it_runs_is_refused_before(
+    files: Path, name: str, old: str, new: str, says: str
+) -> None:
+    edit(files, name, old, new)
+    with pytest.raises(PlanError, match=says):
+        plan()
+
+
+def test_an_override_reaches_what_the_file_leaves_out_and_is_where_its_error_is(files: Path) -> None:
+    changed = resolve("scenarios/s.yaml", [], "targets/t.yaml", seed=1, overrides=["slo.window=3s", "scenario=other"])
+    assert (changed.scenario.slo.window, changed.scenario.scenario) == (3, "other")
+    for text in ("slo.widow=3s", "load.users=none", "load.users=2024-99-99"):
+        with pytest.raises(PlanError, match=f"--set {text}"):
+            plan(overrides=[text])
+
+
+SCRAPS = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.lists(st.integers(), max_size=2),
+    st.dictionaries(st.text(max_size=4), st.integers(), max_size=2),
+    st.sampled_from(["10s", "5/s", "users", "bedrock", "header:x", "p(95)<3s", "http://127.0.0.1:1", "json:$.a"]),
+)  # fmt: skip
+PLACES = [
+    "scenario", "workload", "load", "load.kind", "load.users", "load.hold", "load.x", "slo.window", "thresholds",
+    "thresholds.response_time", "target.url", "target.upstreams", "target.upstreams.bedrock.address", "target.system",
+    "target.observe.provider", "target.probe.path", "target.metrics.breaker", "target.allow_hosts", "a.b.c", "", ".",
+]  # fmt: skip
+
+
+@settings(
+    max_examples=200, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(place=st.sampled_from(PLACES), scrap=SCRAPS)
+def test_whatever_is_set_either_plans_or_is_one_message(files: Path, place: str, scrap: object) -> None:
+    with contextlib.suppress(PlanError):
+        plan(overrides=[f"{place}={json.dumps(scrap)}"])

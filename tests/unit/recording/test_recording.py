@@ -142,3 +142,35 @@ def test_an_empty_recording_has_empty_tables_of_the_right_shape(tmp_path: Path) 
     assert (recording.requests.num_rows, recording.canary.num_rows) == (0, 0)
     assert recording.samples.schema.equals(layout.SAMPLE_SCHEMA)
     assert recording.ledger.schema.equals(layout.LEDGER_SCHEMA)
+
+
+def test_whatever_an_answer_holds_is_written_and_the_rest_too(tmp_path: Path) -> None:
+    write(folder(tmp_path), [{"error": "half an emoji \ud83d", "request_id": 1}, {"request_id": 2}])
+    assert Recording.open(tmp_path).requests.column("error").to_pylist() == ["half an emoji ?", ""]
+
+
+def test_free_text_in_an_event_may_hold_any_line_separator(tmp_path: Path) -> None:
+    log = EventLog(folder(tmp_path) / layout.EVENTS)
+    log.emit("health", "health", "/health", t_ns=1, said="a\u2028b\u0085c")
+    log.close()
+    assert Recording.open(tmp_path).events[0].data == {"said": "a\u2028b\u0085c"}
+
+
+@pytest.mark.parametrize("damage", ["plan", "parquet", "events"])
+def test_a_damaged_recording_is_one_message(tmp_path: Path, damage: str) -> None:
+    write(folder(tmp_path), [{"request_id": 1}])
+    finish(tmp_path)
+    recording = Recording.open(tmp_path)
+    if damage == "plan":
+        (tmp_path / layout.PLAN).write_text("a: [")
+        with pytest.raises(RecordingError, match="as a plan"):
+            _ = recording.plan
+    elif damage == "parquet":
+        (parquet,) = (tmp_path / layout.REQUESTS).glob("*.parquet")
+        parquet.write_bytes(parquet.read_bytes()[:-20])
+        with pytest.raises(RecordingError, match="cannot be read"):
+            _ = recording.requests
+    else:
+        (tmp_path / layout.EVENTS).write_bytes(b'\xff\xfe\n{"t_ns": 1}\n')
+        with pytest.raises(RecordingError, match="not an event"):
+            _ = recording.events
