@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from harness.analysis import stats
+from harness.analysis.claims import recovered_within
 from harness.model.threshold import METRICS, WHEN_TAGS
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ def _claim(case: Case) -> Evidence:
     share, confidence = threshold.share, threshold.confidence
     if not outages or share is None or confidence is None:
         return Evidence(None, said="no outage to claim anything from")
-    recovered, n = sum(o.recovery_s is not None and o.recovery_s.high < threshold.limit for o in outages), len(outages)
+    recovered, n = sum(recovered_within(o, threshold.limit) for o in outages), len(outages)
     low, high = stats.at_least(recovered, n, confidence), stats.at_most(recovered, n, confidence)
     said = (
         f"{recovered} of {n} outages recovered under {threshold.limit:g} s, which supports at least {low:.0%} "
