@@ -65,8 +65,7 @@ def test_both_outages_bit_were_survived_and_are_timed(run: Path) -> None:
         assert 0 <= failover["failover_s"]["low"] <= failover["failover_s"]["high"]
         assert failover["cleared_ns"] > failover["effective_ns"]
     hang = failovers[0]
-    assert hang["impact"], "a hang costs a time-out"
-    assert 0.5 < hang["recovery_s"]["high"] < 6
+    assert 0.5 < hang["recovery_s"]["high"] < 6, "a hang costs a time-out"
     assert hang["detection_s"] is not None, "the breaker's opening was scraped"
 
 
