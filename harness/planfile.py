@@ -44,6 +44,10 @@ SHORTEST_WINDOW_S = 1.0
 """`--scale` does not shorten the recovery window below this: fewer samples cannot tell good service from bad."""
 
 
+_UNREADABLE = (YAMLError, OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
+"""What reading YAML raises: the parser meets odd tags (``!!bool x``, ``!a [1]``) with whatever its code runs into."""
+
+
 @dataclass
 class Document:
     """One YAML file: its plain data, and the line every key stands on."""
@@ -77,23 +81,25 @@ def _plain(node: Any, loc: Loc, lines: dict[Loc, int]) -> Any:
             lines[(*loc, index)] = node.lc.item(index)[0] + 1
         return [_plain(value, (*loc, index), lines) for index, value in enumerate(node)]
     if isinstance(node, str):
+        node.encode()  # half an emoji ("\\ud83d") is no text: UnicodeEncodeError, a ValueError
         return str(node)
     return int(node) if type(node) is not bool and isinstance(node, int) else node
 
 
 def read(path: Path) -> Document:
     """Parse a YAML file (YAML 1.2, duplicate keys refused); PlanError when it is none or holds no mapping."""
+    lines: dict[Loc, int] = {}
     try:
         node = YAML(typ="rt", pure=True).load(path.read_text(encoding="utf-8"))
+        data = _plain(node, (), lines)
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise PlanError(f"not YAML: {error.problem}", where=f"{path}:{line}") from error
-    except (YAMLError, OSError, ValueError, RecursionError) as error:
-        raise PlanError(f"cannot be read: {error}", where=str(path)) from error
+    except _UNREADABLE as error:
+        raise PlanError(f"cannot be read: {type(error).__name__}: {error}", where=str(path)) from error
     if not isinstance(node, CommentedMap):
         raise PlanError("holds no mapping; a plan file is keys and values", where=f"{path}:1")
-    lines: dict[Loc, int] = {}
-    return Document(path, _plain(node, (), lines), lines)
+    return Document(path, data, lines)
 
 
 def locate(name: str, folder: str) -> Path:
@@ -247,8 +253,8 @@ def _override(documents: dict[str, Document], text: str) -> None:
         if not isinstance(node, dict):
             raise PlanError(f"{part!r} is no mapping in {document.path}", where=where)
     try:
-        node[parts[-1]] = YAML(typ="safe", pure=True).load(io.StringIO(value))
-    except (YAMLError, ValueError, RecursionError) as error:
+        node[parts[-1]] = _plain(YAML(typ="rt", pure=True).load(io.StringIO(value)), (), {})
+    except _UNREADABLE as error:
         raise PlanError(f"the value is not YAML: {error}", where=where) from None
     document.overridden[tuple(parts)] = where
 

@@ -25,16 +25,13 @@ def attribution(load: Frame, calls: Calls, when: Timeline) -> Attribution | Lite
     """Compare the set of providers each successful answer names with those whose ledgers have an ok row of it.
 
     An upstream that answered while a fault was on it may be left out of the answer: the fault sat between the two, so
-    the system may never have seen that answer. Unsupported without names, with more than
-    `MOST_NAMES`, without ledgers, or when the system does not pass request ids on.
+    the system may never have seen that answer. Unsupported without names, with more than `MOST_NAMES`, without
+    ledgers, or when the system does not pass request ids on.
     """
-    provider = load.words("provider")
-    names = [frozenset(word.split("+")) - NO_LEDGER for word in provider.words]
-    if not calls.joined or not any(provider.words):
+    provider, everybody = load.words("provider"), everybody_named(load, calls)
+    if not calls.joined or not any(provider.words) or len(everybody) > MOST_NAMES:
         return "unsupported"
-    everybody = sorted({*calls.upstreams, *frozenset().union(*names)})
-    if len(everybody) > MOST_NAMES:
-        return "unsupported"
+    names = [_named(word) for word in provider.words]
     bit = {name: 1 << i for i, name in enumerate(everybody)}
     named = np.array([sum(bit[n] for n in name) for name in names], np.int64)
     rows = np.flatnonzero(load.outcome.among([Outcome.OK, Outcome.DEGRADED]) & ~provider.among([""]))
@@ -48,6 +45,15 @@ def attribution(load: Frame, calls: Calls, when: Timeline) -> Attribution | Lite
         for i in differ[:EXAMPLES]
     )
     return Attribution(compared=len(rows), agree=len(rows) - len(differ), examples=examples)
+
+
+def everybody_named(load: Frame, calls: Calls) -> list[str]:
+    """Return every provider that an answer names or that kept a ledger, in order."""
+    return sorted({*calls.upstreams, *(name for word in load.words("provider").words for name in _named(word))})
+
+
+def _named(word: str) -> frozenset[str]:
+    return frozenset(word.split("+")) - NO_LEDGER
 
 
 def _names(bits: int, bit: dict[str, int]) -> str:

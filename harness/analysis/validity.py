@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.analysis.attribution import MOST_NAMES, everybody_named
 from harness.analysis.frame import numbers, words
 from harness.clock import NS_PER_MS, NS_PER_S
 from harness.model.findings import Validity
@@ -224,6 +225,11 @@ def _notes(facts: Facts, instrument: dict[str, float | int | None]) -> Iterator[
     yield from _ledger_gaps(facts)
     if facts.when.faults and facts.when.healthy != facts.when.spans("baseline"):
         yield "No baseline before the first fault: recovery was held against everything before it, warm-up included."
+    if (many := len(everybody_named(facts.load, facts.calls))) > MOST_NAMES:
+        yield (
+            f"{many} names of providers are too many to hold answers against ledgers (at most {MOST_NAMES}): see what "
+            "observe.provider reads."
+        )
     if not isinstance(facts.attribution, str) and facts.attribution.agree < facts.attribution.compared:
         wrong = facts.attribution.compared - facts.attribution.agree
         yield f"{wrong} of {facts.attribution.compared} answers name other providers than the ledgers do."

@@ -36,5 +36,5 @@ class Frozen(BaseModel):
         return data
 
 
-Name = Annotated[str, Field(pattern=r"^[\w.+-]+$", max_length=80)]
+Name = Annotated[str, Field(pattern=r"^\w[\w.+-]*$", max_length=80)]
 """What a plan calls itself: part of a folder's name, so letters, digits and ``. + - _`` only."""

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from harness.recording.tables import EventLog, LedgerWriter
 
 _MOST = 2**31 - 1
+_ODD = (ValueError, KeyError, TypeError, OverflowError, RecursionError)
+"""What reading an answer raises that is no ledger."""
 _PAGE = 1000  # rows in one answer: decoding holds up our own threads, so not too many at once
 _TIMEOUT_S = 5.0
 _NOTHING_AFTER = 2**62
@@ -27,6 +29,8 @@ class _Book:
         self.upstream, self._url = upstream, url
         self.after: int | None = None
         """Number of the last row read; None before the first look."""
+        self.odd: list[str] = []
+        """What was wrong with the rows that this look left out."""
 
     def page(self, after: int) -> dict[str, Any]:
         status, body = get(f"{self._url}?after={after}&limit={_PAGE}", _TIMEOUT_S)
@@ -41,7 +45,8 @@ class Ledger(Periodic):
 
     Rows from before `start` are left out. Rows the provider dropped before they were read are told as an event
     (kind `probe`, subject ``gap``, ``{upstream, rows}``), a ledger that began anew as subject ``restarted``.
-    What is unanswered at the last look is written with status ``in_flight``.
+    What is unanswered at the last look is written with status ``in_flight``. A row that is none is left out and told
+    with the look's other trouble.
     """
 
     def __init__(
@@ -57,7 +62,7 @@ class Ledger(Periodic):
             if book.after is None:
                 try:
                     book.after = int(book.page(_NOTHING_AFTER)["next_seq"]) - 1
-                except (OSError, ValueError, KeyError):
+                except (OSError, *_ODD):
                     book.after = 0  # the first look tells what is wrong; better too many rows than too few
         super().start()
 
@@ -72,12 +77,15 @@ class Ledger(Periodic):
     def _read_all(self, *, last: bool) -> None:
         problems = []
         for book in self._books:
+            book.odd = []
             try:
                 in_flight = self._read(book)
                 for row in in_flight if last else []:
-                    self._write(book.upstream, row, "in_flight")
-            except (OSError, ValueError, KeyError, TypeError) as error:  # one that is gone must not hide the others
+                    self._write(book, row, "in_flight")
+            except (OSError, *_ODD) as error:  # one that is gone must not hide the others
                 problems.append(f"{book.upstream}: {type(error).__name__}: {error}")
+            if book.odd:
+                problems.append(f"{book.upstream}: {len(book.odd)} rows left out, the first: {book.odd[0]}")
         if problems:
             raise OSError("; ".join(problems))
 
@@ -95,22 +103,43 @@ class Ledger(Periodic):
                 self._events.emit("probe", "ledger", "gap", upstream=book.upstream, rows=rows, after=after)
                 book.after = page["first_seq"] - 1
             for row in page["rows"]:
-                self._write(book.upstream, row, row["status"])
+                self._write(book, row)
                 book.after = row["seq"]
             if len(page["rows"]) < _PAGE:
                 in_flight: list[dict[str, Any]] = page["in_flight"]
                 return in_flight
 
-    def _write(self, upstream: str, row: Mapping[str, Any], status: str) -> None:
-        answered = row["answered_ns"]
-        # Converted here: a column of another type would be found out when the table is written, far from its cause.
-        self._ledger.add(
-            int(row["received_ns"]),
-            -1 if answered is None else int(answered),
-            upstream,
-            request_id_of(row["trace_id"], self._run_id),
-            *(str(row[name] or "") for name in ("tenant", "agent", "model")),
-            *(max(-1, min(int(row[name] or 0), _MOST)) for name in ("tokens_in", "tokens_out")),
-            bool(row["stream"]),
-            str(status),
-        )
+    def _write(self, book: _Book, row: Mapping[str, Any], status: str = "") -> None:
+        try:
+            self._ledger.add(*_columns(book.upstream, row, status or row["status"], self._run_id))
+        except _ODD as error:  # one odd row must not hide those after it
+            book.odd.append(f"{type(error).__name__}: {error}")
+
+
+def _columns(upstream: str, row: Mapping[str, Any], status: Any, run_id: int) -> tuple[Any, ...]:
+    """Return `row` as the columns of `layout.LEDGER_SCHEMA`.
+
+    Converted here: a column of another type would be found out when the table is written, far from its cause.
+    """
+    answered = row["answered_ns"]
+    return (
+        _long(row["received_ns"]),
+        -1 if answered is None else _long(answered),
+        upstream,
+        _long(request_id_of(row["trace_id"], run_id)),
+        *(_word(row[name] or "") for name in ("tenant", "agent", "model")),
+        *(max(-1, min(int(row[name] or 0), _MOST)) for name in ("tokens_in", "tokens_out")),
+        bool(row["stream"]),
+        _word(status),
+    )
+
+
+def _long(value: Any) -> int:
+    number = int(value)
+    if abs(number) >= 2**63:
+        raise OverflowError(f"{number} does not fit 64 bits")
+    return number
+
+
+def _word(value: Any) -> str:
+    return str(value).encode(errors="replace").decode()  # half an emoji is no text to a table

@@ -89,7 +89,7 @@ class Recording:
         """The plan as it was run."""
         try:
             return load_plan((self.path / layout.PLAN).read_text(encoding="utf-8"))
-        except (OSError, ValueError, YAMLError) as error:
+        except (OSError, ValueError, YAMLError, RecursionError) as error:
             raise RecordingError(f"{self.path / layout.PLAN}: cannot be read as a plan: {error}") from error
 
     @property
@@ -151,7 +151,7 @@ class Recording:
         if parquet.exists():
             try:
                 return pq.read_table(parquet, read_dictionary=_words(schema)).cast(schema)
-            except (OSError, pa.ArrowException) as error:
+            except (OSError, ValueError, pa.ArrowException) as error:
                 raise RecordingError(f"{parquet}: cannot be read: {error}") from error
         if not stream.exists():
             return schema.empty_table()

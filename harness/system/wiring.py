@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from harness.model.target import Service, Target
 
 _URL = re.compile(r"https?://\S+")
-_ADDRESS = re.compile(r"(?:\$\{services\.[^{}]+\}|\[[0-9a-fA-F:]+\]:\d{1,5}|[^\s:/\[\]]+:\d{1,5})")
+_LISTEN = re.compile(r"(?:\[[0-9a-fA-F:]+\]|[^\s:/\[\]{}]+):(?P<port>[0-9]{1,5})")
+_ADDRESS = re.compile(rf"\$\{{services\.[^{{}}]+\}}|{_LISTEN.pattern}")
 OWN = ("port", "python")
 """Names that only a service's own command and environment can use."""
 
@@ -83,12 +84,13 @@ def _check_forms(target: Target) -> None:
     for name, upstream in target.upstreams.items():
         forms += [
             (f"upstreams.{name}.address", upstream.address, _ADDRESS),
-            (f"upstreams.{name}.listen", upstream.listen, _ADDRESS),
+            (f"upstreams.{name}.listen", upstream.listen, _LISTEN),
         ]
         if upstream.ledger is not None:
             forms.append((f"upstreams.{name}.ledger", upstream.ledger, _URL))
     for where, text, form in forms:
-        if not form.fullmatch(text):
+        match = form.fullmatch(text)
+        if match is None or int(match.groupdict().get("port") or 0) > 65535:
             example = "http://127.0.0.1:8000" if form is _URL else "127.0.0.1:9001"
             raise PlanError(
                 f"{text!r} is no {'URL' if form is _URL else 'address'}", where=where, hint=f"as in {example}"

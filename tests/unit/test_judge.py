@@ -173,12 +173,21 @@ def test_outages(empty: Findings, text: str, outages: list[Failover], verdict: V
 
 
 @pytest.mark.parametrize("metric", ["detection_time", "failover_time"])
-def test_the_outages_that_were_measured_do_not_speak_for_the_others(empty: Findings, metric: str) -> None:
+@pytest.mark.parametrize("aggregator", ["min", "max", "avg", "med"])
+def test_the_outages_that_were_measured_do_not_speak_for_the_others(
+    empty: Findings, metric: str, aggregator: str
+) -> None:
     seen = {"detection_s": Interval(low=1, high=1), "failover_s": Interval(low=1, high=1)}
-    found = check(empty, Sample(), metric, "max<5s", outage((1, 2), **seen), outage((1, 2)))
+    measured = [outage((1, 2), **seen)] * 50
+    found = check(empty, Sample(), metric, f"{aggregator}<5s", *measured, outage((1, 2)))
     assert found.verdict is Verdict.INCONCLUSIVE
-    assert "measured on 1 of 2 outages" in found.why
-    assert check(empty, Sample(), metric, "max<5s", outage((1, 2), **seen)).verdict is Verdict.PASS
+    assert "measured on 50 of 51 outages" in found.why
+    assert check(empty, Sample(), metric, f"{aggregator}<5s", *measured).verdict is Verdict.PASS
+
+
+def test_an_outage_without_harm_has_no_first_harm_to_measure(empty: Findings) -> None:
+    harmed = outage((1, 2), impact_s=Interval(low=1, high=1))
+    assert check(empty, Sample(), "impact_delay", "max<5s", harmed, outage((0, 0.03))).verdict is Verdict.PASS
 
 
 def test_percentiles_of_few_outages_point_to_what_can_be_claimed(empty: Findings) -> None:

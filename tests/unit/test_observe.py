@@ -94,6 +94,11 @@ def test_a_bad_source_is_named(source: str) -> None:
     assert source in str(caught.value)
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+def test_an_answer_nested_too_deep_is_no_json(streamed: bool) -> None:
+    assert read(("data: " if streamed else "") + "[" * 100_000, streamed=streamed)[0] == "failed"
+
+
 def test_regex_and_status_sources() -> None:
     answer = Answer(207, {}, b"by model claude-3 in 2 s")
     assert compile_source(r"regex:model (\S+)")(answer) == "claude-3"

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from ruamel.yaml import YAML
 
 from harness.errors import PlanError
 from harness.planfile import dump, plan_hash, resolve
@@ -155,9 +158,16 @@ def test_a_scale_that_means_nothing_is_refused(files: Path, scale: float) -> Non
         ("scenarios/s.yaml", "w.py", '"a\\0b.py"', "no file"),
         ("scenarios/s.yaml", "w.py", "x" * 5000, "no file"),
         ("scenarios/s.yaml", "scenario: tiny", "scenario: " + "[" * 3000, "cannot be read"),
+        ("scenarios/s.yaml", "scenario: tiny", "&x\nscenario: *x", "cannot be read"),
+        ("scenarios/s.yaml", "users: 3", "users: !!bool x", "cannot be read"),
+        ("scenarios/s.yaml", "users: 3", "users: !foo [1]", "cannot be read"),
+        ("scenarios/s.yaml", "load: {", 'about: "\\ud83d"\nload: {', "cannot be read"),
         ("targets/t.yaml", "http://127.0.0.1:8000", "127.0.0.1:8000", "is no URL"),
         ("targets/t.yaml", '"127.0.0.1:9000"', '"127.0.0.1"', "is no address"),
         ("targets/t.yaml", '"127.0.0.1:9000"', '"127.0.0.1:9000", listen: nonsense', "is no address"),
+        ("targets/t.yaml", '"127.0.0.1:9000"', '"127.0.0.1:9000", listen: "127.0.0.1:99999"', "is no address"),
+        ("targets/t.yaml", '"127.0.0.1:9000"', '"127.0.0.1:9000", listen: "127.0.0.1:\u0661\u0662"', "is no address"),
+        ("targets/t.yaml", '"127.0.0.1:9000"', '"127.0.0.1:9000", listen: "${services.a}"', "is no address"),
         ("targets/t.yaml", '"127.0.0.1:9000"', '"127.0.0.1:9000", ledger: x', "is no URL"),
         ("targets/t.yaml", "observe:", "health: /hälsa\nobserve:", "is no path"),
         ("targets/t.yaml", "observe:", "metrics: {every: 0s}\nobserve:", "greater than 0"),
@@ -176,8 +186,11 @@ def test_what_would_only_fail_when_it_runs_is_refused_before(
 def test_an_override_reaches_what_the_file_leaves_out_and_is_where_its_error_is(files: Path) -> None:
     changed = resolve("scenarios/s.yaml", [], "targets/t.yaml", seed=1, overrides=["slo.window=3s", "scenario=other"])
     assert (changed.scenario.slo.window, changed.scenario.scenario) == (3, "other")
-    for text in ("slo.widow=3s", "load.users=none", "load.users=2024-99-99"):
-        with pytest.raises(PlanError, match=f"--set {text}"):
+    for text in (
+        "slo.widow=3s", "load.users=none", "load.users=2024-99-99", "load.users=!!bool x", "load.users=!!set x",
+        'scenario="\\ud83d"',
+    ):  # fmt: skip
+        with pytest.raises(PlanError, match=re.escape(f"--set {text}")):
             plan(overrides=[text])
 
 
@@ -200,3 +213,61 @@ PLACES = [
 def test_whatever_is_set_either_plans_or_is_one_message(files: Path, place: str, scrap: object) -> None:
     with contextlib.suppress(PlanError):
         plan(overrides=[f"{place}={json.dumps(scrap)}"])
+
+
+FILES = {
+    "scenarios/s.yaml": SCENARIO + "slo: {response_time: 3s, good_share: 0.9, p95_within: 0.5, window: 5s}\n",
+    "targets/t.yaml": TARGET
+    + """\
+  cached: {from: [header:x], map: {hit: true}}
+probe: {path: /, headers: {a: b}, body: {a: [b]}, rate: 5/s, timeout: 3s}
+metrics: {url: /metrics, every: 1s, breaker: "state{provider}", breaker_states: {"0": closed}}
+health: /health
+allow_hosts: [example.com]
+""",
+    "chaos/c.yaml": CHAOS + "abort: ['request_failed: rate>0.5 over 30s']\nthresholds: {failover_time: ['max<30s']}\n",
+}
+ODD_YAML = [
+    "", "~", "[]", "{}", "[~]", "{1: 2}", "{[1]: 2}", ".nan", "-.inf", "1e400", "2024-01-01", "2024-99-99", "9" * 5000,
+    "9" * 320 + "s", "0s", '"\\0"', '"\\ud83d"', "&x [*x]", "&x {a: *x}", "*gone", "!!bool x", "!!int x",
+    "!!set {a}", "!!set x", "!!binary x", "!foo [1]", "!foo x", "{<<: 1}", "x" * 5000, "[" * 2000, "../..",
+    "http://[x", "${services}", "127.0.0.1:99999", "regex:(a{99999999999999})", "json:$.[", "max<", "{kind: users}",
+    "{kind: [1]}", "{kind: {a: b}}",
+]  # fmt: skip
+
+
+def places(node: object, loc: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    return [loc, *(place for key, value in items for place in places(value, (*loc, key)))]
+
+
+def with_scrap(node: object, place: tuple[object, ...], scrap: str) -> str:
+    """Write `node` as YAML, with the text `scrap` where the value at `place` was."""
+    if not place:
+        return scrap
+    key, *rest = place
+    assert isinstance(node, (dict, list))
+    marked: Any = node.copy()
+    inner = with_scrap(marked[key], tuple(rest), scrap)
+    marked[key] = "<scrap>"
+    return json.dumps(marked).replace('"<scrap>"', inner)
+
+
+PARSED = {name: YAML(typ="safe", pure=True).load(text) for name, text in FILES.items()}
+
+
+@settings(
+    max_examples=200, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    at=st.sampled_from([(name, place) for name, data in PARSED.items() for place in places(data)]),
+    scrap=st.one_of(st.sampled_from(ODD_YAML), SCRAPS.map(json.dumps)),
+)
+def test_whatever_a_file_holds_either_plans_or_is_one_message(
+    files: Path, at: tuple[str, tuple[object, ...]], scrap: str
+) -> None:
+    for name, text in FILES.items():
+        (files / name).write_text(with_scrap(PARSED[name], at[1], scrap) if name == at[0] else text)
+    with contextlib.suppress(PlanError):
+        told = resolve("scenarios/s.yaml", ["chaos/c.yaml"], "targets/t.yaml", seed=1)
+        dump(told).encode()

@@ -98,3 +98,13 @@ def test_attribution_tells_lies_from_faults(tmp_path: Path) -> None:
     assert len(found.examples) == 3
     assert found.examples[0] == f"request {liar}: the answer names 'openai', the ledgers have answers by bedrock"
     assert not any(str(truth) in example for example in found.examples)
+
+
+@pytest.mark.parametrize(("names", "supported"), [(62, True), (63, False)])
+def test_attribution_of_more_names_than_bits_is_unsupported(tmp_path: Path, names: int, supported: bool) -> None:
+    builder = RecordingBuilder(tmp_path)
+    builder.phases(steady=0, cooldown=100)
+    for i in range(names):
+        builder.request(i, provider=f"p{i}")
+    found = analyse(builder.close(101))[0].attribution
+    assert found == (Attribution(compared=names, agree=names, examples=()) if supported else "unsupported")

@@ -153,6 +153,11 @@ def test_service_slower_than_the_baseline_is_not_recovered(tmp_path: Path) -> No
     assert found.recovery_s.high == pytest.approx(10.0), "0.2 s is within the SLO but not within 50 % of 0.05 s"
 
 
+def test_what_nobody_asked_for_did_not_recover(tmp_path: Path) -> None:
+    found = outage(tmp_path, lambda b: steady(b, 0, 20))
+    assert (found.bit, found.impact, found.recovery_s, found.censored) == (True, False, None, True)
+
+
 def test_a_fault_that_did_not_bite_has_no_times(tmp_path: Path) -> None:
     def story(b: RecordingBuilder) -> None:
         b.fault("one", None, None, injecting_s=20.0)

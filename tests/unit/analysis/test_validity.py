@@ -78,6 +78,28 @@ def test_a_planned_fault_that_was_never_injected_makes_the_run_invalid(tmp_path:
     assert found.reasons == ("1 of 1 planned faults were never injected.",)
 
 
+def test_faults_left_out_of_a_run_that_was_cut_short_are_no_reason_of_their_own(tmp_path: Path) -> None:
+    def story(builder: RecordingBuilder) -> None:
+        builder.event(10, "run", "interrupted", signal="SIGINT")
+        builder.event(10, "load", "stopped", early=True)
+
+    (reason,) = validity(tmp_path, story, faulted=True).reasons
+    assert "interrupted" in reason
+
+
+def test_no_reason_advises_what_cannot_be_done(tmp_path: Path) -> None:
+    """There is one worker only, so `--workers` is no advice."""
+
+    def story(builder: RecordingBuilder) -> None:
+        late(builder)
+        builder.request(3, outcome="dropped")
+        builder.instrument(0, 60, "w1", lag_p99_ms=30.0, cpu=0.93)
+
+    found = validity(tmp_path, story)
+    assert len(found.reasons) == 4
+    assert "--workers" not in " ".join(found.reasons)
+
+
 def test_a_generator_that_says_nothing_about_itself_makes_the_run_invalid(tmp_path: Path) -> None:
     builder = RecordingBuilder(tmp_path, plan(hold_s=60))
     builder.phases(steady=0, cooldown=60)
@@ -145,6 +167,8 @@ def test_notes(tmp_path: Path) -> None:
     assert "1 requests were never answered" in notes
     assert "1 of 61 answers name other providers than the ledgers do" in notes
     assert "The ledgers know of 98.36% of the answers" in notes
+    ids = validity(tmp_path / "ids", lambda b: [b.request(i, provider=f"id-{i}", ledger=False) for i in range(62)])
+    assert any(note.startswith("63 names of providers are too many") for note in ids.notes)
     bare = RecordingBuilder(tmp_path / "bare")
     bare.phases(steady=0, cooldown=60)
     bare.request(1, ledger=False)

@@ -97,7 +97,11 @@ def test_what_is_only_known_after_the_run_cannot_abort_it(condition: str) -> Non
         ("response_time{phase:fualt}", "p(95)<3s", "did you mean 'fault'"),
         ("recovery_time{agent:x}", "max<5s", "is about outages"),
         ("request_failed", "rate<5", "between 0 and 1"),
+        ("request_failed", "rate<101%", "between 0 and 1"),
         ("failover_claim", "0.0 at 0.95 under 5s", "is no claim"),
+        ("failover_claim", "0.9 at 0.0 under 5s", "is no claim"),
+        ("failover_claim", "1.0 at 0.95 under 5s", "is no claim"),
+        ("failover_claim{phase:fault}", "0.9 at 0.95 under 5s", "is about outages"),
     ],
 )
 def test_every_mistake_is_named(name: str, check: str, says: str) -> None:

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -156,7 +158,7 @@ def test_free_text_in_an_event_may_hold_any_line_separator(tmp_path: Path) -> No
     assert Recording.open(tmp_path).events[0].data == {"said": "a\u2028b\u0085c"}
 
 
-@pytest.mark.parametrize("damage", ["plan", "parquet", "events"])
+@pytest.mark.parametrize("damage", ["plan", "deep plan", "parquet", "columns", "events"])
 def test_a_damaged_recording_is_one_message(tmp_path: Path, damage: str) -> None:
     write(folder(tmp_path), [{"request_id": 1}])
     finish(tmp_path)
@@ -165,6 +167,14 @@ def test_a_damaged_recording_is_one_message(tmp_path: Path, damage: str) -> None
         (tmp_path / layout.PLAN).write_text("a: [")
         with pytest.raises(RecordingError, match="as a plan"):
             _ = recording.plan
+    elif damage == "deep plan":
+        (tmp_path / layout.PLAN).write_text("[" * 3000)
+        with pytest.raises(RecordingError, match="as a plan"):
+            _ = recording.plan
+    elif damage == "columns":
+        pq.write_table(pa.table({"x": [1]}), tmp_path / "samples.parquet")
+        with pytest.raises(RecordingError, match="cannot be read"):
+            _ = recording.samples
     elif damage == "parquet":
         (parquet,) = (tmp_path / layout.REQUESTS).glob("*.parquet")
         parquet.write_bytes(parquet.read_bytes()[:-20])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import pytest
@@ -63,6 +64,13 @@ def test_a_circle_is_told() -> None:
         (None, {"health": "health"}, "health"),
         (None, {"metrics": {"url": "metrics"}}, "metrics.url"),
         (None, {"probe": {"path": "ask"}}, "probe.path"),
+        (None, {"probe": {"path": "/a b"}}, "probe.path"),
+        (None, {"probe": {"path": "/", "body": {"on": date(2024, 1, 1)}}}, "probe.body"),
+        (None, {"url": "127.0.0.1:8000"}, "url"),
+        (None, {"upstreams": {"u": {"address": "127.0.0.1"}}}, "upstreams.u.address"),
+        (None, {"upstreams": {"u": {"address": "http://127.0.0.1:80"}}}, "upstreams.u.address"),
+        (None, {"upstreams": {"u": {"address": "127.0.0.1:80", "listen": "127.0.0.1:65536"}}}, "upstreams.u.listen"),
+        (None, {"upstreams": {"u": {"address": "127.0.0.1:80", "ledger": "127.0.0.1:80/l"}}}, "upstreams.u.ledger"),
     ],
 )
 def test_what_does_not_hold_together_is_told_with_its_place(
