@@ -74,6 +74,7 @@ class Document:
 def _plain(node: Any, loc: Loc, lines: dict[Loc, int]) -> Any:
     if isinstance(node, CommentedMap):
         for key in node:
+            _plain(key, loc, lines)
             lines[(*loc, key)] = node.lc.key(key)[0] + 1 if key in (node.lc.data or {}) else 1
         return {key: _plain(value, (*loc, key), lines) for key, value in node.items()}
     if isinstance(node, CommentedSeq):
