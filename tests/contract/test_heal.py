@@ -35,14 +35,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ToxiproxyServer
 
 
 @pytest.fixture
-def api(server: ToxiproxyServer) -> Iterator[Toxiproxy]:
-    api = Toxiproxy(server.address)
-    yield api
-    for name in api.names():
-        api.delete(name)
-
-
-@pytest.fixture
 def program() -> Iterator[Callable[[str], subprocess.Popen[bytes]]]:
     """Start Python code in a session of its own and wait for the line it prints."""
     with ExitStack() as stack:

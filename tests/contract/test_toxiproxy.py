@@ -41,14 +41,6 @@ def server(program: Program, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.fixture
-def api(server: ToxiproxyServer) -> Iterator[Toxiproxy]:
-    api = Toxiproxy(server.address)
-    yield api
-    for name in api.names():
-        api.delete(name)
-
-
-@pytest.fixture
 def proxy(api: Toxiproxy) -> Proxy:
     return api.create(NAME, "127.0.0.1:9")
 
