@@ -16,6 +16,7 @@ from harness.errors import AgentstormError, ExitCode
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from harness.model.findings import Findings
     from harness.model.plan import Plan
     from harness.model.verdict import Verdicts
     from harness.recording.reader import Recording
@@ -155,30 +156,25 @@ def timeline(resolved: Plan) -> list[tuple[float, str]]:
     rows = [(0.0, f"load starts ({load.kind})"), (load.total_s, "load ends")]
     if load.warmup:
         rows.append((load.warmup, "warm-up ends, measuring starts"))
-    for fault in occurrences([(e.experiment, f) for e in resolved.experiments for f in e.faults]):
+    for fault in occurrences(resolved.faults):
         rows.append((load.warmup + fault.begin_s, f"{fault.fault_id} injected"))
         rows.append((load.warmup + fault.end_s, f"{fault.fault_id} cleared"))
     return sorted(rows)
 
 
-def _open(directory: Path) -> Recording:
+def _assessed(directory: Path) -> tuple[Recording, Findings, Verdicts]:
+    from harness.assess import assess  # noqa: PLC0415
     from harness.recording.reader import Recording  # noqa: PLC0415
 
-    return Recording.open(directory)
-
-
-def _judged(recording: Recording) -> tuple[Any, Verdicts]:
-    from harness.assess import assess  # noqa: PLC0415
-
-    return assess(recording)
+    recording = Recording.open(directory)
+    return recording, *assess(recording)
 
 
 def _judge_and_report(directory: Path, console: Console) -> int:
     from harness.report import write_all  # noqa: PLC0415
     from harness.report.terminal import print_summary  # noqa: PLC0415
 
-    recording = _open(directory)
-    findings, verdicts = _judged(recording)
+    recording, findings, verdicts = _assessed(directory)
     write_all(recording, findings, verdicts)
     print_summary(console, recording, findings, verdicts)
     return verdicts.exit_code
@@ -198,8 +194,7 @@ def judge(directory: Path) -> NoReturn:
     """Judge a recording again; exits with the verdict's code."""
     from harness.report.terminal import print_summary  # noqa: PLC0415
 
-    recording = _open(directory)
-    findings, verdicts = _judged(recording)
+    recording, findings, verdicts = _assessed(directory)
     print_summary(_console(), recording, findings, verdicts)
     sys.exit(verdicts.exit_code)
 

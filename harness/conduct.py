@@ -292,9 +292,8 @@ def _announce(plan: Plan, folder: Path, console: Console) -> None:
 
 
 def _perform(run: _Run, plan: Plan, stage: Stage, events: EventLog, journal: Journal, console: Console) -> None:
-    specs = [(e.experiment, fault) for e in plan.experiments for fault in e.faults]
     faults = Conductor(
-        occurrences(specs),
+        occurrences(plan.faults),
         stage.proxied,
         events=events,
         journal=journal,

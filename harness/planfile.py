@@ -74,7 +74,7 @@ class Document:
 def _plain(node: Any, loc: Loc, lines: dict[Loc, int]) -> Any:
     if isinstance(node, CommentedMap):
         for key in node:
-            _plain(key, loc, lines)
+            _plain(key, loc, lines)  # a key has to be text as much as a value
             lines[(*loc, key)] = node.lc.key(key)[0] + 1 if key in (node.lc.data or {}) else 1
         return {key: _plain(value, (*loc, key), lines) for key, value in node.items()}
     if isinstance(node, CommentedSeq):
@@ -305,8 +305,7 @@ def resolve(
         workload_path=workload,
         target_dir=documents["target"].path.parent.parent,
     )
-    specs = [(e.experiment, fault) for e in plan.experiments for fault in e.faults]
-    check_timeline(specs, plan.target.upstreams, plan.scenario.load.measured_s)
+    check_timeline(plan.faults, plan.target.upstreams, plan.scenario.load.measured_s)
     return plan
 
 

@@ -41,7 +41,6 @@ class Stage:
         )
         self._pids = {"harness": os.getpid()}
         self._workers: list[str] = []
-        self._probes: list[Probe] = []
         self._undo = ExitStack()
         self._toxiproxy: ToxiproxyServer | None = None
         self.proxied: dict[str, Proxied] = {}
@@ -109,6 +108,7 @@ class Stage:
             self.left += left
 
     def _start_probes(self, values: dict[str, str]) -> None:
+        """Start the probes; they end in reverse: the canary before the ledgers, which then hold all of its calls."""
         target = self._plan.target
         ledgers = {name: fill(u.ledger, values) for name, u in target.upstreams.items() if u.ledger}
         self._watch(probes.Resources(lambda: self._pids, self.samples, self._events))
@@ -123,7 +123,6 @@ class Stage:
             self._watch(probes.Canary(target.probe, self.url, observation, self._recording, self._run_id, self._events))
 
     def _watch(self, probe: Probe) -> None:
-        self._probes.append(probe)
         self._undo.callback(self._safely, "a probe", probe.stop)
         probe.start()
 
@@ -146,17 +145,11 @@ class Stage:
         self.samples.flush()
         self._ledger.flush()
 
-    def stop_probes(self) -> None:
-        """End the probes, the canary first, the ledgers last: they then hold every call the others made."""
-        for probe in reversed(self._probes):
-            self._safely("a probe", probe.stop)
-
     def down(self) -> None:
         """Undo everything, in reverse, each step tried whatever the others did. May be called twice."""
         if self._down:
             return
         self._down = True
-        self.stop_probes()
         self._undo.close()
         self._events.emit("system", "stage", "target", state="down")
         self.samples.close()

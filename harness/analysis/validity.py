@@ -181,7 +181,7 @@ def _workers(facts: Facts) -> Iterator[str]:
 
 
 def _faults(facts: Facts) -> Iterator[str]:
-    planned = sum(fault.repeat for e in facts.recording.plan.experiments for fault in e.faults)
+    planned = sum(fault.repeat for _, fault in facts.recording.plan.faults)
     events = facts.recording.events
     cut_short = any(e.kind == "load" and e.data.get("early") for e in events)
     if len(facts.when.faults) < planned and facts.recording.finished and not cut_short:

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from harness.model.base import Frozen, Name
-from harness.model.experiment import Experiment
+from harness.model.experiment import Experiment, FaultSpec
 from harness.model.load import Load
 from harness.model.target import Target
 from harness.model.threshold import Thresholds
@@ -55,6 +55,11 @@ class Plan(Frozen):
     """Absolute path of the workload as it was run."""
     target_dir: Path
     """Folder the target's commands run in."""
+
+    @property
+    def faults(self) -> list[tuple[str, FaultSpec]]:
+        """Every fault with the name of its experiment, in the order they are written."""
+        return [(e.experiment, fault) for e in self.experiments for fault in e.faults]
 
     @property
     def title(self) -> str:

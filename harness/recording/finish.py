@@ -22,7 +22,7 @@ def streams(recording: Path) -> list[Path]:
 
 
 def finish(recording: Path) -> None:
-    """Rewrite every stream as Parquet (zstd, delta-coded integers), batch by batch, and remove it."""
+    """Rewrite every stream as Parquet (zstd, delta-coded integers) and remove it; one that was cut stays as it is."""
     for stream in streams(recording):
         table, cut = read_stream(stream)
         if cut or not table.num_columns:

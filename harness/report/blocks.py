@@ -28,7 +28,7 @@ def run_facts(recording: Recording, axis: Timeline) -> list[tuple[str, str]]:
     plan, manifest = recording.plan, recording.manifest
     facts = [("target", plan.target.target), ("load", words.load(plan.scenario.load))]
     kinds = [f"{f.upstream} {f.kind} {units.seconds(f.for_s)}" + (f" \u00d7 {f.repeat}" if f.repeat > 1 else "")
-             for e in plan.experiments for f in e.faults]  # fmt: skip
+             for _, f in plan.faults]  # fmt: skip
     facts.append(("faults", ", ".join(kinds) or "none"))
     when = f"{axis.started.day} {axis.started:%B %Y, %H:%M} UTC, " if axis.started else ""
     facts.append(("ran", f"{when}for {units.seconds(axis.length)}"))

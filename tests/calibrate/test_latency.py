@@ -7,8 +7,6 @@ few tries: noise only ever adds, so the best try is the one that shows the instr
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,10 +21,10 @@ from harness.model.plan import Plan, Scenario
 from harness.model.target import ExternalSystem, Target
 from harness.recording.reader import read_stream
 from harness.traffic import LocustEngine
+from tests.calibrate.serving import serving
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
-SERVER = Path(__file__).with_name("scripted_server.py")
 WORKLOAD = """
 from locust import FastHttpUser, constant, task
 class U(FastHttpUser):
@@ -39,13 +37,8 @@ class U(FastHttpUser):
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    process = subprocess.Popen([sys.executable, str(SERVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdin
-    assert process.stdout
-    yield f"http://127.0.0.1:{int(process.stdout.readline())}"
-    process.stdin.close()
-    process.stdout.close()
-    assert process.wait(10) == 0
+    with serving() as url:
+        yield url
 
 
 def ask(url: str) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import textwrap
 import threading
@@ -26,10 +25,10 @@ from harness.model.request import trace_id
 from harness.model.target import ExternalSystem, Observe, Target
 from harness.recording.reader import read_stream
 from harness.traffic import KINDS, Engine, Pulse
+from tests.calibrate.serving import serving
 
 pytestmark = pytest.mark.real
 
-SERVER = Path(__file__).resolve().parent.parent / "calibrate" / "scripted_server.py"
 RUN_ID = 77
 OBSERVE = {
     "provider": ["header:x-provider", "sse:$.provider"],
@@ -42,13 +41,8 @@ OBSERVE = {
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    process = subprocess.Popen([sys.executable, str(SERVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdin
-    assert process.stdout
-    yield f"http://127.0.0.1:{int(process.stdout.readline())}"
-    process.stdin.close()
-    process.stdout.close()
-    assert process.wait(10) == 0
+    with serving() as url:
+        yield url
 
 
 class Driver:

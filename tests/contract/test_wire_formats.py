@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
 import time
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -22,18 +17,14 @@ from aiobotocore.session import AioSession
 from botocore.eventstream import ChecksumMismatch
 from botocore.exceptions import ClientError, ConnectionClosedError
 
+from tests.contract.reference_processes import FAST, TRACE_ID, free_port, started
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
 pytestmark = pytest.mark.real
 
-FAST = {
-    "PROVIDER_LATENCY_MEDIAN_S": "0.01",
-    "PROVIDER_FIRST_TOKEN_MEDIAN_S": "0.01",
-    "PROVIDER_TOKENS_PER_SECOND": "5000",
-    "PROVIDER_TOKENS_MEDIAN": "60",
-}
-TRACE_ID, SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+SPAN_ID = "b7ad6b7169203331"
 HEADERS = {
     "traceparent": f"00-{TRACE_ID}-{SPAN_ID}-01",
     "x-tenant-id": "meetmind",
@@ -46,28 +37,10 @@ QUESTION = "What did we decide about the release?"
 @contextmanager
 def simulator(seed: int = 7, name: str = "bedrock", **env: str) -> Iterator[str]:
     """A running simulator's base URL."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "reference.provider", "--name", name, "--port", str(port), "--seed", str(seed)]
-    process = subprocess.Popen(
-        command, env={**os.environ, **FAST, **env}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        give_up = time.monotonic() + 15
-        while True:
-            try:
-                httpx.get(f"{url}/healthz", timeout=1).raise_for_status()
-                break
-            except httpx.HTTPError:
-                assert process.poll() is None, "the simulator did not start"
-                assert time.monotonic() < give_up, "the simulator is not ready"
-                time.sleep(0.02)
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    command = ("reference.provider", "--name", name, "--port", str(port), "--seed", str(seed))
+    with started(*command, ready=f"{url}/healthz", env={**FAST, **env}):
         yield url
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(10)
 
 
 @pytest.fixture(scope="module")
