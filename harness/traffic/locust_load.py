@@ -62,8 +62,11 @@ class Load:
         self._start_ns = start_ns
         self._driver = gevent.spawn(self._drive, start_ns)
 
-    def complete(self) -> None:
-        """Start what should have started by now and, because the loop was held up, has not."""
+    def complete(self, until_ns: int) -> None:
+        """Start what was due by `until_ns` and, because the loop was held up, has not started yet; then nothing more.
+
+        To be called before `stop` by an end that is not in a hurry.
+        """
 
     def stop(self) -> None:
         """Start nothing more."""
@@ -151,6 +154,7 @@ class OpenLoad(Load):
         self._weights = [c.weight for c in environment.user_classes]
         self._tasksets: dict[tuple[int, type[TaskSet]], TaskSet] = {}
         self._dispatched = 0
+        self._completed = False
         self.users = 0
         """Users made so far."""
 
@@ -159,17 +163,23 @@ class OpenLoad(Load):
         """Tasks that run."""
         return len(self._group)
 
-    def complete(self) -> None:
-        """Dispatch every arrival of the schedule, to be called when the last was due."""
-        if self._driver is not None:
-            self._driver.join()
+    def _overdue(self, until_ns: int) -> list[int]:
+        due = self._due[self._dispatched :] + self._start_ns
+        return due[due < until_ns].tolist()  # type: ignore[no-any-return] # ints, in numpy's stubs as in life
+
+    def complete(self, until_ns: int) -> None:
+        """Dispatch every arrival due by `until_ns`; the schedule ends there."""
+        super().stop()
+        for due_ns in self._overdue(until_ns):
+            self._dispatch(due_ns)
+        self._completed = True
 
     def stop(self) -> None:
-        """Dispatch nothing more; what was due by now is written as dropped."""
+        """Dispatch nothing more; what was due by now is written as dropped, unless the schedule was completed."""
         super().stop()
-        overdue = self._due[self._dispatched :] + self._start_ns
-        for due_ns in overdue[overdue < now_ns()].tolist():
-            self._recorder.drop(due_ns, _STOPPED)
+        if not self._completed:
+            for due_ns in self._overdue(now_ns()):
+                self._recorder.drop(due_ns, _STOPPED)
 
     def kill(self) -> None:
         """End what still runs, and write as dropped what has not yet sent its request."""
@@ -180,17 +190,19 @@ class OpenLoad(Load):
         super().kill()
 
     def _drive(self, start_ns: int) -> None:
-        kinds = range(len(self._weights))
-        for number, offset in enumerate(self._due.tolist()):
-            due_ns = start_ns + offset
-            _sleep_until(due_ns)
-            self._dispatched = number + 1
-            kind = self._order.choices(kinds, self._weights)[0]
-            if len(self._group) >= self._max:
-                self._recorder.drop(due_ns, f"{self._max} requests in flight")
-                continue
-            stream = seeds.python_random(self._seed, f"arrival/{number}")
-            self._group.start(Turn(self._arrive, kind, stream=stream, due_ns=due_ns))
+        for offset in self._due.tolist():
+            _sleep_until(start_ns + offset)
+            self._dispatch(start_ns + offset)
+
+    def _dispatch(self, due_ns: int) -> None:
+        number = self._dispatched
+        self._dispatched += 1
+        kind = self._order.choices(range(len(self._weights)), self._weights)[0]
+        if len(self._group) >= self._max:
+            self._recorder.drop(due_ns, f"{self._max} requests in flight")
+            return
+        stream = seeds.python_random(self._seed, f"arrival/{number}")
+        self._group.start(Turn(self._arrive, kind, stream=stream, due_ns=due_ns))
 
     def _arrive(self, kind: int) -> None:
         turn = gevent.getcurrent()

@@ -69,8 +69,9 @@ class Run:
         flusher = gevent.spawn(self._flush_often, pulses)
         self._load.start(start_ns)
         end_ns = start_ns + int(self._load_spec["total_s"] * NS_PER_S)
-        if not self._over.wait(timeout=max(0.0, (end_ns - now_ns()) / NS_PER_S)):
-            self._load.complete()
+        early = self._over.wait(timeout=max(0.0, (end_ns - now_ns()) / NS_PER_S))
+        if not self._cut.is_set():
+            self._load.complete(now_ns() if early else end_ns)
         environment.events.test_stopping.fire(environment=environment)
         locust_session.Measuring.stopping = True
         self._load.stop()

@@ -455,6 +455,24 @@ def test_stop_drains(driver: Driver, url: str, how: str) -> None:
     assert Counter(driver.table().outcome) == {"ok": driver.rows}
 
 
+def test_a_stop_ends_the_schedule_at_its_moment_however_long_the_workload_takes_to_stop(
+    driver: Driver, url: str
+) -> None:
+    workload = (
+        "from gevent.monkey import get_original\nfrom locust import events\nblock = get_original('time', 'sleep')\n"
+        "@events.test_stopping.add_listener\ndef dawdle(**_):\n    block(0.5)\n"
+    )
+    engine = driver.start(
+        workload + once("self.client.get('/ms/1')"), {"kind": "rate", "rate": "20/s", "hold": "10m"}, url
+    )
+    driver.watch(engine, until_rows=15)
+    engine.stop("a test wants it")
+    driver.watch(engine)
+    frame = driver.table()
+    assert (frame.outcome == "ok").all()
+    assert sorted(frame.due_ns - driver.start_ns) == [i * 50_000_000 for i in range(len(frame))]
+
+
 def test_stop_at_once_writes_what_is_in_flight_as_lost(driver: Driver, url: str) -> None:
     engine = driver.start(once("self.client.get('/hang')"), {"kind": "rate", "rate": "50/s", "hold": "10m"}, url)
     while not driver.pulses or driver.pulses[-1].in_flight < 20:
