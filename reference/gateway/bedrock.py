@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError, EventStreamError
 from botocore.parsers import ResponseParserError
 
 from reference.gateway.prices import MODELS
-from reference.gateway.upstream import Completion, ErrorKind, ModelCall, UpstreamError, Usage
+from reference.gateway.upstream import Completion, ModelCall, UpstreamError, Usage, kind_of_status
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
@@ -126,14 +126,8 @@ def _translated() -> Iterator[None]:
         raise UpstreamError("server_error", str(error)) from error
     except ClientError as error:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
-        raise UpstreamError(_kind(status), str(error)) from error
+        raise UpstreamError(kind_of_status(status), str(error)) from error
     except (ResponseParserError, FrameError, KeyError, TypeError, AttributeError) as error:
         raise UpstreamError("bad_answer", f"unreadable answer: {error!r}") from error
     except (BotoCoreError, aiohttp.ClientError, OSError) as error:
         raise UpstreamError("connection", str(error)) from error
-
-
-def _kind(status: int) -> ErrorKind:
-    if status == 429:
-        return "rate_limited"
-    return "server_error" if status >= 500 else "bad_request"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import openai
 
 from reference.gateway.prices import MODELS
-from reference.gateway.upstream import Completion, ErrorKind, ModelCall, UpstreamError, Usage
+from reference.gateway.upstream import Completion, ModelCall, UpstreamError, Usage, kind_of_status
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
@@ -102,7 +102,7 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except openai.APIStatusError as error:
-        raise UpstreamError(_kind(error.status_code), str(error)) from error
+        raise UpstreamError(kind_of_status(error.status_code), str(error)) from error
     except openai.APIConnectionError as error:
         # Its subclass APITimeoutError too: with the SDK's timers off, that is a refused connection.
         raise UpstreamError("connection", str(error.__cause__ or error)) from error
@@ -112,9 +112,3 @@ def _translated() -> Iterator[None]:
         raise UpstreamError("bad_answer", f"unreadable answer: {error!r}") from error
     except OSError as error:
         raise UpstreamError("connection", str(error)) from error
-
-
-def _kind(status: int) -> ErrorKind:
-    if status == 429:
-        return "rate_limited"
-    return "server_error" if status >= 500 else "bad_request"

@@ -33,15 +33,17 @@ _OPUS = ProviderModel("anthropic.claude-3-opus-20240229-v1:0", "claude-3-opus")
 _GPT_4 = ProviderModel("gpt-4", "gpt-4")
 _GPT_4_TURBO = ProviderModel("gpt-4-turbo", "gpt-4-turbo")
 _GPT_35 = ProviderModel("gpt-3.5-turbo", "gpt-3.5-turbo")
+_GEMINI_PRO = ProviderModel("gemini-1.5-pro", "gemini-1.5-pro")
+_GEMINI_FLASH = ProviderModel("gemini-1.5-flash", "gemini-1.5-flash")
 
 # The model an agent asks for -> what each provider answers it with.
 MODELS: dict[str, dict[str, ProviderModel]] = {
-    "claude-3-5-sonnet": {"bedrock": _SONNET_35, "openai": _GPT_4_TURBO},
-    "claude-3-sonnet": {"bedrock": _SONNET, "openai": _GPT_4_TURBO},
-    "claude-3-haiku": {"bedrock": _HAIKU, "openai": _GPT_35},
-    "claude-3-opus": {"bedrock": _OPUS, "openai": _GPT_4},
-    "gpt-4": {"bedrock": _OPUS, "openai": _GPT_4},
-    "gemini-1.5-flash": {"bedrock": _HAIKU, "openai": _GPT_35},
+    "claude-3-5-sonnet": {"bedrock": _SONNET_35, "openai": _GPT_4_TURBO, "google": _GEMINI_PRO},
+    "claude-3-sonnet": {"bedrock": _SONNET, "openai": _GPT_4_TURBO, "google": _GEMINI_PRO},
+    "claude-3-haiku": {"bedrock": _HAIKU, "openai": _GPT_35, "google": _GEMINI_FLASH},
+    "claude-3-opus": {"bedrock": _OPUS, "openai": _GPT_4, "google": _GEMINI_PRO},
+    "gpt-4": {"bedrock": _OPUS, "openai": _GPT_4, "google": _GEMINI_PRO},
+    "gemini-1.5-flash": {"bedrock": _HAIKU, "openai": _GPT_35, "google": _GEMINI_FLASH},
 }
 
 

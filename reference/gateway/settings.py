@@ -18,9 +18,10 @@ MODES = ("hybrid", "aws_only", "local_only")
 class Settings:
     """Times in seconds. The defaults are the profile `default`, made to answer within 5 s in any outage.
 
-    `sdk_retries` below 0 leaves retrying to the SDKs' own defaults (`AWS_MAX_ATTEMPTS`, OpenAI's 2).
+    `sdk_retries` below 0 leaves retrying to the SDKs' own defaults (`AWS_MAX_ATTEMPTS`, OpenAI's 2,
+    Google's 1 after a broken connection).
     `request_budget_s` bounds the time one user request may spend on providers, over all attempts and
-    all steps of a workflow; 0 is no bound.
+    all steps of a workflow; 0 is no bound. Google is asked, after OpenAI, only when it has a URL.
     """
 
     mode: str = "hybrid"
@@ -47,6 +48,7 @@ class Settings:
     redis_url: str = ""
     bedrock_url: str = ""
     openai_url: str = ""
+    google_url: str = ""
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -87,14 +89,15 @@ _FOREIGN = {
     "redis_url": "REDIS_URL",
     "bedrock_url": "AWS_ENDPOINT_URL_BEDROCK_RUNTIME",
     "openai_url": "OPENAI_BASE_URL",
+    "google_url": "GOOGLE_GEMINI_BASE_URL",
 }
 
 
 def from_env(env: Mapping[str, str]) -> Settings:
     """Settings from the environment. Raises ValueError naming the variable at fault.
 
-    Outside `local_only` both provider URLs must be given: this system is for tests and must never
-    reach a paid provider by accident.
+    Outside `local_only` the URLs of Bedrock and OpenAI must be given: this system is for tests and must
+    never reach a paid provider by accident. Google is optional.
     """
     profile = env.get(f"{_PREFIX}PROFILE", "default")
     if profile not in PROFILES:

@@ -46,7 +46,7 @@ class System:
     async def open(cls, settings: Settings, log: Any) -> System:
         """Load the SDKs the mode needs, and open their clients."""
         upstreams: list[Upstream] = []
-        # Imported here because they are slow to load, and `local_only` needs neither.
+        # Imported here because they are slow to load, and not every mode needs them.
         if settings.mode != "local_only":
             from reference.gateway.bedrock import Bedrock  # noqa: PLC0415
 
@@ -55,6 +55,10 @@ class System:
             from reference.gateway.openai_chat import OpenAIChat  # noqa: PLC0415
 
             upstreams.append(OpenAIChat(settings))
+            if settings.google_url:
+                from reference.gateway.google_genai import GoogleGenAI  # noqa: PLC0415
+
+                upstreams.append(GoogleGenAI(settings))
         return cls(settings, upstreams, log)
 
     def deadline(self) -> Deadline:

@@ -20,6 +20,13 @@ class UpstreamError(Exception):
         self.kind = kind
 
 
+def kind_of_status(status: int) -> ErrorKind:
+    """The kind of an error answer, by its HTTP status."""
+    if status == 429:
+        return "rate_limited"
+    return "server_error" if status >= 500 else "bad_request"
+
+
 @dataclass(frozen=True, slots=True)
 class ModelCall:
     """One question to a model. `model` is the name the agent asks for, mapped by each provider."""

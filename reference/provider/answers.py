@@ -47,7 +47,7 @@ def _instance(schema: dict[str, Any], filler: str, root: dict[str, Any]) -> Any:
     if "const" in schema or "enum" in schema:
         return schema["const"] if "const" in schema else schema["enum"][0]
     kind = schema.get("type", "object")
-    kind = kind[0] if isinstance(kind, list) else kind
+    kind = str(kind[0] if isinstance(kind, list) else kind).lower()  # Google writes the names in capitals
     if kind == "object":
         return {name: _instance(part, filler, root) for name, part in schema.get("properties", {}).items()}
     if kind == "array":

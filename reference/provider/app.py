@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
-from reference.provider import bedrock_format, faults, generation, openai_format
+from reference.provider import bedrock_format, faults, generation, google_format, openai_format
 from reference.provider.connection import Connection, Receive, Scope, Send
 from reference.provider.draws import Draws
 from reference.provider.ledger import Entry, Ledger, Status
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 _TRACEPARENT = re.compile(rb"^[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 _CONVERSE = re.compile(r"^/model/(?P<model>.+)/(?P<operation>converse|converse-stream)$")
+# Both versions of the API: v1beta is what the vendor documents, v1 what newer SDKs of its ask for by themselves.
+_GENERATE_CONTENT = re.compile(
+    r"^/v1(?:beta)?/models/(?P<model>[^/:]+):(?P<operation>generateContent|streamGenerateContent)$"
+)
 _MODELS = ["gpt-4", "gpt-4-turbo", "gpt-3.5-turbo"]
 _LEDGER_PAGE, _LEDGER_PAGE_MAX = 10_000, 100_000
 
@@ -38,6 +42,7 @@ class ProviderApp:
         self._calls = 0
         self._openai = openai_format.OpenAIFormat()
         self._bedrock = bedrock_format.BedrockFormat()
+        self._google = google_format.GoogleFormat()
         self._routes: dict[tuple[str, str], Handler] = {
             ("POST", "/v1/chat/completions"): self._chat_completions,
             ("GET", "/v1/models"): self._list_models,
@@ -59,6 +64,8 @@ class ProviderApp:
             await handler(scope, connection)
         elif scope["method"] == "POST" and (match := _CONVERSE.match(scope["path"])):
             await self._converse(scope, connection, match["model"], match["operation"])
+        elif scope["method"] == "POST" and (match := _GENERATE_CONTENT.match(scope["path"])):
+            await self._generate_content(scope, connection, match["model"], match["operation"])
         else:
             await _problem(connection, 404, f"no such route: {scope['method']} {scope['path']}")
 
@@ -70,6 +77,17 @@ class ProviderApp:
         await self._generate(
             scope, connection, self._bedrock, lambda body: bedrock_format.read(model, body, stream=stream)
         )
+
+    async def _generate_content(self, scope: Scope, connection: Connection, model: str, operation: str) -> None:
+        stream = operation == "streamGenerateContent"
+
+        def read(body: dict[str, Any]) -> Wanted:
+            # Without `alt=sse` the real provider streams one long JSON array, which its own SDK never asks for.
+            if stream and b"alt=sse" not in scope["query_string"].split(b"&"):
+                raise BadRequestError("this simulator streams with alt=sse only")
+            return google_format.read(model, body, stream=stream)
+
+        await self._generate(scope, connection, self._google, read)
 
     async def _generate(self, scope: Scope, connection: Connection, wire: WireFormat, read: Reader) -> None:
         entry = _entry(scope)

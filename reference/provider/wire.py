@@ -1,4 +1,4 @@
-"""What the two wire formats have in common: the request they are read into, the answer they write."""
+"""What the wire formats have in common: the request they are read into, the answer they write."""
 
 from __future__ import annotations
 

@@ -31,6 +31,7 @@ def test_every_task_can_be_found_asked_and_paid(team, agent, task) -> None:  # t
     assert 0.0 <= task.temperature <= 1.0
     assert 200 <= task.max_tokens <= 1500
     assert task.prompt("{input}").endswith("{input}")
+    assert set(MODELS[task.model]) == {"bedrock", "openai", "google"}
     for model in MODELS[task.model].values():
         assert model.name in PRICES
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
         ("hybrid", {"bedrock": "half_open", "openai": "closed"}, "closed", 200, "degraded"),
         ("hybrid", {"bedrock": "open", "openai": "open"}, "closed", 200, "degraded"),
         ("hybrid", {"bedrock": "closed", "openai": "closed"}, "open", 200, "degraded"),
+        ("hybrid", {"bedrock": "closed", "openai": "closed", "google": "closed"}, "closed", 200, "healthy"),
+        ("hybrid", {"bedrock": "closed", "openai": "closed", "google": "open"}, "closed", 200, "degraded"),
         ("aws_only", {"bedrock": "closed"}, "closed", 200, "healthy"),
         ("aws_only", {"bedrock": "half_open"}, "closed", 200, "degraded"),
         ("aws_only", {"bedrock": "open"}, "closed", 503, "unhealthy"),

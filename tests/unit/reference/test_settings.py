@@ -17,6 +17,11 @@ def test_the_default_profile_keeps_its_promise_on_paper() -> None:
     assert 2 * settings.call_timeout_s <= settings.request_budget_s < 5.0
 
 
+def test_google_is_asked_only_when_it_has_a_url() -> None:
+    assert from_env(URLS).google_url == ""
+    assert from_env({**URLS, "GOOGLE_GEMINI_BASE_URL": "http://g"}).google_url == "http://g"
+
+
 def test_the_happyos_profile_has_the_audited_figures_and_can_be_overridden() -> None:
     settings = from_env({**URLS, "AGENTS_PROFILE": "happyos", "AGENTS_RETRIES": "1"})
     assert (settings.call_timeout_s, settings.breaker_open_s, settings.breaker_half_open_calls) == (30.0, 60.0, 2)
@@ -51,6 +56,7 @@ def test_local_only_needs_no_provider() -> None:
 def test_a_simulator_has_the_latency_of_the_provider_it_plays() -> None:
     assert provider.from_env({}).latency_median_s == 0.30
     assert provider.from_env({"PROVIDER_NAME": "openai"}).latency_median_s == 0.38
+    assert provider.from_env({"PROVIDER_NAME": "google"}).latency_median_s == 0.34
     assert provider.from_env({"PROVIDER_LATENCY_MEDIAN_S": "0.01"}).latency_median_s == 0.01
 
 
