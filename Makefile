@@ -7,10 +7,10 @@ TARGET ?= local
 SOURCES := harness reference scenarios tests
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types report format clean
+.PHONY: help demo test test-docker images check lint types report format clean
 
 help: ## what there is
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(DONE): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -20,14 +20,20 @@ $(DONE): pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-demo: $(DONE) ## 90 s of load on the local target, two real Bedrock outages, a report
+demo: $(DONE) ## 90 s of load, two real Bedrock outages, a report; TARGET=compose runs it in containers
 	@$(BIN)/agentstorm run scenarios/demo.yaml --chaos chaos/demo.yaml --target targets/$(TARGET).yaml
 
-test: $(DONE) ## every test, quick ones first
-	@$(BIN)/python -m pytest
+test: $(DONE) ## every test that needs no Docker, quick ones first
+	@$(BIN)/python -m pytest -m "not docker"
+
+test-docker: $(DONE) ## the tests on real containers; needs a Docker engine (and, without a registry, `make images`)
+	@$(BIN)/python -m pytest -m docker
+
+images: ## every image of docker-compose.test.yml on a host without a registry: from Debian packages, Go and PyPI
+	@reference/docker/offline.sh
 
 check: lint types ## what to run before a commit: lint, types, import rules, quick tests
-	@$(BIN)/python -m pytest -q -m "not real and not slow"
+	@$(BIN)/python -m pytest -q -m "not real and not slow and not docker"
 
 lint: $(DONE) ## ruff, in seconds
 	@$(BIN)/ruff check --quiet $(SOURCES)

@@ -79,6 +79,13 @@ def _plan_options(command: Any) -> Any:
             ),
             click.option("--engine", type=click.Choice(["locust"]), default="locust", show_default=True),
             click.option("--workers", type=click.IntRange(1, 1), default=1, show_default=True),
+            click.option(
+                "--replicas",
+                type=click.IntRange(1),
+                default=1,
+                show_default=True,
+                help="Copies of the target's replicated service.",
+            ),
             click.option("--scale", type=float, default=1.0, show_default=True, help="Shorten every duration."),
             click.option(
                 "--seed", type=click.IntRange(0), help="Of every random draw; drawn and recorded if not given."

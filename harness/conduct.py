@@ -295,6 +295,7 @@ def _perform(run: _Run, plan: Plan, stage: Stage, events: EventLog, journal: Jou
     faults = Conductor(
         occurrences(plan.faults),
         stage.proxied,
+        stage.services,
         events=events,
         journal=journal,
         on_effective=run.fault_effective,

@@ -7,13 +7,16 @@ import os
 import platform
 import shutil
 import sys
+from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import version
 
 from harness import content
+from harness.docker_engine import connect
 from harness.errors import MissingComponent
 from harness.faults.toxiproxy_server import locate
 from harness.journal import state_dir
+from harness.system.compose_project import find_compose
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,15 @@ def _program(name: str, advice: str) -> Finding:
     return Finding(name, path is not None, path or "not on PATH", advice, needed=False)
 
 
+def _docker() -> Finding:
+    try:
+        with closing(connect(timeout_s=5)) as client:
+            engine, compose = client.version()["Version"], find_compose()
+    except MissingComponent as error:
+        return Finding("docker", False, "cannot be used", f"{error}; only compose targets need it", needed=False)
+    return Finding("docker", True, f"engine {engine}, {' '.join(compose.command)} {compose.version}", needed=False)
+
+
 def _reference() -> Finding:
     present = (content.root() / "reference").is_dir() and importlib.util.find_spec("fastapi") is not None
     advice = "pip install 'agentstorm[reference]' to run the local target"
@@ -85,6 +97,7 @@ def examine() -> list[Finding]:
         _package("locust", "pip install agentstorm"),
         _toxiproxy(),
         _program("go", "only used to build Toxiproxy; without it one is fetched from PyPI for that"),
+        _docker(),
         _reference(),
         _state(),
         _cores(),

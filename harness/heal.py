@@ -1,21 +1,22 @@
-"""Undoing what dead runs left: processes, faults, proxies; nothing but what a journal names and what is provably ours.
+"""Undoing what dead runs left: processes, containers, faults, proxies; nothing but what a journal names and what is
+provably ours.
 
-A process is ours when its id *and* its start time are as journalled; a proxy when its name carries the run's id. Faults
-live on those proxies and go with them. A journal whose run is alive is left alone.
+A process is ours when its id *and* its start time are as journalled; a proxy, or a Compose project, when its name
+carries the run's id. Faults live on those and go with them. A journal whose run is alive is left alone.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import psutil
 
 from harness.clock import NS_PER_S, now_ns, sleep
-from harness.errors import FaultFailed, RecordingError
+from harness.errors import FaultFailed, MissingComponent, RecordingError
 from harness.journal import Entry, Found, is_same, journals, read, started_at
 
 if TYPE_CHECKING:
@@ -104,10 +105,37 @@ def _still_there(entry: Entry, found: Found) -> str | None:
             return f"proxy {data['name']} cannot be looked at: {error}"
         if not here:
             return None
-        faults = [e.data["fault_id"] for e in found.still_open if e.kind == "fault" and e.data["proxy"] == data["name"]]
+        faults = [
+            e.data["fault_id"] for e in found.still_open if e.kind == "fault" and e.data.get("proxy") == data["name"]
+        ]
         on = f", broken by {', '.join(faults)}" if faults else ""
         return f"proxy {data['name']} is still in the Toxiproxy at {data['api']}{on}"
+    if entry.kind == "containers":
+        return _project_there(data["project"], found)
     return None
+
+
+def _project_there(project: str, found: Found) -> str | None:
+    from harness.docker_engine import connect  # noqa: PLC0415 - most heals find no journal
+    from harness.system.compose import project_name  # noqa: PLC0415
+    from harness.system.compose_project import left_of  # noqa: PLC0415
+
+    if project != project_name(found.run_id):
+        return None
+    try:
+        with closing(connect()) as client:
+            left = left_of(client, project)
+    except (FaultFailed, MissingComponent) as error:
+        return f"the containers of {project} cannot be looked for: {error}"
+    return f"of {project} there are still {', '.join(left)}" if left else None
+
+
+def _remove_project(project: str) -> None:
+    from harness.docker_engine import connect  # noqa: PLC0415
+    from harness.system.compose_project import remove  # noqa: PLC0415
+
+    with closing(connect()) as client:
+        remove(client, project, grace_s=0)
 
 
 def _server_gone(api: str, found: Found) -> bool:
@@ -132,9 +160,11 @@ def _undo(entry: Entry, found: Found, undone: list[str], problems: list[str]) ->
     try:
         if entry.kind == "process":
             _end_process(entry.data["pid"], entry.data["create_time"])
+        elif entry.kind == "containers":
+            _remove_project(entry.data["project"])
         else:
             _delete_proxy(entry.data["api"], entry.data["name"])
-    except (FaultFailed, OSError) as error:
+    except (FaultFailed, MissingComponent, OSError) as error:
         problems.append(f"{what}, and could not be removed: {error}\n  {_by_hand(entry)}")
         return
     still = _still_there(entry, found)
@@ -153,6 +183,12 @@ def _delete_proxy(api: str, name: str) -> None:
 def _by_hand(entry: Entry) -> str:
     if entry.kind == "process":
         return f"look at it with `ps -p {entry.data['pid']}`, end it, then run `agentstorm heal` again"
+    if entry.kind == "containers":
+        project = entry.data["project"]
+        return (
+            f"see that Docker runs (it was {entry.data['engine']}) and run `agentstorm heal` again, or "
+            f"`docker ps --all --filter label=com.docker.compose.project={project}` and remove them"
+        )
     url = f"http://{entry.data['api']}/proxies/{entry.data['name']}"
     return f"see that {entry.data['api']} can be reached, or `curl -X DELETE {url}`, then run `agentstorm heal` again"
 

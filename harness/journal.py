@@ -12,15 +12,12 @@ import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import platformdirs
 import psutil
 
 from harness.errors import RecordingError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _SAME_START_S = 1.0
 """Process start times are wall time derived from the boot time, which the system may correct a little."""
@@ -56,7 +53,8 @@ def is_same(pid: int, create_time: float) -> bool:
 class Entry:
     """One line: a thing done. `data` by kind:
 
-    process {pid, create_time, what} · proxy {api, name} · fault {api, proxy, fault_id, toxics}
+    process {pid, create_time, what} · proxy {api, name} · fault {fault_id, api, proxy, toxics} or {fault_id, service} ·
+    containers {project, engine}
     """
 
     number: int
@@ -97,9 +95,13 @@ class Journal:
         """Note a proxy that will be made in the Toxiproxy whose API is `api` (``host:port``)."""
         return self._add("proxy", api=api, name=name)
 
-    def fault(self, api: str, proxy: str, fault_id: str, toxics: Sequence[str]) -> int:
-        """Note a fault that will be injected into `proxy`; `toxics` are the names it will have there."""
-        return self._add("fault", api=api, proxy=proxy, fault_id=fault_id, toxics=list(toxics))
+    def fault(self, fault_id: str, **on: Any) -> int:
+        """Note a fault that will be injected; `on` says into what (see `Entry`). It goes with what it is on."""
+        return self._add("fault", fault_id=fault_id, **on)
+
+    def containers(self, project: str, engine: str) -> int:
+        """Note a Compose project whose containers, networks and volumes the Docker engine at `engine` will make."""
+        return self._add("containers", project=project, engine=engine)
 
     def healed(self, entry: int) -> None:
         """Note that what `entry` stands for is undone, verified."""

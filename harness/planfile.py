@@ -16,6 +16,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from harness import content
 from harness.errors import PlanError
 from harness.faults import KINDS as FAULT_KINDS
+from harness.faults.timeline import Breakables
 from harness.faults.timeline import check as check_timeline
 from harness.model.base import nearest
 from harness.model.experiment import Experiment, FaultSpec
@@ -24,6 +25,7 @@ from harness.model.target import Target
 from harness.model.units import Scaled
 from harness.observe import Reader
 from harness.seeds import fresh_seed
+from harness.system import KINDS as SYSTEM_KINDS
 from harness.system import wiring
 
 if TYPE_CHECKING:
@@ -189,11 +191,16 @@ def load_target(document: Document) -> Target:
             "as in llm_circuit_state{provider}",
         )
     try:
-        wiring.check(target)
+        wiring.check(target, directory_of(document.path))
     except PlanError as error:
         loc = tuple(re.sub(r"\[\d+\]$", "", part) for part in error.where.split("."))
         raise document.error(loc, f"{error.where}: {error.what}", error.hint) from None
     return target
+
+
+def directory_of(path: Path) -> Path:
+    """Return the folder a target file's commands run in and its paths count from: the one that holds ``targets/``."""
+    return path.resolve().parent.parent
 
 
 def load_experiment(document: Document) -> Experiment:
@@ -269,13 +276,14 @@ def _workload(document: Document, scenario: Scenario) -> Path:
     return path.resolve()
 
 
-def resolve(
+def resolve(  # noqa: PLR0913 - the options of the command line
     scenario: str,
     chaos: Sequence[str] = (),
     target: str = "targets/local.yaml",
     *,
     engine: str = "locust",
     workers: int = 1,
+    replicas: int = 1,
     scale: float = 1.0,
     seed: int | None = None,
     overrides: Sequence[str] = (),
@@ -303,10 +311,33 @@ def resolve(
         scale=scale,
         seed=fresh_seed() if seed is None else seed,
         workload_path=workload,
-        target_dir=documents["target"].path.parent.parent,
+        target_dir=directory_of(documents["target"].path),
+        replicas=replicas,
     )
-    check_timeline(plan.faults, plan.target.upstreams, plan.scenario.load.measured_s)
+    _check_replicas(plan, documents["target"])
+    check_timeline(plan.faults, _breakables(plan), plan.scenario.load.measured_s)
     return plan
+
+
+def _breakables(plan: Plan) -> Breakables:
+    system = plan.target.system
+    replicated = getattr(system, "replicated", None)
+    services = {
+        name: plan.replicas if name == replicated else 1
+        for name in wiring.names(plan.target, plan.target_dir)
+        if name != getattr(system, "toxiproxy", None)  # it carries the faults
+    }
+    return Breakables(plan.target.upstreams, services, limits=SYSTEM_KINDS[system.kind].can_limit)
+
+
+def _check_replicas(plan: Plan, document: Document) -> None:
+    if plan.replicas == 1 or getattr(plan.target.system, "replicated", None):
+        return
+    raise PlanError(
+        f"--replicas {plan.replicas}: the target has no service that can be multiplied",
+        where=document.where(("system",)),
+        hint="a target of kind 'compose' names one as system.replicated, behind a load balancer: targets/compose.yaml",
+    )
 
 
 def dump(plan: Plan) -> str:

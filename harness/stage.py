@@ -8,7 +8,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from harness import probes
-from harness.faults.proxies import Proxied, put_in_front, take_away
+from harness.faults import service
+from harness.faults.proxies import Place, Proxied, put_in_front, take_away
 from harness.faults.toxiproxy import Toxiproxy
 from harness.faults.toxiproxy_server import ToxiproxyServer, ensure
 from harness.observe import Observation
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from harness.faults.service import ServiceSite
     from harness.journal import Journal
     from harness.manifest import Manifest
     from harness.model.plan import Plan
@@ -37,13 +39,15 @@ class Stage:
         self._events, self._journal = events, journal
         self.samples, self._ledger = SampleWriter(recording), LedgerWriter(recording)
         self._system = KINDS[plan.target.system.kind](
-            plan.target, directory=plan.target_dir, logs=recording / layout.LOGS, journal=journal
+            plan, run_id=run_id, logs=recording / layout.LOGS, journal=journal
         )
         self._pids = {"harness": os.getpid()}
         self._workers: list[str] = []
         self._undo = ExitStack()
         self._toxiproxy: ToxiproxyServer | None = None
         self.proxied: dict[str, Proxied] = {}
+        self.services: dict[str, ServiceSite] = {}
+        """Those that a fault of the plan is on."""
         self.url = ""
         self._down = False
         self.left: list[str] = []
@@ -63,9 +67,9 @@ class Stage:
         self._events.emit("system", "stage", "target", state="up")
         manifest.component("system", **self._system.describe())
         check()
-        values = addresses(services, proxies)
+        values = addresses(services, proxies, {name: site.past.address for name, site in self.proxied.items()})
         self.url = fill(self._plan.target.url, values)
-        self._pids |= self._system.processes()
+        self.services = self._breakable_services()
         for worker in engine.describe()["workers"]:
             self._pids[worker["name"]] = worker["pid"]
             self._workers.append(worker["name"])
@@ -75,6 +79,22 @@ class Stage:
         upstreams = self._plan.target.upstreams
         if not upstreams:
             return
+        carrier = self._system.carrier()
+        if carrier is None:
+            api = self._start_toxiproxy(manifest)
+            real = {name: fill(upstream.address, addresses(services)) for name, upstream in upstreams.items()}
+            places = {name: Place(real[name], upstream.listen) for name, upstream in upstreams.items()}
+        else:
+            api = Toxiproxy(carrier.api)
+            manifest.component("toxiproxy", how="a service of the target", version=api.version())
+            places = {
+                name: Place(upstream.address, upstream.listen, carrier.reached[name], carrier.side_doors[name])
+                for name, upstream in upstreams.items()
+            }
+        self.proxied = put_in_front(api, self._run_id, upstreams, places, self._journal)
+        self._undo.callback(self._take_proxies_away)
+
+    def _start_toxiproxy(self, manifest: Manifest) -> Toxiproxy:
         program = ensure()
         server = ToxiproxyServer.start(program, self._recording / layout.LOGS / "toxiproxy.log", seed=self._plan.seed)
         self._toxiproxy = server
@@ -82,9 +102,17 @@ class Stage:
         self._undo.callback(self._safely, "Toxiproxy", self._stop_toxiproxy, server, entry)
         self._pids["toxiproxy"] = server.process.real_pid
         manifest.component("toxiproxy", path=str(program.path), how=program.how, version=program.version)
-        real = {name: fill(upstream.address, addresses(services, {})) for name, upstream in upstreams.items()}
-        self.proxied = put_in_front(Toxiproxy(server.address), self._run_id, upstreams, real, self._journal)
-        self._undo.callback(self._take_proxies_away)
+        return Toxiproxy(server.address)
+
+    def _breakable_services(self) -> dict[str, ServiceSite]:
+        """Return the services that faults of the plan are on. One that can be asked only through Toxiproxy is asked
+        through its side door."""
+        names = {fault.on for _, fault in self._plan.faults if isinstance(fault, service.ServiceFault)}
+        doors = {
+            upstream.address.rpartition(":")[0]: (upstream.protocol, self.proxied[name].past.address)
+            for name, upstream in self._plan.target.upstreams.items()
+        }
+        return service.sites({name: self._system.control(name) for name in names}, doors)
 
     def _stop_toxiproxy(self, server: ToxiproxyServer, entry: int) -> None:
         server.stop()
@@ -111,16 +139,26 @@ class Stage:
         """Start the probes; they end in reverse: the canary before the ledgers, which then hold all of its calls."""
         target = self._plan.target
         ledgers = {name: fill(u.ledger, values) for name, u in target.upstreams.items() if u.ledger}
-        self._watch(probes.Resources(lambda: self._pids, self.samples, self._events))
+        self._watch(probes.Resources(lambda: self._pids | self._system.processes(), self.samples, self._events))
+        if self._system.containers():
+            self._watch(probes.Containers(self._system.containers, self.samples, self._events))
         if ledgers:
             self._watch(probes.Ledger(ledgers, self._run_id, self._ledger, self._events))
         if target.metrics:
-            self._watch(probes.Metrics(self.url, target.metrics, self.samples, self._events))
+            self._watch(probes.Metrics(self._scraped, target.metrics, self.samples, self._events))
         if target.health:
             self._watch(probes.Health(self.url, target.health, self.samples, self._events))
         if target.probe:
             observation = Observation(target.observe)
             self._watch(probes.Canary(target.probe, self.url, observation, self._recording, self._run_id, self._events))
+
+    def _scraped(self) -> dict[str, str]:
+        """Return the base URL of everything whose metrics are read, by a name that tells copies of a service apart."""
+        metrics = self._plan.target.metrics
+        if metrics is None or metrics.service is None:
+            return {"": self.url}
+        copies = self._system.control(metrics.service).look()
+        return {copy.name: f"http://{copy.address}" for copy in copies if copy.state == "running" and copy.address}
 
     def _watch(self, probe: Probe) -> None:
         self._undo.callback(self._safely, "a probe", probe.stop)

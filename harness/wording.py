@@ -18,6 +18,12 @@ _UNDER_FAULT: Mapping[str, str] = {
     "refuse": "refuses connections",
     "reset": "resets connections",
     "slow": "is slow",
+    "kill": "is killed",
+    "stop": "is stopped",
+    "pause": "is frozen",
+    "restart": "restarts",
+    "cpu": "is short of CPU",
+    "memory": "is short of memory",
 }
 _TREND: Mapping[str, tuple[str, str]] = {
     "response_time": ("users wait", "a user waited"),

@@ -253,6 +253,30 @@ class RecordingBuilder:
             for metric, value in (healthy | metrics).items():
                 self.sample(second, f"worker:{worker}", metric, value)
 
+    def container(
+        self,
+        name: str,
+        seconds: Iterable[float],
+        *,
+        cpu: float = 0.25,
+        cpu_limit: float = 0.5,
+        throttled: float = 0.0,
+        memory_mib: float = 64.0,
+        memory_limit_mib: float = 256.0,
+        net: tuple[float, float] = (10.0, 20.0),
+        restarts: int = 0,
+    ) -> None:
+        """Write what the container probe would at each of `seconds`; the limits at the first."""
+        each = {
+            "cpu": cpu, "cpu_of_limit": cpu / cpu_limit, "throttled": throttled, "memory_mib": memory_mib,
+            "memory_of_limit": memory_mib / memory_limit_mib, "net_in": net[0], "net_out": net[1], "net": sum(net),
+            "pids": 8, "restarts": restarts,
+        }  # fmt: skip
+        for number, second in enumerate(seconds):
+            limits = {} if number else {"cpu_limit": cpu_limit, "memory_limit_mib": memory_limit_mib}
+            for metric, value in (each | limits).items():
+                self.sample(second, f"container:{name}", metric, value)
+
     def close(self, ended_s: float | None = None, *, parquet: bool = True) -> Recording:
         """Close the recording and open it for reading; `ended_s` None leaves it without its last line (killed)."""
         if ended_s is not None:

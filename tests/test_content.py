@@ -45,12 +45,22 @@ def test_the_audits_loads_are_what_the_audit_asks_for(name: str) -> None:
     assert getattr(load, "rate", None) or getattr(load, "users", None) == pytest.approx(size)
 
 
+NEEDS_CONTAINERS = {"agents_cpu", "agents_memory", "cache_blackhole", "cache_refuse", "cache_slow", "redis_kill"}
+"""What the local target does not have: limits, and a cache of its own."""
+
+
+@pytest.mark.parametrize("target", ["local", "compose"])
 @pytest.mark.parametrize("scenario", ["steady", "rate", "spike", "soak"])
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_every_audit_scenario_runs_with_every_experiment_and_survives_its_round_trip(
-    scenario: str, experiment: str
+def test_every_audit_scenario_runs_with_every_experiment_on_every_target_and_survives_its_round_trip(
+    scenario: str, experiment: str, target: str
 ) -> None:
-    plan = resolve(f"scenarios/{scenario}.yaml", [f"chaos/{experiment}.yaml"], scale=0.1, seed=1)
+    options = ([f"chaos/{experiment}.yaml"], f"targets/{target}.yaml")
+    if target == "local" and experiment in NEEDS_CONTAINERS:
+        with pytest.raises(PlanError, match=r"the target|containers"):
+            resolve(f"scenarios/{scenario}.yaml", *options, scale=0.1, seed=1)
+        return
+    plan = resolve(f"scenarios/{scenario}.yaml", *options, scale=0.1, seed=1)
     again = load_plan(dump(plan))
     assert again.model_dump(mode="json", by_alias=True) == plan.model_dump(mode="json", by_alias=True)
 

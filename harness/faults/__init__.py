@@ -1,19 +1,27 @@
-"""Faults: what can be broken between the system and its upstreams, and when.
+"""Faults: what can be broken between the system and its upstreams, and of its services, and when.
 
-A new fault is one small class beside those in `network` (see `fault.ProxyFault` for its duties) and one line here.
+A new fault is one small class in the file of its family (see `fault` for its duties) and one line here.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from harness.faults.lifecycle import Kill, Pause, Restart, Stop
+from harness.faults.limits import Cpu, Memory
 from harness.faults.network import Blackhole, Refuse, Slow
 
 if TYPE_CHECKING:
-    from harness.faults.fault import ProxyFault
+    from harness.faults.fault import Fault
 
-KINDS: dict[str, type[ProxyFault]] = {
+KINDS: dict[str, type[Fault]] = {
     "blackhole": Blackhole,
     "refuse": Refuse,
     "slow": Slow,
+    "kill": Kill,
+    "stop": Stop,
+    "pause": Pause,
+    "restart": Restart,
+    "cpu": Cpu,
+    "memory": Memory,
 }

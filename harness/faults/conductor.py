@@ -1,6 +1,7 @@
 """Walks the timeline: injects each fault when it is due, sees it bite, takes it back, sees it gone.
 
-One thread per upstream, because an upstream has one fault at a time and waiting to see one must not delay another's.
+One thread per site (an upstream, a service), because it has one fault at a time and waiting to see one must not delay
+another's.
 Whatever happens (an error, `stop`, a fault that never bit), what was injected is cleared; what cannot be cleared is
 kept, tried again by `stop`, and reported.
 """
@@ -14,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 from harness.clock import NS_PER_S, now_ns, wait_until
 from harness.errors import FaultFailed
 from harness.faults import watch
-from harness.faults.fault import ProxyFault
-from harness.faults.probe_socket import ProbeSocket
+from harness.faults.fault import Fault
+from harness.faults.service import ServiceFault
 from harness.faults.watch import Moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from harness.faults.proxies import Proxied
+    from harness.faults.fault import Site
     from harness.faults.timeline import Occurrence
     from harness.journal import Journal
     from harness.recording.tables import EventLog
@@ -34,16 +35,20 @@ _LATE_NS = NS_PER_S
 """A fault this late is left out, so that late repeats do not pile up."""
 
 
+def _by_site(occurrence: Occurrence) -> tuple[bool, str, float]:
+    return isinstance(occurrence.spec, ServiceFault), occurrence.spec.on, occurrence.begin_s
+
+
 def _nothing(_occurrence: Occurrence, _moment: Moment) -> None:
     """Nobody wants to know."""
 
 
-class _Site:
-    """One upstream and the fault that is on it, if any."""
+class _Walk:
+    """One site, the faults that shall be on it, and the one that is, if any."""
 
-    def __init__(self, proxied: Proxied, occurrences: Sequence[Occurrence]) -> None:
-        self.proxied, self.occurrences = proxied, occurrences
-        self.on: tuple[Occurrence, ProxyFault, int] | None = None
+    def __init__(self, site: Site, occurrences: Sequence[Occurrence]) -> None:
+        self.site, self.occurrences = site, occurrences
+        self.on: tuple[Occurrence, Fault, int] | None = None
         """The fault to clear, with its entry in the journal."""
         self.healthy_ns = 0
 
@@ -51,14 +56,16 @@ class _Site:
 class Conductor:
     """Runs the faults of a plan. `start`, then `wait` or `stop`; `stop` always, in the end.
 
-    `t_zero_ns` is when the warm-up ends; `proxied` has each upstream by name. `on_effective` and `on_cleared` are
-    called one at a time, with the fault and the moment, never for one that did not bite; `on` tells which are on then.
+    `t_zero_ns` is when the warm-up ends; `upstreams` and `services` have the sites by name. `on_effective` and
+    `on_cleared` are called one at a time, with the fault and the moment, never for one that did not bite; `on` tells
+    which are on then.
     """
 
     def __init__(
         self,
         occurrences: Sequence[Occurrence],
-        proxied: Mapping[str, Proxied],
+        upstreams: Mapping[str, Site],
+        services: Mapping[str, Site] | None = None,
         *,
         events: EventLog,
         journal: Journal,
@@ -66,9 +73,9 @@ class Conductor:
         on_cleared: Callback = _nothing,
         deadline_s: float = 5.0,
     ) -> None:
-        by_upstream = sorted(occurrences, key=lambda o: (o.spec.upstream, o.begin_s))
-        self._sites = [
-            _Site(proxied[name], list(found)) for name, found in groupby(by_upstream, key=lambda o: o.spec.upstream)
+        self._walks = [
+            _Walk((services or {} if on_service else upstreams)[name], list(found))
+            for (on_service, name), found in groupby(sorted(occurrences, key=_by_site), key=lambda o: _by_site(o)[:2])
         ]
         self._events, self._journal = events, journal
         self._on_effective, self._on_cleared = on_effective, on_cleared
@@ -87,9 +94,9 @@ class Conductor:
 
     def start(self, t_zero_ns: int) -> None:
         """Begin the walk."""
-        for site in self._sites:
-            name = f"faults-{site.proxied.upstream}"
-            thread = threading.Thread(target=self._walk, args=(site, t_zero_ns), name=name, daemon=True)
+        for walk in self._walks:
+            name = f"faults-{walk.site.name}"
+            thread = threading.Thread(target=self._follow, args=(walk, t_zero_ns), name=name, daemon=True)
             self._threads.append(thread)
             thread.start()
 
@@ -103,48 +110,45 @@ class Conductor:
         self._stop.set()
         for thread in self._threads:
             thread.join()
-        return [problem for site in self._sites if (problem := self._clear(site)) is not None]
+        return [problem for walk in self._walks if (problem := self._clear(walk)) is not None]
 
-    def _walk(self, site: _Site, t_zero_ns: int) -> None:
-        for occurrence in site.occurrences:
+    def _follow(self, walk: _Walk, t_zero_ns: int) -> None:
+        for occurrence in walk.occurrences:
             begin_ns = t_zero_ns + int(occurrence.begin_s * NS_PER_S)
             if not wait_until(begin_ns - _PREPARE_NS, self._stop):
                 return
             try:
-                self._run(site, occurrence, begin_ns)
+                self._run(walk, occurrence, begin_ns)
             except (FaultFailed, OSError) as error:
                 self._failed(occurrence, str(error))
             except Exception as error:  # noqa: BLE001 - a thread has nobody to raise to; `failed` invalidates the run
                 self._failed(occurrence, f"internal error: {error!r}")
             finally:
-                self._clear(site)
+                self._clear(walk)
 
-    def _run(self, site: _Site, occurrence: Occurrence, begin_ns: int) -> None:
+    def _run(self, walk: _Walk, occurrence: Occurrence, begin_ns: int) -> None:
         """Inject one fault and hold it until its end; FaultFailed when it did not bite. Clearing is the caller's."""
-        spec, proxy, probe = occurrence.spec, site.proxied.proxy, site.proxied.probe
-        if not isinstance(spec, ProxyFault):
+        spec, site = occurrence.spec, walk.site
+        if not isinstance(spec, Fault):
             raise FaultFailed(f"{spec.kind} has no behaviour: the experiment was read without the fault catalogue")
-        if site.on is not None:
-            raise FaultFailed(f"left out: {site.on[0].fault_id} is still on")
+        if walk.on is not None:
+            raise FaultFailed(f"left out: {walk.on[0].fault_id} is still on")
         if now_ns() > begin_ns + _LATE_NS:
             raise FaultFailed(f"left out: {(now_ns() - begin_ns) / NS_PER_S:.1f} s late, its predecessor took so long")
-        site.healthy_ns = probe.healthy_ns()
-        entry = self._journal.fault(
-            proxy.server.address, proxy.name, occurrence.fault_id, spec.toxic_names(occurrence.fault_id)
-        )
-        site.on = (occurrence, spec, entry)
+        walk.healthy_ns = site.probe.healthy_ns()
+        walk.on = (occurrence, spec, site.journal(self._journal, spec, occurrence.fault_id))
         self._tell("journalled", occurrence)
         if not wait_until(begin_ns, self._stop):
             return
         since_ns = now_ns()
         self._tell("injecting", occurrence, t_ns=since_ns)
-        spec.inject(proxy, occurrence.fault_id)
+        spec.inject(site.ground, occurrence.fault_id)
         acknowledged_ns = now_ns()
         moment = watch.effective(
             spec,
-            probe,
+            site.probe,
             since_ns=since_ns,
-            healthy_ns=site.healthy_ns,
+            healthy_ns=walk.healthy_ns,
             deadline_ns=acknowledged_ns + self._deadline_ns,
             stop=self._stop,
         )
@@ -152,24 +156,24 @@ class Conductor:
             self._effective.add(occurrence.fault_id)
             self._tell("effective", occurrence, moment, acknowledged_ns=acknowledged_ns, bit=True)
             self._on_effective(occurrence, moment)
-        wait_until(since_ns + int((occurrence.end_s - occurrence.begin_s) * NS_PER_S), self._stop)
+        spec.hold(site.ground, since_ns + int((occurrence.end_s - occurrence.begin_s) * NS_PER_S), self._stop)
 
-    def _clear(self, site: _Site) -> str | None:
+    def _clear(self, walk: _Walk) -> str | None:
         """Take back what is on and see it gone; return what is wrong if that fails."""
-        if site.on is None:
+        if walk.on is None:
             return None
-        occurrence, spec, entry = site.on
+        occurrence, spec, entry = walk.on
         since_ns = now_ns()
         self._tell("clearing", occurrence, t_ns=since_ns)
         try:
-            moment, doubt = self._undo(site, occurrence, spec, since_ns)
+            moment, doubt = self._undo(walk, occurrence, spec, since_ns)
             self._journal.healed(entry)
         except (FaultFailed, OSError) as error:
             problem = f"{occurrence.fault_id} could not be cleared: {error}"
             self.failed.append(problem)
             self._tell("failed", occurrence, evidence=problem, healed=False)
             return problem
-        site.on = None
+        walk.on = None
         with self._telling:
             if doubt:
                 self.failed.append(f"{occurrence.fault_id}: {doubt}")
@@ -181,25 +185,25 @@ class Conductor:
                 self._on_cleared(occurrence, moment)
         return None
 
-    def _undo(self, site: _Site, occurrence: Occurrence, spec: ProxyFault, since_ns: int) -> tuple[Moment, str]:
+    def _undo(self, walk: _Walk, occurrence: Occurrence, spec: Fault, since_ns: int) -> tuple[Moment, str]:
         """Take a fault back; return when, and what makes that doubtful. FaultFailed when it is, or may be, still on."""
-        proxied, deadline_ns = site.proxied, since_ns + self._deadline_ns
+        site, deadline_ns = walk.site, since_ns + self._deadline_ns
         while True:
             try:
-                spec.clear(proxied.proxy, occurrence.fault_id)
+                spec.clear(site.ground, occurrence.fault_id)
                 break
             except FaultFailed:
                 # A port that was given up may be in use for a moment by some outgoing connection.
                 if now_ns() >= deadline_ns or not wait_until(now_ns() + NS_PER_S // 20):
                     raise
-        moment = Moment(since_ns, now_ns(), "read back from the proxy")
+        moment = Moment(since_ns, now_ns(), "read back")
         try:
             moment = watch.cleared(
-                spec, proxied.probe, since_ns=since_ns, healthy_ns=site.healthy_ns, deadline_ns=deadline_ns
+                spec, site.probe, since_ns=since_ns, healthy_ns=walk.healthy_ns, deadline_ns=deadline_ns
             )
         except FaultFailed as error:
-            direct = ProbeSocket(proxied.proxy.upstream, proxied.probe.protocol).ask(NS_PER_S)
-            if direct.outcome == "answered":
+            direct = site.direct()
+            if direct is None or direct.outcome == "answered":
                 raise
             # Not our doing any more: the upstream itself did not survive the fault.
             return moment, f"{error}; nor does the upstream when asked without the proxy: {direct}"
@@ -219,8 +223,8 @@ class Conductor:
             t_ns = moment.high_ns
             data |= {"low_ns": moment.low_ns, "high_ns": moment.high_ns, "evidence": moment.evidence}
         spec = occurrence.spec
-        about = {"kind": spec.kind, "upstream": spec.upstream, "experiment": occurrence.experiment}
+        about = {"kind": spec.kind, "upstream": spec.on, "experiment": occurrence.experiment}
         try:
-            self._events.emit("fault", "toxiproxy", occurrence.fault_id, t_ns=t_ns, state=state, **about, **data)
+            self._events.emit("fault", "faults", occurrence.fault_id, t_ns=t_ns, state=state, **about, **data)
         except (OSError, ValueError) as error:  # a full disk must not keep a fault on
             self.failed.append(f"{occurrence.fault_id}: its event {state!r} could not be written: {error}")

@@ -1,22 +1,87 @@
 """What a fault must be able to do.
 
-A fault's duties: `inject` and `clear` (both may be called twice, both return once the proxy has acknowledged *and* a
-read-back agrees), and `bites`: whether a probe, sent after the injection, shows this fault's own face. A fault that no
-probe sees is no fault, and a fault that a probe still sees is not cleared.
+A fault's duties: `inject` and `clear` (both may be called twice, both return once what they act on has acknowledged
+*and* a read-back agrees), and `bites`: whether a probe, sent after the injection, shows this fault's own face. A fault
+that no probe sees is no fault, and a fault that a probe still sees is not cleared.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from pydantic import ConfigDict
 
-from harness.clock import NS_PER_MS, NS_PER_S
+from harness.clock import NS_PER_MS, NS_PER_S, wait_until
 from harness.model.experiment import FaultSpec
 
 if TYPE_CHECKING:
+    from threading import Event
+
     from harness.faults.probe_socket import Seen
+    from harness.journal import Journal
+
+
+class Asks(Protocol):
+    """Sees what a fault does (`probe_socket.ProbeSocket`, `service.ServiceProbe`)."""
+
+    def ask(self, patience_ns: int, stop: Event | None = None) -> Seen:
+        """Ask once and return what happened within `patience_ns`, or until `stop` is set."""
+
+    def healthy_ns(self) -> int:
+        """Return how long an answer takes while nothing is broken; FaultFailed when none comes."""
+
+
+class Site(Protocol):
+    """A place where faults can be: an upstream behind its proxy, or a service. One fault at a time."""
+
+    @property
+    def name(self) -> str:
+        """Name of the upstream or service."""
+
+    @property
+    def ground(self) -> Any:
+        """What its faults act on: a `Breakable`, or a `service.Control`."""
+
+    @property
+    def probe(self) -> Asks:
+        """Sees what its faults do."""
+
+    @property
+    def source(self) -> str:
+        """Who carries its faults out, as the source of their events."""
+
+    def journal(self, journal: Journal, fault: Fault, fault_id: str) -> int:
+        """Write down that `fault` will be injected; return the entry's number."""
+
+    def direct(self) -> Seen | None:
+        """Ask what lies behind it past all faults; None when there is no such way."""
+
+
+class Fault(FaultSpec):
+    """What the conductor asks of every kind. `ground` is its site's."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    def inject(self, ground: Any, fault_id: str) -> None:
+        """Break it. FaultFailed says what was not acknowledged."""
+        raise NotImplementedError
+
+    def clear(self, ground: Any, fault_id: str) -> None:
+        """Mend it. FaultFailed says what was not acknowledged."""
+        raise NotImplementedError
+
+    def hold(self, ground: Any, until_ns: int, stop: Event) -> None:  # noqa: ARG002 - for kinds that do something
+        """Let it be until its end; it is cleared when this returns, and `stop` is set when it shall end early."""
+        wait_until(until_ns, stop)
+
+    def patience_ns(self, healthy_ns: int) -> int:
+        """Return how long a probe waits for its answer; `healthy_ns` is what one takes without the fault."""
+        return max(50 * NS_PER_MS, 5 * healthy_ns)
+
+    def bites(self, seen: Any, healthy_ns: int) -> bool:
+        """Return whether what a probe of its site saw is this fault."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -43,10 +108,10 @@ class Breakable(Protocol):
         """Listen, or refuse new connections and drop the open ones."""
 
 
-class ProxyFault(FaultSpec):
+class ProxyFault(Fault):
     """A fault made of toxics on the proxy in front of one upstream."""
 
-    model_config = ConfigDict(extra="forbid")
+    upstream: str
 
     needs_answer: ClassVar[bool] = True
     """Whether it can only be seen on an upstream that answers a question (protocol `http` or `redis`, not `tcp`)."""
@@ -59,21 +124,17 @@ class ProxyFault(FaultSpec):
         """Return the names its toxics have on the proxy."""
         return [f"{fault_id}.{toxic.kind}.{toxic.stream}" for toxic in self.toxics()]
 
-    def inject(self, proxy: Breakable, fault_id: str) -> None:
-        """Break the proxy. FaultFailed says what was not acknowledged."""
+    def inject(self, ground: Breakable, fault_id: str) -> None:
+        """Break the proxy."""
         named = zip(self.toxics(), self.toxic_names(fault_id), strict=True)
-        proxy.add(*(replace(toxic, name=name) for toxic, name in named))
+        ground.add(*(replace(toxic, name=name) for toxic, name in named))
 
-    def clear(self, proxy: Breakable, fault_id: str) -> None:
-        """Mend the proxy. FaultFailed says what was not acknowledged."""
-        proxy.remove(*reversed(self.toxic_names(fault_id)))
-
-    def patience_ns(self, healthy_ns: int) -> int:
-        """Return how long a probe waits for its answer; `healthy_ns` is what one takes without the fault."""
-        return max(50 * NS_PER_MS, 5 * healthy_ns)
+    def clear(self, ground: Breakable, fault_id: str) -> None:
+        """Mend the proxy."""
+        ground.remove(*reversed(self.toxic_names(fault_id)))
 
     def bites(self, seen: Seen, healthy_ns: int) -> bool:
-        """Return whether what a probe saw is this fault."""
+        """Return whether what a probe saw through the proxy is this fault."""
         raise NotImplementedError
 
 

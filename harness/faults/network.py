@@ -25,13 +25,13 @@ class Refuse(ProxyFault):
     kind: Literal["refuse"] = "refuse"
     needs_answer: ClassVar[bool] = False
 
-    def inject(self, proxy: Breakable, fault_id: str) -> None:  # noqa: ARG002 - it leaves no toxic to name
+    def inject(self, ground: Breakable, fault_id: str) -> None:  # noqa: ARG002 - it leaves no toxic to name
         """Switch the proxy off."""
-        proxy.enable(enabled=False)
+        ground.enable(enabled=False)
 
-    def clear(self, proxy: Breakable, fault_id: str) -> None:  # noqa: ARG002
+    def clear(self, ground: Breakable, fault_id: str) -> None:  # noqa: ARG002
         """Switch the proxy on again, on the same port."""
-        proxy.enable(enabled=True)
+        ground.enable(enabled=True)
 
     def bites(self, seen: Seen, healthy_ns: int) -> bool:  # noqa: ARG002
         """A connection is refused."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from harness.clock import NS_PER_S, now_ns
@@ -11,6 +11,8 @@ from harness.errors import FaultFailed
 
 if TYPE_CHECKING:
     from threading import Event
+
+    from harness.faults.fault import Asks
 
 _SLICE_S = 0.05
 """How often a waiting probe looks whether it should stop."""
@@ -73,16 +75,24 @@ def _first_bytes(connection: socket.socket, deadline_ns: int, stop: Event | None
 class ProbeSocket:
     """Asks the upstream behind `address` (a proxy's ``host:port``) the least question its `protocol` answers to.
 
-    Each question takes a new connection, as a caller's retry would.
+    Each question takes a new connection, as a caller's retry would. `forwarded`: a container engine's port forwarder
+    stands before it, which accepts every connection and closes it at once when nothing listens behind it: what callers
+    inside see refused, is closed here.
     """
 
-    def __init__(self, address: str, protocol: str) -> None:
-        self.address, self.protocol = address, protocol
+    def __init__(self, address: str, protocol: str, *, forwarded: bool = False) -> None:
+        self.address, self.protocol, self._forwarded = address, protocol, forwarded
         self._where = split_address(address)
         self._question = QUESTIONS[protocol]
 
     def ask(self, patience_ns: int, stop: Event | None = None) -> Seen:
         """Ask once and return what happened within `patience_ns`, or until `stop` is set."""
+        seen = self._ask(patience_ns, stop)
+        if self._forwarded and seen.outcome == "closed":
+            return replace(seen, outcome="refused", detail="closed by the port forwarder")
+        return seen
+
+    def _ask(self, patience_ns: int, stop: Event | None) -> Seen:
         patience_s = patience_ns / NS_PER_S
         sent_ns = now_ns()
         connected = False
@@ -103,15 +113,21 @@ class ProbeSocket:
         except OSError as error:
             return Seen("closed", sent_ns, now_ns(), connected, str(error))
 
-    def healthy_ns(self, *, asks: int = 3, patience_s: float = 2.0) -> int:
+    def healthy_ns(self) -> int:
         """Return the median answer time while nothing is broken; FaultFailed when an answer does not come."""
-        took = []
-        for _ in range(asks):
-            seen = self.ask(int(patience_s * NS_PER_S))
-            if seen.outcome != "answered":
-                raise FaultFailed(
-                    f"the {self.protocol} upstream behind {self.address} does not answer before anything is broken: "
-                    f"{seen}; check its address and `protocol` in the target"
-                )
-            took.append(seen.took_ns)
-        return sorted(took)[asks // 2]
+        return median_ns(
+            self,
+            f"the {self.protocol} upstream behind {self.address} does not answer before anything is broken; check its "
+            "address and `protocol` in the target",
+        )
+
+
+def median_ns(probe: Asks, otherwise: str, *, asks: int = 3, patience_s: float = 2.0) -> int:
+    """Return the median time of `asks` answers; FaultFailed says `otherwise` when one does not come."""
+    took = []
+    for _ in range(asks):
+        seen = probe.ask(int(patience_s * NS_PER_S))
+        if seen.outcome != "answered":
+            raise FaultFailed(f"{otherwise}: {seen}")
+        took.append(seen.took_ns)
+    return sorted(took)[asks // 2]

@@ -5,49 +5,101 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness.clock import NS_PER_S
 from harness.errors import FaultFailed
+from harness.faults.fault import ProxyFault
 from harness.faults.probe_socket import ProbeSocket
 from harness.faults.toxiproxy import Proxy, Toxiproxy, proxy_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from harness.faults.fault import Fault
+    from harness.faults.probe_socket import Seen
     from harness.journal import Journal
     from harness.model.target import Upstream
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where one upstream's proxy belongs. A server in a container has a network of its own: what it sees as `listen`
+    is reached elsewhere from here."""
+
+    upstream: str
+    """``host:port`` of the real thing, as the server sees it."""
+    listen: str
+    """Where the server shall listen; port 0 is any."""
+    reached: str | None = None
+    """Where that is from here; None when it is the same."""
+    side_door: tuple[str, str] | None = None
+    """Where the server shall listen, and where that is from here, for a second proxy that no fault is ever put on: the
+    way to the upstream when there is no other."""
+
+
+@dataclass(frozen=True)
 class Proxied:
-    """An upstream behind its proxy."""
+    """An upstream behind its proxy (a `fault.Site`)."""
 
     upstream: str
     proxy: Proxy
     probe: ProbeSocket
     """Asks the upstream through the proxy."""
-    entry: int
-    """Of the journal."""
+    past: ProbeSocket
+    """Asks the upstream past all faults."""
+    entries: Mapping[str, int]
+    """Of the journal, by the name of each proxy."""
+
+    source = "toxiproxy"
+
+    @property
+    def name(self) -> str:
+        """Name of the upstream."""
+        return self.upstream
+
+    @property
+    def ground(self) -> Proxy:
+        """What faults are put on."""
+        return self.proxy
 
     @property
     def address(self) -> str:
-        """Where the system should look for the upstream, ``host:port``."""
+        """Where the proxy listens, as its server sees it, ``host:port``."""
         return self.proxy.listen
+
+    def journal(self, journal: Journal, fault: Fault, fault_id: str) -> int:
+        """Write down that `fault` will be injected; return the entry's number."""
+        toxics = fault.toxic_names(fault_id) if isinstance(fault, ProxyFault) else []
+        return journal.fault(fault_id, api=self.proxy.server.address, proxy=self.proxy.name, toxics=toxics)
+
+    def direct(self) -> Seen:
+        """Ask the upstream past all faults."""
+        return self.past.ask(NS_PER_S)
 
 
 def put_in_front(
-    server: Toxiproxy, run_id: int, upstreams: Mapping[str, Upstream], addresses: Mapping[str, str], journal: Journal
+    server: Toxiproxy, run_id: int, upstreams: Mapping[str, Upstream], places: Mapping[str, Place], journal: Journal
 ) -> dict[str, Proxied]:
-    """Make the proxies of a run. `addresses`: where each upstream really is (``host:port``).
-
-    FaultFailed when one cannot be made; those made before it are removed.
-    """
+    """Make the proxies of a run. FaultFailed when one cannot be made; those made before it are removed."""
     made: dict[str, Proxied] = {}
+    entries: dict[str, int] = {}
+
+    def make(name: str, place: Place, listen: str) -> Proxy:
+        full_name = proxy_name(run_id, name)
+        entries[full_name] = journal.proxy(server.address, full_name)
+        return server.create(full_name, place.upstream, listen)
+
     try:
         for name, upstream in upstreams.items():
-            full_name = proxy_name(run_id, name)
-            entry = journal.proxy(server.address, full_name)
-            proxy = server.create(full_name, addresses[name], upstream.listen)
-            made[name] = Proxied(name, proxy, ProbeSocket(proxy.listen, upstream.protocol), entry)
+            place, entries = places[name], {}
+            direct = place.upstream
+            if place.side_door is not None:
+                make(f"{name}.direct", place, place.side_door[0])
+                direct = place.side_door[1]
+            proxy = make(name, place, place.listen)
+            probe = ProbeSocket(place.reached or proxy.listen, upstream.protocol, forwarded=place.reached is not None)
+            made[name] = Proxied(name, proxy, probe, ProbeSocket(direct, upstream.protocol), entries)
     except BaseException:
+        _remove(server, entries, journal)
         take_away(made, journal)
         raise
     return made
@@ -55,12 +107,16 @@ def put_in_front(
 
 def take_away(proxied: Mapping[str, Proxied], journal: Journal) -> list[str]:
     """Remove a run's proxies, and everything on them; return what could not be, in words. May be called twice."""
+    return [left for site in proxied.values() for left in _remove(site.proxy.server, site.entries, journal)]
+
+
+def _remove(server: Toxiproxy, entries: Mapping[str, int], journal: Journal) -> list[str]:
     left = []
-    for site in proxied.values():
+    for name, entry in entries.items():
         try:
-            site.proxy.server.delete(site.proxy.name)
+            server.delete(name)
         except FaultFailed as error:
-            left.append(f"proxy {site.proxy.name}: {error}")
+            left.append(f"proxy {name}: {error}")
         else:
-            journal.healed(site.entry)
+            journal.healed(entry)
     return left

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from harness.errors import PlanError
 from harness.faults.fault import ProxyFault
+from harness.faults.service import ServiceFault
 from harness.model.base import nearest
 
 if TYPE_CHECKING:
@@ -42,13 +43,24 @@ def occurrences(specs: Iterable[tuple[str, FaultSpec]]) -> list[Occurrence]:
     count: Counter[str] = Counter()
     found = []
     for begin, end, spec, experiment in drafts:
-        name = f"{spec.kind}-{spec.upstream}"
+        name = f"{spec.kind}-{spec.on}"
         count[name] += 1
         found.append(Occurrence(begin, end, f"{name}-{count[name]}", spec, experiment))
     return found
 
 
-def check(specs: Iterable[tuple[str, FaultSpec]], upstreams: Mapping[str, Upstream], load_end_s: float) -> None:
+@dataclass(frozen=True)
+class Breakables:
+    """What a target has that can be broken."""
+
+    upstreams: Mapping[str, Upstream]
+    services: Mapping[str, int] = field(default_factory=dict)
+    """Number of copies of each."""
+    limits: bool = False
+    """Whether a service can be given less CPU or memory."""
+
+
+def check(specs: Iterable[tuple[str, FaultSpec]], there: Breakables, load_end_s: float) -> None:
     """Raise PlanError, naming the experiment and the fault, when these faults cannot all be run.
 
     `load_end_s` is when the load ends, in seconds after the warm-up.
@@ -56,7 +68,10 @@ def check(specs: Iterable[tuple[str, FaultSpec]], upstreams: Mapping[str, Upstre
     specs = list(specs)
     for experiment, spec in specs:
         _check_repeats(experiment, spec)
-        _check_upstream(experiment, spec, upstreams)
+        if isinstance(spec, ServiceFault):
+            _check_service(experiment, spec, there)
+        else:
+            _check_upstream(experiment, spec, there.upstreams)
     found = occurrences(specs)
     for occurrence in found:
         if occurrence.end_s > load_end_s + _EPSILON_S:
@@ -65,21 +80,25 @@ def check(specs: Iterable[tuple[str, FaultSpec]], upstreams: Mapping[str, Upstre
                 where=f"experiment {occurrence.experiment}",
                 hint="hold the load for longer, or begin the fault earlier, repeat it less or shorten its `for`",
             )
-    for upstream in {o.spec.upstream for o in found}:
-        for earlier, later in pairwise(o for o in found if o.spec.upstream == upstream):
+    for site in {_site(o) for o in found}:
+        for earlier, later in pairwise(o for o in found if _site(o) == site):
             if later.begin_s < earlier.end_s - _EPSILON_S:
                 raise PlanError(
-                    f"{earlier} and {later} overlap on upstream {upstream}",
+                    f"{earlier} and {later} overlap on {site}",
                     where=f"experiment {later.experiment}",
-                    hint="one upstream can have one fault at a time: move one of them (`at`, `for`, `every`)",
+                    hint="it can have one fault at a time: move one of them (`at`, `for`, `every`)",
                 )
+
+
+def _site(occurrence: Occurrence) -> str:
+    return f"{'service' if isinstance(occurrence.spec, ServiceFault) else 'upstream'} {occurrence.spec.on}"
 
 
 def _check_repeats(experiment: str, spec: FaultSpec) -> None:
     if spec.repeat > 1 and (spec.every is None or spec.every < spec.for_s - _EPSILON_S):
         every = "no `every`" if spec.every is None else f"`every` {spec.every:g} s"
         raise PlanError(
-            f"{spec.kind} on {spec.upstream} repeats {spec.repeat} times with {every} and `for` {spec.for_s:g} s",
+            f"{spec.kind} on {spec.on} repeats {spec.repeat} times with {every} and `for` {spec.for_s:g} s",
             where=f"experiment {experiment}",
             hint="give `every`, the time from one beginning to the next; it must be at least `for`, "
             "and long enough to see the recovery",
@@ -87,17 +106,42 @@ def _check_repeats(experiment: str, spec: FaultSpec) -> None:
 
 
 def _check_upstream(experiment: str, spec: FaultSpec, upstreams: Mapping[str, Upstream]) -> None:
-    if spec.upstream not in upstreams:
+    if spec.on not in upstreams:
         known = tuple(sorted(upstreams))
         raise PlanError(
-            f"{spec.kind} names upstream {spec.upstream!r}, which the target does not have",
+            f"{spec.kind} names upstream {spec.on!r}, which the target does not have",
             where=f"experiment {experiment}",
-            hint=f"{nearest(spec.upstream, known)}the target's upstreams: {', '.join(known) or 'none'}",
+            hint=f"{nearest(spec.on, known)}the target's upstreams: {', '.join(known) or 'none'}",
         )
-    protocol = upstreams[spec.upstream].protocol
+    protocol = upstreams[spec.on].protocol
     if isinstance(spec, ProxyFault) and spec.needs_answer and protocol == "tcp":
         raise PlanError(
-            f"{spec.kind} on {spec.upstream} could not be seen to bite: its protocol is tcp, which answers no question",
+            f"{spec.kind} on {spec.on} could not be seen to bite: its protocol is tcp, which answers no question",
             where=f"experiment {experiment}",
             hint="give the upstream `protocol: http` or `protocol: redis` in the target, or use a `refuse` fault",
+        )
+
+
+def _check_service(experiment: str, spec: ServiceFault, there: Breakables) -> None:
+    where = f"experiment {experiment}"
+    if spec.service not in there.services:
+        known = tuple(sorted(there.services))
+        raise PlanError(
+            f"{spec.kind} names service {spec.service!r}, which the target does not start",
+            where=where,
+            hint=f"{nearest(spec.service, known)}the target's services: {', '.join(known) or 'none'}",
+        )
+    copies = there.services[spec.service]
+    if spec.replicas is not None and spec.replicas > copies:
+        raise PlanError(
+            f"{spec.kind} is for {spec.replicas} replicas of {spec.service}, of which there "
+            f"{'is one' if copies == 1 else f'are {copies}'}",
+            where=where,
+            hint="start more with --replicas, or break fewer of them",
+        )
+    if spec.needs_limits and not there.limits:
+        raise PlanError(
+            f"{spec.kind} on {spec.service}: processes of this machine cannot be given less of it",
+            where=where,
+            hint="run it against containers, as in --target targets/compose.yaml",
         )

@@ -1,8 +1,9 @@
 """Has the fault bitten? Is it gone? Asked of the path itself, with an interval for the moment.
 
-The truth of *effective* lies between the moment the first call to the proxy was made (nothing can be broken before) or,
-when later, the last probe that was still served, and the sending of the first probe that met the fault. That probe is
-sent after the proxy acknowledged, so the fault was on when it left, however long it then waited for nothing.
+The truth of *effective* lies between the moment the first call to the proxy (or the service's engine) was made (nothing
+can be broken before) or, when later, the last probe that was still served, and the sending of the first probe that met
+the fault. That probe is sent after the call was acknowledged, so the fault was on when it left, however long it then
+waited for nothing.
 
 *Cleared* lies between the first call or the last probe that still met the fault, and the first answer.
 """
@@ -18,8 +19,7 @@ from harness.errors import FaultFailed
 if TYPE_CHECKING:
     from threading import Event
 
-    from harness.faults.fault import ProxyFault
-    from harness.faults.probe_socket import ProbeSocket
+    from harness.faults.fault import Asks, Fault
 
 _PAUSE_S = 0.002
 _CLEAR_PATIENCE_NS = NS_PER_S
@@ -35,9 +35,7 @@ class Moment:
     """What the deciding probe saw."""
 
 
-def effective(
-    fault: ProxyFault, probe: ProbeSocket, *, since_ns: int, healthy_ns: int, deadline_ns: int, stop: Event
-) -> Moment:
+def effective(fault: Fault, probe: Asks, *, since_ns: int, healthy_ns: int, deadline_ns: int, stop: Event) -> Moment:
     """Probe until the fault is seen. `since_ns`: when the first call to the proxy was made.
 
     FaultFailed when no probe saw it before `deadline_ns`, or `stop` was set first.
@@ -53,12 +51,12 @@ def effective(
         last = str(seen)
         sleep(_PAUSE_S)
     raise FaultFailed(
-        f"{fault.kind} on {fault.upstream} was acknowledged by the proxy but no probe saw it bite; the last probe saw: "
+        f"{fault.kind} on {fault.on} was acknowledged but no probe saw it bite; the last probe saw: "
         f"{last}; healthy {healthy_ns / NS_PER_MS:.3g} ms"
     )
 
 
-def cleared(fault: ProxyFault, probe: ProbeSocket, *, since_ns: int, healthy_ns: int, deadline_ns: int) -> Moment:
+def cleared(fault: Fault, probe: Asks, *, since_ns: int, healthy_ns: int, deadline_ns: int) -> Moment:
     """Probe until the upstream answers as before; FaultFailed when it does not before `deadline_ns`."""
     low_ns, last = since_ns, "nothing"
     patience_ns = max(_CLEAR_PATIENCE_NS, fault.patience_ns(healthy_ns))
@@ -73,6 +71,4 @@ def cleared(fault: ProxyFault, probe: ProbeSocket, *, since_ns: int, healthy_ns:
         if now_ns() >= deadline_ns:
             break
         sleep(_PAUSE_S)
-    raise FaultFailed(
-        f"{fault.kind} on {fault.upstream} was taken back but its proxy does not answer as before: last probe {last}"
-    )
+    raise FaultFailed(f"{fault.kind} on {fault.on} was taken back but it does not answer as before: last probe {last}")

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 
 class FaultSpec(Frozen):
-    """What every fault has; each kind adds its own settings in `harness.faults`, which planfile validates with.
+    """What every fault has; each kind adds its own settings in `harness.faults`, which planfile validates with: what
+    it is on, too, which is an `upstream` or a `service`.
 
     `at` counts from the end of the warm-up. The k-th repeat begins at ``at + k * every``.
     """
@@ -24,11 +25,15 @@ class FaultSpec(Frozen):
     model_config = ConfigDict(extra="allow")
 
     kind: str
-    upstream: str
     at: PlanSeconds
     for_s: PlanSeconds = Field(alias="for", gt=0)
     repeat: int = Field(default=1, ge=1)
     every: PlanSeconds | None = None
+
+    @property
+    def on(self) -> str:
+        """Name of the upstream or the service that it is on."""
+        return str(getattr(self, "upstream", None) or getattr(self, "service", ""))
 
     def occurrences(self) -> Iterator[tuple[float, float]]:
         """Yield (begin, end) of each repeat, in seconds after the warm-up."""

@@ -152,11 +152,32 @@ class Usage(Frozen):
 
 
 class Resources(Frozen):
-    """What one process or container used. `cpu` in cores, `memory_mib` resident, `net` in kB/s (null per process)."""
+    """What one process or container used, and how much of what it may; what was not measured (of a process: whatever
+    only containers have) is null."""
 
     cpu: Usage | None
+    """Cores."""
     memory_mib: Usage | None
+    """Resident (process) or working set, without pages that would go first (container)."""
     net: Usage | None
+    """kB/s in and out."""
+    net_in: Usage | None = None
+    net_out: Usage | None = None
+    pids: Usage | None = None
+    cpu_of_limit: Usage | None = None
+    memory_of_limit: Usage | None = None
+    """Shares of the limits."""
+    throttled: Usage | None = None
+    """Share of the scheduler's periods in which it was held back by its CPU limit."""
+    cpu_limit: float | None = None
+    """Cores; the machine's where none was set. As all limits: when the measured part began."""
+    memory_limit_mib: float | None = None
+    limits_changed: tuple[Literal["cpu", "memory"], ...] = ()
+    """Limits that were others later: shares are of what was in force at each moment."""
+    restarts: int | None = None
+    """Times it was started anew, from the first look to the end of the measured part."""
+    saturated: tuple[Literal["cpu", "throttled", "memory"], ...] = ()
+    """Which limits it was at (`analysis.resources` says from where on)."""
 
 
 class Attribution(Frozen):

@@ -49,6 +49,8 @@ class Plan(Frozen):
     experiments: tuple[Experiment, ...] = ()
     engine: Literal["locust"] = "locust"
     workers: int = Field(default=1, ge=1)
+    replicas: int = Field(default=1, ge=1)
+    """Copies of the target's `replicated` service."""
     scale: float = Field(default=1.0, gt=0)
     seed: int = Field(ge=0)
     workload_path: Path

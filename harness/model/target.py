@@ -43,20 +43,43 @@ class ExternalSystem(Frozen):
     kind: Literal["external"]
 
 
-System = Annotated[ProcessesSystem | ExternalSystem, Field(discriminator="kind")]
+class ComposeSystem(Frozen):
+    """Containers of a Compose file, in a project of the run's own, with a Toxiproxy among them."""
+
+    kind: Literal["compose"]
+    file: str
+    """The Compose file, seen from the folder that holds ``targets/``. Its ``image`` and ``build`` say what runs."""
+    publish: dict[str, int] = Field(min_length=1)
+    """Service -> the port it listens on in its container. Each is published on a free port of 127.0.0.1, which is
+    what ``${services.NAME}`` stands for."""
+    toxiproxy: str = "toxiproxy"
+    """The service that runs Toxiproxy; what is published of it is its API."""
+    replicated: str | None = None
+    """The service that ``--replicas`` multiplies. Each copy is published on a port of its own, so ``${services.NAME}``
+    does not exist for it."""
+    env: dict[str, str] = {}
+    """Variables for the Compose file, beside the environment and its ``.env``."""
+    up_within: Seconds = 180.0
+    """Seconds that all containers together may take to become healthy."""
+    stop_within: Seconds = 12.0
+    """Seconds between SIGTERM and SIGKILL."""
+
+
+System = Annotated[ProcessesSystem | ExternalSystem | ComposeSystem, Field(discriminator="kind")]
 
 
 class Upstream(Frozen):
     """Something the system calls (an LLM provider, a cache) that can be put behind a fault proxy."""
 
     address: str
-    """``host:port`` of the real thing; ``${services.NAME}`` for a service of ours."""
+    """``host:port`` of the real thing, as the fault proxy sees it: ``${services.NAME}`` for a process of ours,
+    ``service:port`` for a container beside the proxy."""
     protocol: Literal["http", "redis", "tcp"] = "http"
     """How a probe socket can tell that it answers."""
     listen: str = "127.0.0.1:0"
-    """Where the proxy listens; the default is a free port."""
+    """Where the proxy listens; the default is a free port. In a container it takes ``0.0.0.0`` and a fixed port."""
     ledger: str | None = None
-    """URL of the provider's own account of its calls, for simulators: ``http://.../ledger``."""
+    """URL of the provider's own account of its calls, for simulators: ``http://${direct.NAME}/ledger``."""
 
 
 class Observer(Frozen):
@@ -118,6 +141,8 @@ class Metrics(Frozen):
     """Where the system shows its own Prometheus metrics, and which of them mean what."""
 
     url: str = "/metrics"
+    service: str | None = None
+    """Scrape every running copy of this service, when a load balancer stands before it; else the one at `url`."""
     every: Seconds = Field(default=0.5, gt=0)
     breaker: str | None = None
     """Gauge of breaker states with its label in braces: ``llm_circuit_state{provider}``."""

@@ -1,6 +1,6 @@
-"""Quantities as people write them: durations ``90s``, rates ``1000/min``.
+"""Quantities as people write them: durations ``90s``, rates ``1000/min``, sizes ``512MiB``.
 
-In memory a duration is seconds (float) and a rate is per second (float).
+In memory a duration is seconds, a rate is per second and a size is MiB (floats).
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from pydantic import AllowInfNan, BeforeValidator, PlainSerializer
 _NUMBER = r"(?P<number>\d+(?:\.\d+)?)"
 _DURATION = re.compile(rf"{_NUMBER}\s*(?P<unit>ns|us|ms|s|m|min|h|d)")
 _COMPOUND = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+")
+_SIZE = re.compile(rf"{_NUMBER}\s*(?P<unit>kB|KiB|MB|MiB|GB|GiB)")
 _RATE = re.compile(rf"{_NUMBER}\s*/\s*(?P<unit>s|sec|m|min|h)")
 
 SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 PER_SECOND = {"s": 1.0, "sec": 1.0, "m": 1 / 60, "min": 1 / 60, "h": 1 / 3600}
+BYTES = {"kB": 1e3, "KiB": 2**10, "MB": 1e6, "MiB": 2**20, "GB": 1e9, "GiB": 2**30}
 
 
 class Scaled:
@@ -44,6 +46,13 @@ def parse_rate(text: object) -> float:
     raise ValueError(f"{text!r} is no rate; write a number per time, as in 1000/min, 16.7/s, 50/h")
 
 
+def parse_size(text: object) -> float:
+    """Return MiB for ``512MiB``, ``1.5GiB``, ``300MB``; ValueError says what was expected."""
+    if isinstance(text, str) and (match := _SIZE.fullmatch(text.strip())):
+        return float(match["number"]) * BYTES[match["unit"]] / BYTES["MiB"]
+    raise ValueError(f"{text!r} is no size; write a number with a unit, as in 512MiB, 2GiB, 300MB")
+
+
 def _plain(number: float) -> str:
     return f"{number:.12f}".rstrip("0").rstrip(".")
 
@@ -55,6 +64,9 @@ _duration = (
     PlainSerializer(lambda s: f"{_plain(s)}s", return_type=str),
 )
 _rate = (BeforeValidator(parse_rate), AllowInfNan(False), PlainSerializer(lambda r: f"{_plain(r)}/s", return_type=str))
+
+Mebibytes = Annotated[float, BeforeValidator(parse_size), PlainSerializer(lambda m: f"{_plain(m)}MiB", return_type=str)]
+"""A size, MiB."""
 
 Seconds = Annotated[float, *_duration]
 """A duration that ``--scale`` leaves alone (a limit, a time-out)."""

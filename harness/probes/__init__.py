@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from harness.probes.canary import Canary
+from harness.probes.containers import Containers
 from harness.probes.health import Health
 from harness.probes.ledger import Ledger
 from harness.probes.metrics import Metrics
@@ -31,10 +32,11 @@ class Probe(Protocol):
 KINDS: Mapping[str, type[Probe]] = {
     "canary": Canary,
     "resources": Resources,
+    "containers": Containers,
     "metrics": Metrics,
     "health": Health,
     "ledger": Ledger,
 }
 """Every probe by the name it has as an event's source."""
 
-__all__ = ["KINDS", "Canary", "Health", "Ledger", "Metrics", "Probe", "Resources"]
+__all__ = ["KINDS", "Canary", "Containers", "Health", "Ledger", "Metrics", "Probe", "Resources"]

@@ -9,12 +9,11 @@ import numpy as np
 
 from harness.model.verdict import Verdict
 from harness.report import micro, series, units, words
-from harness.report.figure_time import TITLES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from harness.model.findings import Estimate, Failover, Findings, Group, Interval, Usage
+    from harness.model.findings import Estimate, Failover, Findings, Group, Interval
     from harness.model.verdict import Verdicts
     from harness.recording.reader import Recording
     from harness.report.figures import Figures
@@ -27,7 +26,7 @@ def run_facts(recording: Recording, axis: Timeline) -> list[tuple[str, str]]:
     """Return what ran, when, on what, how long, at which scale, against which version."""
     plan, manifest = recording.plan, recording.manifest
     facts = [("target", plan.target.target), ("load", words.load(plan.scenario.load))]
-    kinds = [f"{f.upstream} {f.kind} {units.seconds(f.for_s)}" + (f" \u00d7 {f.repeat}" if f.repeat > 1 else "")
+    kinds = [f"{f.on} {f.kind} {units.seconds(f.for_s)}" + (f" \u00d7 {f.repeat}" if f.repeat > 1 else "")
              for _, f in plan.faults]  # fmt: skip
     facts.append(("faults", ", ".join(kinds) or "none"))
     when = f"{axis.started.day} {axis.started:%B %Y, %H:%M} UTC, " if axis.started else ""
@@ -187,32 +186,6 @@ def cache(findings: Findings) -> dict[str, Any]:
         for name, one in group.items()
     ]
     return {"answer": words.cache(findings), "witnesses": witnesses, "parts": parts}
-
-
-def resources(recording: Recording, findings: Findings, figures: Figures) -> dict[str, Any]:
-    """Return the resources: figures, table, and who used most."""
-    rows = []
-    for name, used in findings.resources.items():
-        cpu = [f"{units.three(v)}{units.SPACE}cores" for v in _usage(used.cpu)] or [units.NONE] * 3
-        memory = [units.mib(v) for v in _usage(used.memory_mib)] or [units.NONE] * 3
-        net = f"{units.three(used.net.mean)}{units.SPACE}kB/s" if used.net else units.NONE
-        rows.append([name, *cpu, *memory, net])
-    busiest = max(((r.cpu.p95, n) for n, r in findings.resources.items() if r.cpu), default=None)
-    largest = max(((r.memory_mib.max, n) for n, r in findings.resources.items() if r.memory_mib), default=None)
-    said = [f"{busiest[1]} used most CPU: {units.three(busiest[0])} cores at p95"] if busiest else []
-    if largest:
-        said.append(f"{largest[1]} most memory: {units.mib(largest[0])} at most")
-    host = recording.manifest.get("host")
-    if isinstance(host, dict) and "cores" in host:
-        size = f" and {units.mib(float(host['memory_mib']))}" if "memory_mib" in host else ""
-        said.append(f"the machine has {host['cores']} cores{size}")
-    drawn = [(TITLES[f.name.removeprefix("resources-")], f.tag) for n, f in figures.drawn.items()
-             if n.startswith("resources-")]  # fmt: skip
-    return {"answer": words.sentence("; ".join(said)), "rows": rows, "figures": drawn}
-
-
-def _usage(usage: Usage | None) -> tuple[float, ...]:
-    return (usage.mean, usage.p95, usage.max) if usage else ()
 
 
 def groups(recording: Recording, findings: Findings, figures: Figures) -> list[dict[str, Any]]:

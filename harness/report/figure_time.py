@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.report import palette, units
-from harness.report.drawing import FONT, Drawn, draw, gaps, size_px, spread, time_axis
+from harness.report.drawing import FONT, Drawn, draw, size_px, spread, time_axis
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from harness.analysis.frame import Array
-    from harness.report.series import Resource, Shares, Traffic
+    from harness.report.series import Shares, Traffic
     from harness.report.timeline import Timeline
 
 LEFT, RIGHT = 52, 60
@@ -224,44 +224,3 @@ def _fault_edges(axes: Axes, axis: Timeline) -> None:
     for fault in axis.faults if len(axis.faults) * 40 < axis.length * scale else ():
         for edge in (fault.begin, fault.end):
             axes.axvline(edge, color=palette.BAD, linewidth=0.9, linestyle=(0, (2, 2)))
-
-
-SAYERS: dict[str, Callable[[float], str]] = {"cpu": units.three, "memory_mib": units.mib, "net": units.three}
-TITLES = {"cpu": "CPU, cores", "memory_mib": "memory", "net": "network, kB/s"}
-
-
-def _round_below(value: float) -> float:
-    """Return the largest of 1, 2, 5 times a power of ten that is not above `value`."""
-    size = 10.0 ** np.floor(np.log10(value)) if value > 0 else 1.0
-    return float(max((m * size for m in (1, 2, 5) if m * size <= value * 1.001), default=size))
-
-
-def resources(series: Sequence[Resource], axis: Timeline, metric: str) -> Drawn:
-    """One resource of every process or container as small multiples: same time axis, same scale."""
-    mine = [r for r in series if r.metric == metric]
-    top = max((float(r.values.max()) for r in mine), default=1.0) * 1.12 or 1.0
-    row, tick = 62, _round_below(top / 1.12)
-
-    def paint(figure: Figure) -> None:
-        for number, one in enumerate(mine):
-            axes = panel(figure, 20 + number * row, row - 26)
-            time_axis(axes, axis, labels=number == len(mine) - 1)
-            axes.set_ylim(0, top)
-            axes.set_yticks([0, tick], ["0", SAYERS[metric](tick)])
-            axes.axhline(0, color=palette.LINE, linewidth=0.8)
-            line = gaps(one.seconds, one.values, axis.bucket_s * 3)
-            axes.plot(*line, color=palette.INK, linewidth=1.1)
-            axes.fill_between(*line, color=palette.INK, alpha=0.07, linewidth=0)
-            axes.annotate(one.owner, (0, 1), (0, 3), xycoords="axes fraction",
-                          textcoords="offset points", color=palette.INK)  # fmt: skip
-            axes.annotate(SAYERS[metric](float(one.values[-1])), (1, one.values[-1] / top), (6, 0),
-                          xycoords="axes fraction", textcoords="offset points", va="center",
-                          color=palette.SOFT)  # fmt: skip
-
-    high = 20 + len(mine) * row + 6
-    peaks = ", ".join(f"{r.owner} {SAYERS[metric](float(r.values.max()))}" for r in mine)
-    return draw(
-        f"resources-{metric}", f"Resource use: {TITLES[metric]}",
-        f"{TITLES[metric]} of each process or container over the run; highest: {peaks}.",
-        {"wide": (560, high), "narrow": (358, high)}, paint,
-    )  # fmt: skip

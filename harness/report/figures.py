@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.report import figure_failover, figure_summary, figure_time, palette, series, words
+from harness.report import figure_failover, figure_resources, figure_summary, figure_time, palette, series, words
 from harness.report.timeline import Timeline, timeline
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def figures(recording: Recording, findings: Findings) -> Figures:
         drawn["providers"] = figure_time.providers(shares, axis, colours)
     used = series.resources(recording, axis, RESOURCES)
     for metric in dict.fromkeys(r.metric for r in used):
-        drawn[f"resources-{metric}"] = figure_time.resources(used, axis, metric)
+        drawn[f"resources-{metric}"] = figure_resources.resources(used, axis, metric)
     recorders = {
         kind: figure_failover.recorder(recording, axis, outages, slo_s)
         for kind, outages in words.kinds(findings).items()

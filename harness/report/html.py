@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from harness.report import blocks, palette, words
+from harness.report import block_resources, blocks, palette, words
 from harness.report.micro import mark
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def page(recording: Recording, findings: Findings, verdicts: Verdicts, figures: 
         "outages": blocks.outages(findings, figures),
         "providers": blocks.providers(findings, figures),
         "cache": blocks.cache(findings),
-        "resources": blocks.resources(recording, findings, figures),
+        "resources": block_resources.resources(recording, findings, figures),
         "groups": blocks.groups(recording, findings, figures),
         "made": blocks.made(recording),
         "figures": {name: figure.tag for name, figure in figures.drawn.items()},

@@ -88,6 +88,7 @@ def markdown(recording: Recording, findings: Findings, verdicts: Verdicts) -> st
         "",
         f"**Cache hits**: {', '.join(f'{name} {words.witness(one)}' for name, one in witnesses)}.",
         "",
+        *([f"**At its limit**: {_plain(words.sentence(full))}", ""] if (full := words.saturated(findings)) else ()),
         f"**Can this run be believed?** {_plain(words.validity(findings))}",
     ]
     lines += [f"- {_plain(words.sentence(reason))}" for reason in findings.validity.reasons]

@@ -179,12 +179,16 @@ def shares(recording: Recording, axis: Timeline) -> Shares:
 
 @dataclass(frozen=True)
 class Resource:
-    """One resource of one process or container over the run."""
+    """One resource of one process or container over the run, a point a bucket."""
 
     source: str
     metric: str
     seconds: Array
     values: Array
+    limit: Array | None = None
+    """What it could have had at each moment; None where no limit was sampled."""
+    throttled: Array | None = None
+    """Of CPU with a limit: share of periods in which that held its owner back; nan where none was sampled."""
 
     @property
     def owner(self) -> str:
@@ -193,24 +197,44 @@ class Resource:
         return f"load generator {name}" if kind == "worker" else name
 
 
+LIMITS = {"cpu": "cpu_limit", "memory_mib": "memory_limit_mib"}
+
+
 def resources(recording: Recording, axis: Timeline, wanted: Iterable[str]) -> list[Resource]:
-    """Return the sampled series named `wanted` of every process and container, thinned to a point a bucket."""
+    """Return the sampled series named `wanted` of every process and container, thinned to the highest of a bucket."""
     table = recording.samples
     if not table.num_rows:
         return []
     source, metric = words(table, "source"), words(table, "metric")
     moments = (numbers(table, "t_ns") - axis.zero_ns) / 1e9
     values, edges = numbers(table, "value"), axis.edges()
+    middles = (edges[:-1] + edges[1:]) / 2
+
+    def sampled(owner: str, name: str) -> tuple[Array, Array]:
+        mine = source.among([owner]) & metric.among([name])
+        return moments[mine], values[mine]
+
+    def tops(owner: str, name: str) -> Array:
+        when, what = sampled(owner, name)
+        bucket = _bucket(when, edges)
+        highest: Array = percentiles_by(bucket[bucket >= 0], what[bucket >= 0], len(middles), (100,))[0]
+        return highest
+
     found = []
-    for j, name in enumerate(metric.words):
-        for i, owner in enumerate(source.words):
-            mine = (source.codes == i) & (metric.codes == j)
-            if name not in wanted or ":" not in owner or not mine.any():
-                continue
-            bucket = _bucket(moments[mine], edges)
-            inside = bucket >= 0
-            if inside.any():
-                tops = percentiles_by(bucket[inside], values[mine][inside], len(edges) - 1, (100,))[0]
-                full = ~np.isnan(tops)
-                found.append(Resource(owner, name, ((edges[:-1] + edges[1:]) / 2)[full], tops[full]))
+    for owner in (word for word in source.words if ":" in word):
+        for name in wanted:
+            line = tops(owner, name)
+            full = ~np.isnan(line)
+            if full.any():
+                limit = _in_force(*sampled(owner, LIMITS.get(name, "")), middles[full])
+                throttled = tops(owner, "throttled")[full] if name == "cpu" and limit is not None else None
+                found.append(Resource(owner, name, middles[full], line[full], limit, throttled))
     return sorted(found, key=lambda r: (r.metric, r.source))
+
+
+def _in_force(moments: Array, values: Array, at: Array) -> Array | None:
+    """Return the value said last at each moment `at` (before the first: the first); None if none ever was."""
+    if not len(values):
+        return None
+    known: Array = values[np.maximum(np.searchsorted(moments, at, side="right") - 1, 0)]
+    return known

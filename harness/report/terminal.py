@@ -76,4 +76,6 @@ def print_summary(console: Console, recording: Recording, findings: Findings, ve
         said = words.outage(upstream, kind, group, claim)
         _line(console, f"outage       {said}" + (f" (claim: {words.claim(claim)})" if claim else ""))
     _line(console, f"cache        {words.cache(findings)}")
+    if full := words.saturated(findings):
+        _line(console, f"limits       {words.sentence(full)}")
     _line(console, f"report       {recording.path / 'report.html'}")

@@ -144,6 +144,23 @@ def mib(value: float | None) -> str:
     return f"{three(value / 1024)}{SPACE}GiB" if value >= 1024 else f"{three(value)}{SPACE}MiB"
 
 
+def cores(value: float | None) -> str:
+    """Return an amount of CPU."""
+    return NONE if value is None else f"{three(value)}{SPACE}core{'' if value == 1 else 's'}"
+
+
+def kb_per_s(value: float | None) -> str:
+    """Return a transfer rate given in kB/s."""
+    if value is None:
+        return NONE
+    return f"{three(value / 1e3)}{SPACE}MB/s" if value >= 1e3 else f"{three(value)}{SPACE}kB/s"
+
+
 def plural(number: int, word: str) -> str:
     """Return ``1 request``, ``1,203 requests``."""
     return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
+def times(number: int) -> str:
+    """Return ``once``, ``twice``, ``3 times``."""
+    return {1: "once", 2: "twice"}.get(number, f"{number:,} times")

@@ -13,7 +13,7 @@ from harness.report.units import SPACE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from harness.model.findings import CacheWitness, Claim, Failover, Findings, Group
+    from harness.model.findings import CacheWitness, Claim, Failover, Findings, Group, Resources
     from harness.model.load import Load
     from harness.model.verdict import Check, Verdicts
 
@@ -174,3 +174,68 @@ def attribution(findings: Findings) -> str:
     if not wrong:
         return f"All {said.compared:,} answers compared name the provider whose ledger has them."
     return f"{wrong:,} of {said.compared:,} answers name another provider than the ledgers do."
+
+
+NAMED = 3
+"""Saturated containers told about in full; the others are named."""
+
+
+def limit_shares(used: Resources) -> dict[str, tuple[float, str]]:
+    """Return how much of its ``cpu`` (p95) and ``memory`` (highest) limit was used, also as ``97 % of 0.5 cores``."""
+    found = {}
+    cpu, memory = used.cpu_of_limit, used.memory_of_limit
+    if cpu:
+        found["cpu"] = (cpu.p95, units.cores(used.cpu_limit))
+    if memory:
+        found["memory"] = (memory.max, units.mib(used.memory_limit_mib))
+    return {
+        what: (share, f"{units.share(share)} of {'a changed limit' if what in used.limits_changed else limit}")
+        for what, (share, limit) in found.items()
+    }
+
+
+def saturated(findings: Findings) -> str:
+    """Return which containers were at a limit, fullest first, and of what: one clause, empty when none was."""
+    full = {name: used for name, used in findings.resources.items() if used.saturated}
+    names = sorted(full, key=lambda name: -max(share for share, _ in limit_shares(full[name]).values()))
+    said = [f"{name} is {_at_limits(full[name])}" for name in names[:NAMED]]
+    return "; ".join([*said, f"so are {', '.join(names[NAMED:])}"] if names[NAMED:] else said)
+
+
+def _at_limits(used: Resources) -> str:
+    shares, said = limit_shares(used), []
+    if "memory" in used.saturated:
+        said.append(f"at its memory limit: {shares['memory'][1]} at most")
+    if not {"cpu", "throttled"}.isdisjoint(used.saturated):
+        how = "at" if "cpu" in used.saturated else "held back by"
+        held = (
+            f", throttled in {units.share(used.throttled.mean)} of periods"
+            if used.throttled and used.throttled.mean
+            else ""
+        )
+        said.append(f"{how} its CPU limit: {shares['cpu'][1]} at p95{held}")
+    return ", and ".join(said)
+
+
+def limits(findings: Findings) -> str:
+    """Return who is at a limit; if nobody, who is closest to one; if nothing has limits, who used most."""
+    if full := saturated(findings):
+        return full
+    every, close = findings.resources.items(), []
+    for what, title, at in (("cpu", "CPU", "at p95"), ("memory", "memory", "at most")):
+        shares = [(*limit_shares(used)[what], name) for name, used in every if what in limit_shares(used)]
+        if shares:
+            _, said, name = max(shares)
+            close.append(f"{name}'s {title} ({said} {at})")
+    if close:
+        return f"no container was at a limit; closest: {' and '.join(close)}"
+    busiest = max(((r.cpu.p95, n) for n, r in every if r.cpu), default=None)
+    largest = max(((r.memory_mib.max, n) for n, r in every if r.memory_mib), default=None)
+    most = [f"{busiest[1]} used most CPU: {units.cores(busiest[0])} at p95"] if busiest else []
+    return "; ".join([*most, f"{largest[1]} most memory: {units.mib(largest[0])} at most"] if largest else most)
+
+
+def restarts(findings: Findings) -> str:
+    """Return which containers were started anew; empty when none was."""
+    said = [f"{n} {units.times(r.restarts)}" for n, r in findings.resources.items() if r.restarts]
+    return f"started anew during the run: {', '.join(said)}" if said else ""

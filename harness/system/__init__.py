@@ -8,13 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness.system.base import Died, Journal, System
+from harness.system.compose import Compose
 from harness.system.external import External
 from harness.system.processes import Processes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-KINDS: Mapping[str, type[System]] = {"processes": Processes, "external": External}
+KINDS: Mapping[str, type[System]] = {"processes": Processes, "compose": Compose, "external": External}
 """`Target.system.kind` -> the class that brings it up."""
 
-__all__ = ["KINDS", "Died", "External", "Journal", "Processes", "System"]
+__all__ = ["KINDS", "Compose", "Died", "External", "Journal", "Processes", "System"]

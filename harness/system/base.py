@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
-    from harness.model.target import Target
+    from harness.model.instance import Instance
+    from harness.model.plan import Plan
 
 
 class Journal(Protocol):
@@ -17,6 +18,10 @@ class Journal(Protocol):
 
     def process(self, pid: int, what: str) -> int:
         """Note a process of ours, which leads its own group; return the entry's number."""
+        ...
+
+    def containers(self, project: str, engine: str) -> int:
+        """Note a Compose project of ours in the Docker engine at `engine`; return the entry's number."""
         ...
 
     def healed(self, entry: int) -> None:
@@ -34,19 +39,69 @@ class Died:
     """What happened, the last lines of its log, and where the log is."""
 
 
-class System(Protocol):
-    """The system under test: comes up, is watched, goes down. Used from one thread.
+@dataclass(frozen=True)
+class Carrier:
+    """A Toxiproxy that is part of the system. Addresses are ``host:port`` as reached from here."""
 
-    The order is ``reserve``, ``up``, then ``watch`` as often as wanted, then ``down``. `down` may be called at any
-    point and any number of times.
+    api: str
+    reached: Mapping[str, str]
+    """Upstream -> where its proxy is reached; it listens where the target says."""
+    side_doors: Mapping[str, tuple[str, str]]
+    """Upstream -> where a second proxy, for our own questions, shall listen, and where that is reached."""
+
+
+class Control(Protocol):
+    """One service of the system, for faults. Every call may be repeated; FaultFailed says what went wrong."""
+
+    name: str
+
+    def look(self) -> Sequence[Instance]:
+        """Return every copy as it is now, in the order of their names."""
+        ...
+
+    def kill(self, copies: Collection[str]) -> None:
+        """SIGKILL them; returns once they have ended."""
+        ...
+
+    def stop(self, copies: Collection[str]) -> None:
+        """SIGTERM them; returns at once, while they finish what they are doing."""
+        ...
+
+    def pause(self, copies: Collection[str]) -> None:
+        """Freeze them where they are."""
+        ...
+
+    def limit(self, copies: Collection[str], *, cpus: float | None = None, memory_mib: float | None = None) -> None:
+        """Give them less, where `System.can_limit`."""
+        ...
+
+    def restore(self, copies: Collection[str]) -> None:
+        """Make them as they were before any of the above; returns once they run and can be used."""
+        ...
+
+
+class System(Protocol):
+    """The system under test: comes up, is watched, goes down. Used from one thread, its controls from others.
+
+    The order is ``reserve``, ``carrier``, ``up``, then ``watch`` as often as wanted, then ``down``. `down` may be
+    called at any point and any number of times.
     """
 
-    def __init__(self, target: Target, *, directory: Path, logs: Path, journal: Journal) -> None:
-        """Start nothing. `directory` is where commands run, `logs` the folder for ``<service>.log``."""
+    can_limit: ClassVar[bool]
+    """Whether its controls can `limit`."""
+
+    def __init__(self, plan: Plan, *, run_id: int, logs: Path, journal: Journal) -> None:
+        """Start nothing. `logs` is the folder for ``<service>.log``."""
         ...
 
     def reserve(self) -> dict[str, str]:
-        """Return each service's address, ``host:port``. SystemFailed when a fixed port is taken."""
+        """Return each service's address, ``host:port``. SystemFailed when a fixed port is taken, MissingComponent
+        when there is nothing to run it with."""
+        ...
+
+    def carrier(self) -> Carrier | None:
+        """Start the system's own Toxiproxy, and what that needs, and return it; None when it has none, so that one of
+        ours stands before its upstreams. SystemFailed as in `up`."""
         ...
 
     def up(self, upstreams: Mapping[str, str]) -> None:
@@ -62,8 +117,16 @@ class System(Protocol):
         """End everything and see that it is gone. SystemFailed, once all was tried, for what could not be ended."""
         ...
 
+    def control(self, service: str) -> Control:
+        """Return the means to break a service."""
+        ...
+
     def processes(self) -> dict[str, int]:
         """Return the process id of each running service (its own, not its leash's)."""
+        ...
+
+    def containers(self) -> dict[str, str]:
+        """Return the id of each running container."""
         ...
 
     def describe(self) -> dict[str, Any]:

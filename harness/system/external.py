@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from harness.errors import SystemFailed
+from harness.errors import FaultFailed, SystemFailed
 from harness.web import get
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from harness.model.target import Target
+    from harness.model.plan import Plan
     from harness.system.base import Died, Journal
 
 _TIMEOUT_S = 5.0
@@ -20,13 +20,18 @@ _TIMEOUT_S = 5.0
 class External:
     """`system.base.System` for ``kind: external``. It cannot be watched: the canary and the answers tell."""
 
-    def __init__(self, target: Target, *, directory: Path, logs: Path, journal: Journal) -> None:  # noqa: ARG002
-        self._url = target.url.rstrip("/") + (target.health or "/")
+    can_limit: ClassVar[bool] = False
+
+    def __init__(self, plan: Plan, *, run_id: int, logs: Path, journal: Journal) -> None:  # noqa: ARG002
+        self._url = plan.target.url.rstrip("/") + (plan.target.health or "/")
         self._status: int | None = None
 
     def reserve(self) -> dict[str, str]:
         """Return nothing: no service is ours."""
         return {}
+
+    def carrier(self) -> None:
+        """Return nothing: the system is there already, whatever it is made of."""
 
     def up(self, upstreams: Mapping[str, str]) -> None:  # noqa: ARG002
         """Check that the system answers HTTP at its health page, else at its URL; any status will do, because a
@@ -45,6 +50,14 @@ class External:
 
     def down(self) -> None:
         """Leave it as it is."""
+
+    def control(self, service: str) -> NoReturn:
+        """FaultFailed: no service is ours to break."""
+        raise FaultFailed(f"{service} is not ours to break: the system was running before us")
+
+    def containers(self) -> dict[str, str]:
+        """Return nothing: we know no container of it."""
+        return {}
 
     def processes(self) -> dict[str, int]:
         """Return nothing: we know no process of it."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 # Filled in once the services run, always with a loopback address.
-_OUR_OWN = re.compile(r"\$\{(?:services|upstreams)\.[^{}]*\}")
+_OUR_OWN = re.compile(r"\$\{(?:services|upstreams|direct)\.[^{}]*\}")
 _ODD = re.compile(r"[\s\\\x00-\x1f\x7f]")
 
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import psutil
 
@@ -19,6 +19,7 @@ from harness.errors import SystemFailed
 from harness.system import template
 from harness.system.base import Died
 from harness.system.ports import HOST, Held
+from harness.system.process_control import ProcessControl
 from harness.system.wiring import dependencies, services_of
 from harness.web import get
 
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
-    from harness.model.target import Service, Target
+    from harness.model.plan import Plan
+    from harness.model.target import Service
     from harness.system.base import Journal
 
 _POLL_S = 0.02
@@ -37,7 +39,7 @@ _STOPPED = "not started: another service failed first"
 
 
 @dataclass
-class _Running:
+class Running:
     """One started service."""
 
     name: str
@@ -93,13 +95,18 @@ class Processes:
     A service starts once those it names are ready (`wiring.dependencies`); the others start side by side.
     """
 
-    def __init__(self, target: Target, *, directory: Path, logs: Path, journal: Journal) -> None:
-        self._services = services_of(target)
-        self._needs = dependencies(target)
-        self._directory, self._logs, self._journal = directory, logs, journal
+    can_limit: ClassVar[bool] = False
+
+    def __init__(self, plan: Plan, *, run_id: int, logs: Path, journal: Journal) -> None:  # noqa: ARG002
+        self._services = services_of(plan.target)
+        self._needs = dependencies(plan.target)
+        self._directory, self._logs, self._journal = plan.target_dir, logs, journal
         self._held: dict[str, Held] = {}
-        self._running: dict[str, _Running] = {}
-        self._ended: list[_Running] = []
+        self._values: Mapping[str, str] = {}
+        self._running: dict[str, Running] = {}
+        self._broken: set[str] = set()
+        """Services that a fault has ended or frozen: their death is no accident."""
+        self._ended: list[Running] = []
         self._giving_up = Event()
 
     def reserve(self) -> dict[str, str]:
@@ -121,12 +128,12 @@ class Processes:
 
     def up(self, upstreams: Mapping[str, str]) -> None:
         """Start every service and return once all are ready; on a failure everything is ended first."""
-        values = template.addresses(self._addresses(), upstreams) | {"python": sys.executable}
+        self._values = template.addresses(self._addresses(), upstreams) | {"python": sys.executable}
         started: dict[str, Future[None]] = {}
         try:
             with ThreadPoolExecutor(len(self._services), "system-up") as pool:
                 for name in TopologicalSorter(self._needs).static_order():
-                    started[name] = pool.submit(self._bring_up, name, values, started)
+                    started[name] = pool.submit(self._bring_up, name, started)
                 try:
                     for future in as_completed(started.values()):  # the failure that came first is the one to tell
                         future.result()
@@ -137,17 +144,20 @@ class Processes:
             self.down()
             raise
 
-    def _bring_up(self, name: str, values: Mapping[str, str], started: Mapping[str, Future[None]]) -> None:
+    def _bring_up(self, name: str, started: Mapping[str, Future[None]]) -> None:
         for other in self._needs[name]:
             started[other].result()
         if self._giving_up.is_set():
             raise SystemFailed(f"service {name!r} {_STOPPED}")
-        running = self._start(name, values)
+        self._start_until_ready(name)
+
+    def _start_until_ready(self, name: str) -> None:
+        running = self._start(name)
         self._await_ready(running, self._held[name].port)
 
-    def _start(self, name: str, values: Mapping[str, str]) -> _Running:
+    def _start(self, name: str) -> Running:
         service, held = self._services[name], self._held[name]
-        values = {**values, "port": str(held.port)}
+        values = {**self._values, "port": str(held.port)}
         where = f"system.services.{name}"
         command = [template.fill(word, values, where=where) for word in service.command]
         env = {key: template.fill(text, values, where=where) for key, text in service.env.items()}
@@ -168,10 +178,10 @@ class Processes:
         except BaseException:
             leash.stop(process, 0)
             raise
-        running = self._running[name] = _Running(name, service, process, command, env, log, started_ns, entry)
+        running = self._running[name] = Running(name, service, process, command, env, log, started_ns, entry)
         return running
 
-    def _await_ready(self, running: _Running, port: int) -> None:
+    def _await_ready(self, running: Running, port: int) -> None:
         url = f"http://{HOST}:{port}{running.spec.ready}"
         deadline = running.started_ns + int(running.spec.ready_within * NS_PER_S)
         said = "it never answered"
@@ -197,8 +207,34 @@ class Processes:
         return [
             Died(running.name, code, running.told(f"{_how(code)} while it was needed"))
             for running in self._running.values()
-            if (code := running.ended()) is not None
+            if running.name not in self._broken and (code := running.ended()) is not None
         ]
+
+    def carrier(self) -> None:
+        """Return nothing: faults are put on a Toxiproxy of the run's own."""
+
+    def control(self, service: str) -> ProcessControl:
+        """Return the means to break a service."""
+        return ProcessControl(self, service)
+
+    def running(self, name: str) -> Running:
+        """Return a started service."""
+        return self._running[name]
+
+    def address(self, name: str) -> str:
+        """Return where a service listens, ``host:port``."""
+        return f"{HOST}:{self._held[name].port}"
+
+    def expect(self, name: str, *, broken: bool) -> None:
+        """Take note that a service is broken on purpose, or no longer."""
+        (self._broken.add if broken else self._broken.discard)(name)
+
+    def start_again(self, name: str) -> None:
+        """End what is left of a service and start it anew, on the same port, with the same command; SystemFailed."""
+        running = self._running.get(name)
+        if running is not None:
+            self._end(running)
+        self._start_until_ready(name)
 
     def down(self) -> None:
         """End every service, those that need others first; raise only once all have been tried."""
@@ -213,7 +249,7 @@ class Processes:
         if problems:
             raise problems[0]
 
-    def _end(self, running: _Running) -> None:
+    def _end(self, running: Running) -> None:
         # An interruption while waiting must not spare it: the second attempt gives it no more time.
         try:
             leash.stop(running.process, running.spec.stop_within)
@@ -232,6 +268,10 @@ class Processes:
     def processes(self) -> dict[str, int]:
         """Return the process id of each running service."""
         return {name: r.process.real_pid for name, r in self._running.items() if r.ended() is None}
+
+    def containers(self) -> dict[str, str]:
+        """Return nothing: these are processes."""
+        return {}
 
     def describe(self) -> dict[str, Any]:
         """Return how each service was started, for the manifest."""

@@ -39,8 +39,10 @@ def fill(text: str, values: Mapping[str, str], *, where: str = "") -> str:
     return _PLACE.sub(lambda match: values[match["name"]], text)
 
 
-def addresses(services: Mapping[str, str], upstreams: Mapping[str, str]) -> dict[str, str]:
-    """Return the values of ``${services.NAME}`` and ``${upstreams.NAME}`` for these ``host:port`` addresses."""
-    return {f"services.{name}": at for name, at in services.items()} | {
-        f"upstreams.{name}": at for name, at in upstreams.items()
-    }
+def addresses(
+    services: Mapping[str, str], upstreams: Mapping[str, str] | None = None, direct: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Return the values of ``${services.NAME}``, ``${upstreams.NAME}`` and ``${direct.NAME}`` (an upstream past its
+    fault proxy) for these ``host:port`` addresses."""
+    kinds = {"services": services, "upstreams": upstreams or {}, "direct": direct or {}}
+    return {f"{kind}.{name}": at for kind, found in kinds.items() for name, at in found.items()}

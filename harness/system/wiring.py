@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from harness.errors import PlanError
 from harness.model.base import nearest
-from harness.model.target import ProcessesSystem
-from harness.system import template
+from harness.model.target import ComposeSystem, ProcessesSystem
+from harness.system import compose_file, template
 from harness.system.hosts import refuse_foreign
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from harness.model.target import Service, Target
 
@@ -131,27 +132,63 @@ def _check_needed(target: Target, name: str, needed: str) -> None:
         )
 
 
-def check(target: Target) -> None:
+def names(target: Target, directory: Path) -> tuple[str, ...]:
+    """Return the services that a fault can be on: those that we start."""
+    if isinstance(target.system, ComposeSystem):
+        return tuple(compose_file.services_in(directory / target.system.file))
+    return tuple(services_of(target))
+
+
+def _addressed(target: Target) -> list[str]:
+    """Return the services that ``${services.NAME}`` can stand for."""
+    if isinstance(target.system, ComposeSystem):
+        return [name for name in target.system.publish if name != target.system.replicated]
+    return list(services_of(target))
+
+
+def check(target: Target, directory: Path) -> None:
     """Raise PlanError when a place names something unknown, an address is foreign, two services want one port,
-    services wait in a circle, or a path is none."""
+    services wait in a circle, or a path is none. `directory` is the folder that holds ``targets/``."""
     _check_paths(target)
     _check_forms(target)
     _check_ports(target)
-    services = [f"services.{name}" for name in services_of(target)]
+    services = [f"services.{name}" for name in _addressed(target)]
     everything = [*services, *(f"upstreams.{name}" for name in target.upstreams)]
     for name, service in services_of(target).items():
         for key, text in _texts(service):
             template.check(text, [*everything, *OWN], where=f"system.services.{name}.{key}")
         for needed in service.needs or ():
             _check_needed(target, name, needed)
-    addressed = [("url", target.url)]
-    for name, upstream in target.upstreams.items():
-        addressed.append((f"upstreams.{name}.address", upstream.address))
-        if upstream.ledger is not None:
-            addressed.append((f"upstreams.{name}.ledger", upstream.ledger))
-    if target.metrics is not None and "://" in target.metrics.url:
-        addressed.append(("metrics.url", target.metrics.url))
-    for where, text in addressed:
-        template.check(text, services, where=where)
-        refuse_foreign(text, target.allow_hosts, where=where)
+    _check_addresses(target, services)
+    if isinstance(target.system, ComposeSystem):
+        compose_file.check(target, target.system, directory)
+    _check_scraped(target, directory)
     dependencies(target)
+
+
+def _check_addresses(target: Target, services: list[str]) -> None:
+    direct = [f"direct.{name}" for name in target.upstreams]
+    addressed = [("url", target.url, services)]
+    for name, upstream in target.upstreams.items():
+        if not isinstance(target.system, ComposeSystem):  # there they are names of containers: see `compose_file`
+            addressed.append((f"upstreams.{name}.address", upstream.address, services))
+        if upstream.ledger is not None:
+            addressed.append((f"upstreams.{name}.ledger", upstream.ledger, services + direct))
+    if target.metrics is not None and "://" in target.metrics.url:
+        addressed.append(("metrics.url", target.metrics.url, services))
+    for where, text, known in addressed:
+        template.check(text, known, where=where)
+        refuse_foreign(text, target.allow_hosts, where=where)
+
+
+def _check_scraped(target: Target, directory: Path) -> None:
+    if target.metrics is None or target.metrics.service is None:
+        return
+    service = target.metrics.service
+    known = target.system.publish if isinstance(target.system, ComposeSystem) else names(target, directory)
+    if service not in known:
+        raise PlanError(
+            f"{service!r} is no service whose port can be reached",
+            where="metrics.service",
+            hint=f"{nearest(service, tuple(known))}known: {', '.join(known) or 'none'}",
+        )

@@ -68,7 +68,7 @@ import pathlib, subprocess, sys, time
 from harness.clock import now_ns
 from harness.faults.conductor import Conductor
 from harness.faults.network import Blackhole
-from harness.faults.proxies import put_in_front
+from harness.faults.proxies import Place, put_in_front
 from harness.faults.timeline import occurrences
 from harness.faults.toxiproxy import Toxiproxy
 from harness.journal import Journal
@@ -88,7 +88,7 @@ service = subprocess.Popen([sys.executable, "-c", serve], stdout=subprocess.PIPE
 journal.process(service.pid, "provider bedrock")
 port = int(service.stdout.readline())
 bedrock = {"bedrock": Upstream(address="127.0.0.1:1")}
-proxied = put_in_front(Toxiproxy(api), run_id, bedrock, {"bedrock": f"127.0.0.1:{port}"}, journal)
+proxied = put_in_front(Toxiproxy(api), run_id, bedrock, {"bedrock": Place(f"127.0.0.1:{port}", "127.0.0.1:0")}, journal)
 fault = Blackhole.model_validate({"kind": "blackhole", "upstream": "bedrock", "at": "0s", "for": "100s"})
 conductor = Conductor(occurrences([("storm", fault)]), proxied, events=EventLog(folder / "events.jsonl"),
                       journal=journal, on_effective=lambda *_: print("on", service.pid, flush=True))
@@ -208,7 +208,7 @@ def test_a_toxiproxy_that_is_gone_took_its_faults_with_it(tmp_path: Path) -> Non
     journal = Journal(tmp_path, RUN_ID, tmp_path)
     address, name = free_address(), proxy_name(RUN_ID, "bedrock")
     journal.proxy(address, name)
-    journal.fault(address, name, "blackhole-bedrock-1", ["x"])
+    journal.fault("blackhole-bedrock-1", api=address, proxy=name, toxics=["x"])
     orphan(journal)
 
     assert dirty(tmp_path) == []

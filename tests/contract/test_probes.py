@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -180,15 +181,18 @@ def make(kind: str, kit: Kit, url: str) -> probes.Probe:
         return probes.Canary(spec, url, Observation(Observe()), kit.folder, RUN_ID, kit.events)
     if kind == "resources":
         return probes.Resources(lambda: {"gone": 2**22 + 1}, kit.samples, kit.events, every_s=0.05)
+    if kind == "containers":
+        return probes.Containers(lambda: {"one": "1", "two": "2"}, kit.samples, kit.events, every_s=0.05)
     if kind == "metrics":
-        return probes.Metrics(url, MetricsSpec.model_validate({"every": "50ms"}), kit.samples, kit.events)
+        return probes.Metrics(lambda: {"": url}, MetricsSpec.model_validate({"every": "50ms"}), kit.samples, kit.events)
     if kind == "health":
         return probes.Health(url, "/health", kit.samples, kit.events, every_s=0.05)
     return probes.Ledger({"bedrock": f"{url}/ledger"}, RUN_ID, kit.ledger, kit.events, every_s=0.05)
 
 
 @pytest.mark.parametrize("kind", probes.KINDS)
-def test_trouble_is_written_down_not_raised(kind: str, kit: Kit) -> None:
+def test_trouble_is_written_down_not_raised(kind: str, kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
     probe = make(kind, kit, "http://127.0.0.1:1")  # nobody listens there
     probe.stop()
     probe.start()
@@ -469,7 +473,7 @@ def test_metrics_brackets_a_planted_breaker_flip(kit: Kit, serving: Callable[[Re
     spec = MetricsSpec.model_validate(
         {"every": "100ms", "breaker": "llm_circuit_state{provider}", "cache_hits": "hits_total"}
     )
-    probe = probes.Metrics(server.url, spec, kit.samples, kit.events)
+    probe = probes.Metrics(lambda: {"": server.url}, spec, kit.samples, kit.events)
     probe.start()
     truth = []
     for name, value in (("bedrock", 2), ("openai", 2), ("bedrock", 1), ("bedrock", 0)):
@@ -509,7 +513,8 @@ def test_metrics_that_are_not_there_are_told_once(kit: Kit, serving: Callable[[R
     ):
         seen = len(kit.heard())
         told = MetricsSpec.model_validate({**spec, "breaker": gauge})
-        probe = probes.Metrics(serving(page).url, told, kit.samples, kit.events)
+        url = serving(page).url
+        probe = probes.Metrics(partial(dict[str, str], {"": url}), told, kit.samples, kit.events)
         probe.start()
         sleep(0.3)
         probe.stop()
@@ -528,7 +533,8 @@ def test_a_scrape_that_fails_is_a_sample_and_a_flip_across_it_is_still_bracketed
         return http(f'state{{provider="x"}} {mode["value"]}\n'.encode(), mode["status"])
 
     spec = MetricsSpec.model_validate({"every": "50ms", "breaker": "state{provider}"})
-    probe = probes.Metrics(serving(page).url, spec, kit.samples, kit.events)
+    url = serving(page).url
+    probe = probes.Metrics(lambda: {"": url}, spec, kit.samples, kit.events)
     probe.start()
     sleep(0.3)
     mode["status"] = 500

@@ -12,7 +12,6 @@ import textwrap
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -23,14 +22,17 @@ import pytest
 
 from harness.clock import now_ns, sleep
 from harness.errors import SystemFailed
-from harness.model.target import Target
+from harness.model.target import ComposeSystem, Target
 from harness.planfile import load_target, read
 from harness.system import KINDS, System, wiring
 from harness.system.template import addresses, fill
 from harness.web import get
+from tests.contract.small_systems import Noted, plan_of, small_target
+from tests.docker_engine import engine
 
 pytestmark = pytest.mark.real
 
+RUN_ID = 0x5157E3
 ROOT = Path(__file__).resolve().parents[2]
 
 # Serves its environment; /slow is ready only after a second; ends itself when asked.
@@ -54,22 +56,6 @@ HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
 
 
-@dataclass
-class Noted:
-    """A journal in memory."""
-
-    open: dict[int, tuple[int, str]] = field(default_factory=dict)
-    count: int = 0
-
-    def process(self, pid: int, what: str) -> int:
-        self.count += 1
-        self.open[self.count] = (pid, what)
-        return self.count
-
-    def healed(self, entry: int) -> None:
-        del self.open[entry]
-
-
 def service(*options: str, **spec: Any) -> dict[str, Any]:
     return {"command": ["${python}", "-S", "serve.py", "${port}", *options], **spec}
 
@@ -89,7 +75,7 @@ def folder(tmp_path: Path) -> Path:
 def system(folder: Path, spec: Target) -> Iterator[tuple[System, Noted]]:
     """Yield a system that is not up yet; whatever the test does, nothing of it stays."""
     journal = Noted()
-    made = KINDS[spec.system.kind](spec, directory=folder, logs=folder / "logs", journal=journal)
+    made = KINDS[spec.system.kind](plan_of(spec, folder), run_id=RUN_ID, logs=folder / "logs", journal=journal)
     try:
         yield made, journal
     finally:
@@ -141,45 +127,71 @@ def somebody_elses() -> Iterator[str]:
 # ---- what all kinds promise
 
 
-@pytest.fixture(params=["processes", "external", "reference"])
+CONTAINERS = [pytest.mark.docker, pytest.mark.slow]
+
+
+@pytest.fixture(
+    params=[
+        "processes", "external", "reference",
+        pytest.param("containers", marks=CONTAINERS), pytest.param("reference in containers", marks=CONTAINERS),
+    ]
+)  # fmt: skip
 def any_target(request: pytest.FixtureRequest, folder: Path, somebody_elses: str) -> tuple[Path, Target]:
     """Each kind of system, and the reference system as it is shipped."""
     if request.param == "processes":
         return folder, target({"a": service(), "b": service(env={"A": "${services.a}"})}, url="http://${services.b}")
     if request.param == "external":
         return folder, target(None, url=f"http://{somebody_elses}")
+    if request.param == "containers":
+        spec = small_target("compose", folder)
+        assert isinstance(spec.system, ComposeSystem)
+        system = spec.system.model_copy(update={"replicated": None})
+        return folder, spec.model_copy(update={"system": system, "url": "http://${services.a}"})
+    if request.param == "reference in containers":
+        engine()
+        return ROOT, load_target(read(ROOT / "targets" / "compose.yaml"))
     return ROOT, load_target(read(ROOT / "targets" / "local.yaml"))
 
 
 def test_up_and_down(any_target: tuple[Path, Target], tmp_path: Path) -> None:
     directory, spec = any_target
-    wiring.check(spec)
+    wiring.check(spec, directory)
+    ours = spec.system.kind != "external"
     journal = Noted()
-    made = KINDS[spec.system.kind](spec, directory=directory, logs=tmp_path / "logs", journal=journal)
+    made = KINDS[spec.system.kind](plan_of(spec, directory), run_id=RUN_ID, logs=tmp_path / "logs", journal=journal)
     services = made.reserve()
-    assert len(set(services.values())) == len(services) == len(wiring.services_of(spec))
-    upstreams = {name: fill(u.address, addresses(services, {})) for name, u in spec.upstreams.items()}
+    assert len(set(services.values())) == len(services)
+    assert bool(services) == ours
+    carrier = made.carrier()
+    assert (carrier is not None) == (spec.system.kind == "compose")
+    upstreams = {} if carrier else {n: fill(u.address, addresses(services)) for n, u in spec.upstreams.items()}
+    url = fill(spec.url, addresses(services, upstreams))
     try:
         made.up(upstreams)
-        assert get(fill(spec.url, addresses(services, upstreams)), 5)[0] > 0
+        assert get(url, 5)[0] > 0
         assert made.watch() == []
         running = made.processes()
-        assert set(running) == set(services)
-        assert {pid for pid, _ in journal.open.values()} == set(running.values())
+        assert bool(journal.open) == bool(running or made.containers()) == ours
+        assert {pid for pid, _ in journal.open.values()} - {0} == set(running.values())
         assert all(alive(pid) for pid in running.values())
         assert json.loads(json.dumps(made.describe()))["kind"] == spec.system.kind
+        for name in wiring.names(spec, directory):
+            assert [copy.state for copy in made.control(name).look()] == ["running"]
     finally:
         made.down()
     assert not any(alive(pid) for pid in running.values())
     assert journal.open == {}
-    assert made.processes() == {}
+    assert (made.processes(), made.containers()) == ({}, {})
     assert made.watch() == []
+    if ours:
+        with pytest.raises(ConnectionError):
+            get(url, 5)
     made.down()
 
 
 def test_down_before_up_does_nothing(any_target: tuple[Path, Target], tmp_path: Path) -> None:
     directory, spec = any_target
-    made = KINDS[spec.system.kind](spec, directory=directory, logs=tmp_path / "logs", journal=Noted())
+    made = KINDS[spec.system.kind](plan_of(spec, directory), run_id=RUN_ID, logs=tmp_path / "logs", journal=Noted())
     made.down()
     made.reserve()
     made.down()
@@ -326,14 +338,11 @@ def test_sigkill_of_the_harness_leaves_no_service(folder: Path) -> None:
         from pathlib import Path
         from harness.model.target import Target
         from harness.system import KINDS
-
-        class Journal:
-            def process(self, pid, what): return 1
-            def healed(self, entry): pass
+        from tests.contract.small_systems import Noted, plan_of
 
         spec = Target.model_validate({plan!r})
         folder = Path({str(folder)!r})
-        made = KINDS["processes"](spec, directory=folder, logs=folder / "logs", journal=Journal())
+        made = KINDS["processes"](plan_of(spec, folder), run_id=1, logs=folder / "logs", journal=Noted())
         made.reserve()
         made.up({{}})
         print(*made.processes().values(), flush=True)

@@ -29,7 +29,9 @@ def open_journal(tmp_path: Path) -> Iterator[Journal]:
 def test_what_is_not_healed_is_read_back(open_journal: Journal, tmp_path: Path) -> None:
     process = open_journal.process(os.getpid(), "gateway")
     proxy = open_journal.proxy("127.0.0.1:8474", "agentstorm-0000000000000abc-bedrock")
-    fault = open_journal.fault("127.0.0.1:8474", "agentstorm-0000000000000abc-bedrock", "refuse-bedrock-1", [])
+    fault = open_journal.fault(
+        "refuse-bedrock-1", api="127.0.0.1:8474", proxy="agentstorm-0000000000000abc-bedrock", toxics=[]
+    )
     open_journal.healed(fault)
     open_journal.healed(fault)  # again: nothing happens
 
@@ -60,7 +62,7 @@ def test_each_line_is_on_disk_before_the_call_returns(open_journal: Journal, mon
         synced.append(open_journal.path.read_text().splitlines()[-1])
 
     monkeypatch.setattr(os, "fsync", fsync)
-    open_journal.fault("a:1", "p", "refuse-bedrock-1", [])
+    open_journal.fault("refuse-bedrock-1", api="a:1", proxy="p", toxics=[])
     assert json.loads(synced[0])["fault_id"] == "refuse-bedrock-1"
 
 

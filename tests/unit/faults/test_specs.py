@@ -11,14 +11,21 @@ from harness.faults import KINDS
 from harness.faults.fault import Toxic
 from harness.faults.network import Blackhole, Refuse, Slow
 from harness.faults.probe_socket import Outcome, Seen
+from harness.faults.service import ServiceFault, ServiceSeen
+from harness.model.instance import Instance, State
 
 MS = 1_000_000
-BASE = {"upstream": "bedrock", "at": "1s", "for": "2s"}
-EXTRA: dict[str, dict[str, str]] = {"slow": {"latency": "200ms", "jitter": "50ms"}}
+BASE = {"at": "1s", "for": "2s"}
+EXTRA: dict[str, dict[str, Any]] = {
+    "slow": {"latency": "200ms", "jitter": "50ms"},
+    "cpu": {"cpus": 0.1},
+    "memory": {"limit": "64MiB"},
+}
 
 
 def make(kind: str, /, **settings: Any) -> Any:
-    return KINDS[kind].model_validate({"kind": kind, **BASE, **EXTRA.get(kind, {}), **settings})
+    place = {"service": "agents"} if issubclass(KINDS[kind], ServiceFault) else {"upstream": "bedrock"}
+    return KINDS[kind].model_validate({"kind": kind, **BASE, **place, **EXTRA.get(kind, {}), **settings})
 
 
 def seen(outcome: Outcome, ms: float = 1.0, *, connected: bool = True) -> Seen:
@@ -106,3 +113,61 @@ def test_patience() -> None:
 
 def test_only_a_refusal_can_be_seen_without_a_question() -> None:
     assert [Refuse.needs_answer, Blackhole.needs_answer, Slow.needs_answer] == [False, True, True]
+
+
+# --- faults on services
+
+
+def looked(*copies: tuple[State, Outcome | None], **limits: Any) -> ServiceSeen:
+    """Return a look at as many copies, each as it is and as it answers (None: cannot be asked)."""
+    instances = tuple(Instance(f"agents-{n}", state, **limits) for n, (state, _) in enumerate(copies, 1))
+    sockets = tuple(None if outcome is None else seen(outcome) for _, outcome in copies)
+    return ServiceSeen("answered", 0, MS, True, "", instances, sockets)
+
+
+WELL: tuple[State, Outcome | None] = ("running", "answered")
+
+
+@pytest.mark.parametrize(
+    ("kind", "copy", "bites"),
+    [
+        ("kill", ("stopped", None), True),
+        ("kill", ("running", "refused"), False),  # not yet
+        ("kill", WELL, False),
+        ("stop", ("stopped", None), True),
+        ("stop", ("running", "refused"), True),  # takes nothing new, finishes what it has
+        ("stop", ("running", None), False),
+        ("stop", ("running", "silent"), False),
+        ("restart", ("running", "closed"), True),
+        ("restart", WELL, False),
+        ("pause", ("paused", "silent"), True),
+        ("pause", ("paused", None), True),
+        ("pause", ("running", "silent"), False),  # hung, but not by us
+        ("pause", ("paused", "answered"), False),
+        ("memory", ("stopped", None), True),  # of it
+        ("memory", WELL, False),
+    ],
+)
+def test_a_fault_on_a_service_is_known_by_its_face(kind: str, copy: Any, bites: bool) -> None:
+    assert make(kind).bites(looked(copy), 0) is bites
+    assert make(kind).bites(looked(copy, WELL), 0) is (bites and kind == "restart")
+    assert make(kind, replicas=1).bites(looked(copy, WELL), 0) is bites
+
+
+def test_a_cpu_limit_bites_once_it_holds_somebody_up() -> None:
+    assert not make("cpu").bites(looked(WELL, cpus=0.1), 0)
+    assert not make("cpu").bites(looked(WELL, cpus=1.0, throttled=9), 0)
+    assert make("cpu").bites(looked(WELL, cpus=0.1, throttled=8), 0)
+
+
+def test_a_memory_limit_is_read_back() -> None:
+    assert make("memory").bites(looked(WELL, memory_mib=64.0), 0)
+    assert not make("memory").bites(looked(WELL, memory_mib=512.0), 0)
+
+
+def test_a_fault_names_an_upstream_or_a_service() -> None:
+    assert (make("refuse").on, make("kill").on) == ("bedrock", "agents")
+    with pytest.raises(ValidationError):
+        make("kill", upstream="bedrock")
+    with pytest.raises(ValidationError):
+        make("refuse", service="agents")

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import PlanError
+from harness.faults.lifecycle import Kill
+from harness.faults.limits import Cpu
 from harness.faults.network import Blackhole, Refuse, Slow
-from harness.faults.timeline import check, occurrences
+from harness.faults.timeline import Breakables, check, occurrences
 from harness.model.experiment import FaultSpec
 from harness.model.target import Upstream
 
-UPSTREAMS = {
-    "bedrock": Upstream(address="127.0.0.1:1"),
-    "openai": Upstream(address="127.0.0.1:2"),
-    "queue": Upstream(address="127.0.0.1:3", protocol="tcp"),
-}
+THERE = Breakables(
+    {
+        "bedrock": Upstream(address="127.0.0.1:1"),
+        "openai": Upstream(address="127.0.0.1:2"),
+        "queue": Upstream(address="127.0.0.1:3", protocol="tcp"),
+    }
+)
 
 
 def blackhole(at: float, for_s: float, *, repeat: int = 1, every: float | None = None) -> Blackhole:
@@ -46,11 +51,11 @@ def test_a_plan_that_can_be_run_passes() -> None:
         ("b", refuse("openai", 60, 45)),  # another upstream, at the same time
         ("b", refuse("queue", 0, 1)),
     ]
-    check(faults, UPSTREAMS, 600)
+    check(faults, THERE, 600)
 
 
 def test_one_may_begin_when_another_ends() -> None:
-    check([("a", blackhole(0.1, 0.2, repeat=3, every=0.2)), ("b", refuse("bedrock", 0.7, 0.3))], UPSTREAMS, 1.0)
+    check([("a", blackhole(0.1, 0.2, repeat=3, every=0.2)), ("b", refuse("bedrock", 0.7, 0.3))], THERE, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +75,7 @@ def test_one_may_begin_when_another_ends() -> None:
 )
 def test_a_plan_that_cannot_be_run_is_refused(faults: list[FaultSpec], said: list[str]) -> None:
     with pytest.raises(PlanError) as caught:
-        check([("storm", fault) for fault in faults], UPSTREAMS, 100)
+        check([("storm", fault) for fault in faults], THERE, 100)
     for words in [*said, "experiment storm"]:
         assert words in str(caught.value)
 
@@ -102,13 +107,44 @@ def test_occurrences_are_sorted_complete_and_have_ids_of_their_own(specs: list[S
 def test_check_refuses_exactly_what_overlaps(specs: list[Slow]) -> None:
     named = [("x", s) for s in specs]
     spans = {
-        upstream: [(o.begin_s, o.end_s) for o in occurrences(named) if o.spec.upstream == upstream]
+        upstream: [(o.begin_s, o.end_s) for o in occurrences(named) if o.spec.on == upstream]
         for upstream in ("bedrock", "openai")
     }
     clash = any(b[0] < a[1] for found in spans.values() for a, b in pairwise(found))
 
     if clash:
         with pytest.raises(PlanError, match="overlap"):
-            check(named, UPSTREAMS, 1e6)
+            check(named, THERE, 1e6)
     else:
-        check(named, UPSTREAMS, 1e6)
+        check(named, THERE, 1e6)
+
+
+def kill(service: str, at: float, for_s: float, **settings: Any) -> Kill:
+    return Kill.model_validate({"kind": "kill", "service": service, "at": f"{at}s", "for": f"{for_s}s", **settings})
+
+
+SERVICES = Breakables(THERE.upstreams, {"agents": 2, "bedrock": 1})
+
+
+def test_a_service_and_an_upstream_of_one_name_are_two_places() -> None:
+    check([("a", kill("bedrock", 1, 5)), ("a", refuse("bedrock", 2, 5))], SERVICES, 60)
+    with pytest.raises(PlanError, match="overlap on service bedrock"):
+        check([("a", kill("bedrock", 1, 5)), ("a", kill("bedrock", 2, 5))], SERVICES, 60)
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (kill("agent", 1, 1), ["service 'agent'", "did you mean 'agents'", "agents, bedrock"]),
+        (kill("agents", 1, 1, replicas=3), ["3 replicas of agents, of which there are 2", "--replicas"]),
+        (kill("bedrock", 1, 1, replicas=2), ["of which there is one"]),
+        (
+            Cpu.model_validate({"kind": "cpu", "service": "agents", "at": "1s", "for": "1s", "cpus": 0.1}),
+            ["cannot be given less", "targets/compose.yaml"],
+        ),
+    ],
+)
+def test_faults_on_services_that_cannot_be_run_are_refused(fault: FaultSpec, said: list[str]) -> None:
+    with pytest.raises(PlanError) as caught:
+        check([("x", fault)], SERVICES, 60)
+    assert all(words in str(caught.value) for words in said), caught.value

@@ -37,3 +37,10 @@ def report(recording: Recording) -> Reported:
 def told(tmp_path_factory: pytest.TempPathFactory) -> Reported:
     """The whole story."""
     return report(story.write(tmp_path_factory.mktemp("story") / "run"))
+
+
+@pytest.fixture(scope="session")
+def contained(tmp_path_factory: pytest.TempPathFactory) -> Reported:
+    """The first minute and a half of the story, in containers."""
+    path = tmp_path_factory.mktemp("contained") / "run"
+    return report(story.write(path, hold=90.0, rate=2.0, containers=True))

@@ -44,9 +44,10 @@ def _provider(t: float) -> tuple[str, str]:
 
 def write(
     path: Path, *, faults: bool = True, ledger: bool = True, rate: float = 18.5, hold: float = HOLD,
-    team: str = "meetmind", parquet: bool = True,
+    team: str = "meetmind", parquet: bool = True, containers: bool = False,
 ) -> Recording:  # fmt: skip
-    """Write the story, or the part of it before `hold` seconds, and open it. `team` renames meetmind."""
+    """Write the story, or the part of it before `hold` seconds, and open it. `team` renames meetmind; `containers`
+    adds some: agents-1 at its CPU limit, redis at its memory limit, toxiproxy far below its own."""
     times: dict[str, Any] = {"for": "15s", "every": "45s"}
     every: dict[str, dict[str, Any]] = {
         "blackhole": {"at": "60s", "repeat": 3} | times,
@@ -70,6 +71,11 @@ def write(
     if rate:
         _requests(builder, rate, hold, faults=faults, ledger=ledger, team=team)
         builder.instrument(-WARMUP, hold)
+    if containers:
+        seconds = range(-int(WARMUP) - 2, int(hold))
+        builder.container("agents-1", seconds, cpu=0.48, throttled=0.4, memory_mib=180, restarts=1)
+        builder.container("redis", seconds, cpu=0.02, memory_mib=62, memory_limit_mib=64)
+        builder.container("toxiproxy", seconds, cpu=0.05, cpu_limit=2, memory_mib=20, memory_limit_mib=24_100)
     return builder.close(hold + 5, parquet=parquet)
 
 

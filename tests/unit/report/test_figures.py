@@ -76,6 +76,23 @@ def test_the_recorder_says_what_happened_in_order(told: Reported) -> None:
     assert ">failed back 5" in svg
 
 
+def test_a_limit_is_a_line_where_it_is_on_the_scale_and_is_said_in_any_case(contained: Reported) -> None:
+    drawn = contained.figures.drawn
+    assert list(drawn) == ["response", "ecdf", "providers", "resources-cpu", "resources-memory_mib", "resources-net"]
+    cpu, memory = (drawn[f"resources-{name}"].wide.replace("\u00a0", " ") for name in ("cpu", "memory_mib"))
+    assert (">limit 0.5<" in cpu, ">limit 2 \u2191<" in cpu) == (True, True)
+    assert (">limit 256 MiB<" in memory, ">limit 64 MiB<" in memory, ">limit 23.5 GiB \u2191<" in memory) == (True,) * 3
+    dashed = "stroke-dasharray"
+    assert (cpu.count(dashed), memory.count(dashed)) == (2, 2)
+    assert dashed not in drawn["resources-net"].wide
+
+
+def test_moments_of_throttling_are_marked(contained: Reported, told: Reported) -> None:
+    marks = [r.figures.drawn["resources-cpu"].wide.count("stroke-width: 3") for r in (contained, told)]
+    assert marks[0] > 0
+    assert marks[1] == 0
+
+
 def test_text_from_data_is_escaped_and_is_no_formula() -> None:
     def paint(figure: Figure) -> None:
         figure.text(0.5, 0.5, "<b>$x$ & --> y</b>")

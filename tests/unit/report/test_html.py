@@ -76,6 +76,29 @@ def test_it_stays_small(told: Reported) -> None:
     assert len(told.page) < 1_000_000
 
 
+def test_containers_at_a_limit_are_named_and_marked(contained: Reported) -> None:
+    block = contained.page[contained.page.index('<section id="resources">') :].replace("\u00a0", " ")
+    block = block[: block.index("</section>")]
+    for words in (
+        "Redis is at its memory limit: 96.9 % of 64 MiB at most; agents-1 is at its CPU limit: 96 % of 0.5 cores",
+        " at p95, throttled in 40 % of periods.",
+        "Started anew during the run: agents-1 once.",
+        "<details open>",
+    ):
+        assert words in block
+    marked = re.findall(r'<td class="num reached"[^>]*>([^<]+)<', block)
+    assert marked == ["96 % of 0.5 cores", "40 %", "96.9 % of 64 MiB"]
+
+
+def test_what_only_containers_have_is_no_column_of_a_run_without(told: Reported) -> None:
+    block = told.page[told.page.index('<section id="resources">') : told.page.index('<section id="groups">')]
+    heads = re.findall(r"<th[^>]*>([^<]+)<", block)
+    assert heads == [
+        "process or container", "CPU mean", "CPU p95", "CPU max", "memory mean", "memory p95", "memory max",
+    ]  # fmt: skip
+    assert "<details open>" not in block
+
+
 def test_names_from_data_are_escaped(tmp_path: Path) -> None:
     evil = "<script>alert(1)</script>"
     text = report(story.write(tmp_path / "r", team=evil, rate=5)).page

@@ -51,3 +51,8 @@ def test_without_checks_or_outages_there_are_no_empty_tables(told: Reported) -> 
     none = story.verdicts(Verdict.INVALID).model_copy(update={"checks": ()})
     text = markdown(told.recording, findings, none)
     assert "|" not in text
+
+
+def test_who_is_at_a_limit_is_named(contained: Reported, told: Reported) -> None:
+    assert "**At its limit**: Redis is at its memory limit" in text_of(contained, story.verdicts())
+    assert "At its limit" not in text_of(told, story.verdicts())

@@ -78,3 +78,18 @@ def test_no_line_has_more_than_600_points(hours: float, width: float) -> None:
     axis = Timeline(0, 0.0, hours * 3600, (), (), None)
     assert axis.bucket_s == width
     assert len(axis.edges()) <= 602
+
+
+def test_a_resource_knows_its_limit_at_every_moment(tmp_path: Path) -> None:
+    builder = RecordingBuilder(tmp_path, plan())
+    builder.phases(steady=0, cooldown=60)
+    builder.container("redis", range(-5, 20), cpu_limit=0.5)  # said before the axis begins
+    builder.container("redis", range(20, 60), cpu_limit=0.25, throttled=0.3)
+    builder.sample(1, "process:gateway", "cpu", 1.0)
+    recording = builder.close(61)
+    redis, gateway = series.resources(recording, timeline(recording), ("cpu",))
+    assert redis.limit is not None
+    assert list(redis.limit) == [0.5] * 20 + [0.25] * 40
+    assert redis.throttled is not None
+    assert list(redis.throttled) == [0.0] * 20 + [0.3] * 40
+    assert (gateway.limit, gateway.throttled) == (None, None)

@@ -52,6 +52,13 @@ def test_a_log_gets_whole_lines_without_escapes(told: Reported) -> None:
     assert sum(line.startswith(("pass ", "fail ", "inconclusive ")) for line in lines) == len(story.CHECKS)
 
 
+def test_who_is_at_a_limit_is_named(contained: Reported, told: Reported) -> None:
+    for reported, named in ((contained, True), (told, False)):
+        screen = console(terminal=False)
+        print_summary(screen, reported.recording, reported.findings, story.verdicts())
+        assert ("limits       Redis is at its memory limit: 96.9 % of 64 MiB" in written(screen)) is named
+
+
 def test_names_are_not_markup(told: Reported) -> None:
     screen = console(terminal=True)
     check = story.CHECKS[0].model_copy(update={"threshold": "[bold]x[/bold]"})

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.model.findings import CacheWitness, Claim
+from harness.model.findings import CacheWitness, Claim, Resources, Usage
 from harness.model.load import RateLoad, SpikeLoad, UsersLoad
 from harness.report import units, words
 from tests.unit.report import story
@@ -89,3 +89,55 @@ def test_outages_are_grouped_by_what_was_broken_how(told: Reported) -> None:
     )
     claim = words.claim_of(told.findings, "blackhole")
     assert said(words.outage("bedrock", "blackhole", hung, claim)) == "bedrock blackhole: 3 of 3 recovered under 5 s"
+
+
+def used(**more: Any) -> Resources:
+    """Return a container's use: half of its CPU limit and a quarter of its memory limit, unless told otherwise."""
+
+    def flat(value: float) -> Usage:
+        return Usage(mean=value, p95=value, max=value)
+
+    shares = {"cpu_of_limit": 0.5, "memory_of_limit": 0.25, "throttled": 0.0} | {
+        key: more.pop(key) for key in ("cpu_of_limit", "memory_of_limit", "throttled") if key in more
+    }
+    limits = {"cpu_limit": 0.5, "memory_limit_mib": 256.0} | more
+    return Resources(cpu=flat(0.25), memory_mib=flat(64), net=None, **{k: flat(v) for k, v in shares.items()}, **limits)
+
+
+@pytest.mark.parametrize(
+    ("resources", "sentence"),
+    [
+        ({"agents-1": used(cpu_of_limit=0.97, throttled=0.4, saturated=("cpu", "throttled")), "redis": used()},
+         "agents-1 is at its CPU limit: 97 % of 0.5 cores at p95, throttled in 40 % of periods"),
+        ({"agents-1": used(throttled=0.2, saturated=("throttled",))},
+         "agents-1 is held back by its CPU limit: 50 % of 0.5 cores at p95, throttled in 20 % of periods"),
+        ({"redis": used(cpu_of_limit=0.9, memory_of_limit=0.95, cpu_limit=1.0, saturated=("cpu", "memory"))},
+         "redis is at its memory limit: 95 % of 256 MiB at most, and at its CPU limit: 90 % of 1 core at p95"),
+        ({"a": used(cpu_of_limit=0.99, limits_changed=("cpu",), saturated=("cpu",))},
+         "a is at its CPU limit: 99 % of a changed limit at p95"),
+        ({"a": used(), "b": used(cpu_of_limit=0.7, cpu_limit=1), "c": used(memory_of_limit=0.8, memory_limit_mib=1024)},
+         "no container was at a limit; closest: b's CPU (70 % of 1 core at p95) and c's memory (80 % of 1 GiB at most)"
+        ),
+        ({"gateway": Resources(cpu=Usage(mean=1, p95=1.5, max=2), memory_mib=Usage(mean=1, p95=1, max=9), net=None)},
+         "gateway used most CPU: 1.5 cores at p95; gateway most memory: 9 MiB at most"),
+        ({}, ""),
+    ],
+)  # fmt: skip
+def test_limits_in_words(told: Reported, resources: dict[str, Resources], sentence: str) -> None:
+    assert said(words.limits(told.findings.model_copy(update={"resources": resources}))) == sentence
+
+
+def test_many_saturated_containers_are_named_fullest_first(told: Reported) -> None:
+    shares = {"a": 0.81, "b": 0.99, "c": 0.9, "d": 0.95, "e": 0.8}
+    every = {name: used(cpu_of_limit=share, saturated=("cpu",)) for name, share in shares.items()}
+    clause = words.saturated(told.findings.model_copy(update={"resources": every}))
+    assert [part[0] for part in clause.split("; ")] == ["b", "d", "c", "s"]
+    assert clause.endswith("so are a, e")
+
+
+def test_restarts_in_words(told: Reported) -> None:
+    every = {"a": used(restarts=1), "b": used(restarts=0), "c": used(), "d": used(restarts=3)}
+    assert words.restarts(told.findings.model_copy(update={"resources": every})) == (
+        "started anew during the run: a once, d 3 times"
+    )
+    assert words.restarts(told.findings) == ""

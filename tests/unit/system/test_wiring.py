@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from harness.errors import PlanError
 from harness.model.target import Target
 from harness.system.wiring import check, dependencies, services_of
+
+HERE = Path()
 
 
 def target(services: dict[str, dict[str, Any]] | None = None, **more: Any) -> Target:
@@ -23,7 +26,7 @@ def target(services: dict[str, dict[str, Any]] | None = None, **more: Any) -> Ta
 def test_an_external_system_has_no_services() -> None:
     assert services_of(target()) == {}
     assert dependencies(target()) == {}
-    check(target())
+    check(target(), HERE)
 
 
 def test_needs_come_from_command_and_environment_and_through_upstreams() -> None:
@@ -37,14 +40,14 @@ def test_needs_come_from_command_and_environment_and_through_upstreams() -> None
         upstreams={"llm": {"address": "${services.llm}"}, "other": {"address": "${services.alone}"}},
         url="http://${services.agents}",
     )
-    check(wired)
+    check(wired, HERE)
     assert dependencies(wired) == {"agents": {"db", "llm"}, "db": set(), "llm": set(), "alone": set()}
 
 
 def test_a_circle_is_told() -> None:
     circle = {"a": {"env": {"X": "${services.b}"}}, "b": {"env": {"X": "${services.a}"}}}
     with pytest.raises(PlanError, match=r"circle: (a -> b -> a|b -> a -> b)"):
-        check(target(circle))
+        check(target(circle), HERE)
 
 
 @pytest.mark.parametrize(
@@ -77,9 +80,9 @@ def test_what_does_not_hold_together_is_told_with_its_place(
     services: dict[str, dict[str, Any]] | None, more: dict[str, Any], where: str
 ) -> None:
     with pytest.raises(PlanError) as caught:
-        check(target(services, **more))
+        check(target(services, **more), HERE)
     assert caught.value.where == where
 
 
 def test_hosts_that_are_allowed_pass() -> None:
-    check(target(url="https://staging.example.com", allow_hosts=["staging.example.com"]))
+    check(target(url="https://staging.example.com", allow_hosts=["staging.example.com"]), HERE)

@@ -1,0 +1,54 @@
+"""Reaching the Docker engine. `docker`, the SDK, is imported only when something needs it."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import MissingComponent
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+_TIMEOUT_S = 30
+_CONNECTIONS = 64
+
+
+def connect(timeout_s: int = _TIMEOUT_S) -> DockerClient:
+    """Return a client of the engine that the ``docker`` command would use, to be closed; MissingComponent when there is
+    none."""
+    import docker  # noqa: PLC0415
+    from docker.errors import DockerException  # noqa: PLC0415
+
+    where = _address()
+    try:
+        client = docker.DockerClient(base_url=where, timeout=timeout_s, tls=_tls(), max_pool_size=_CONNECTIONS)
+        client.ping()
+    except (DockerException, OSError) as error:
+        raise MissingComponent(
+            f"no Docker engine answers at {where}: {error}\n"
+            "  start Docker (`systemctl start docker`, or Docker Desktop), see that `docker info` works for this user, "
+            "or set DOCKER_HOST; without Docker, --target targets/local.yaml runs the same system as processes"
+        ) from error
+    return client
+
+
+def _address() -> str:
+    """Return the engine's address as the ``docker`` command finds it: DOCKER_HOST, else the current context's."""
+    if named := os.environ.get("DOCKER_HOST"):
+        return named
+    from docker import ContextAPI  # noqa: PLC0415
+    from docker.errors import DockerException  # noqa: PLC0415
+
+    with suppress(DockerException, OSError, ValueError):
+        context = ContextAPI.get_current_context()
+        if context.Host:
+            return str(context.Host)
+    return "unix:///var/run/docker.sock"
+
+
+def _tls() -> Any:
+    from docker.utils import kwargs_from_env  # noqa: PLC0415
+
+    return kwargs_from_env().get("tls", False)

@@ -1,0 +1,153 @@
+"""Faults on the services of a system: what they act on, and how they are seen.
+
+They are seen twice: by whoever runs the service (a process that has ended, a container that is paused) and by a socket
+that asks it something, where it can be asked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+from pydantic import Field
+
+from harness.clock import now_ns
+from harness.errors import FaultFailed
+from harness.faults.fault import Fault
+from harness.faults.probe_socket import Outcome, ProbeSocket, Seen, median_ns
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from threading import Event
+
+    from harness.journal import Journal
+    from harness.model.instance import Instance
+
+
+class Control(Protocol):
+    """What a fault needs of one service (`system` has it). Every call may be repeated; FaultFailed says what went
+    wrong. `copies` are names of instances."""
+
+    name: str
+
+    def look(self) -> Sequence[Instance]:
+        """Return every copy as it is now, in the order of their names."""
+
+    def kill(self, copies: Collection[str]) -> None:
+        """SIGKILL them; returns once they have ended."""
+
+    def stop(self, copies: Collection[str]) -> None:
+        """SIGTERM them; returns at once, while they finish what they are doing."""
+
+    def pause(self, copies: Collection[str]) -> None:
+        """Freeze them where they are."""
+
+    def limit(self, copies: Collection[str], *, cpus: float | None = None, memory_mib: float | None = None) -> None:
+        """Give them less."""
+
+    def restore(self, copies: Collection[str]) -> None:
+        """Make them as they were before any of the above; returns once they run and can be used."""
+
+
+@dataclass(frozen=True)
+class ServiceSeen(Seen):
+    """What one look at a service met. `answered` when every copy runs, is well and answers."""
+
+    copies: tuple[Instance, ...] = ()
+    sockets: tuple[Seen | None, ...] = ()
+    """What each copy answered; None when it could not be asked."""
+
+    def hit(self, replicas: int | None) -> list[tuple[Instance, Seen | None]]:
+        """Return the first `replicas` copies (None: all) with what they answered."""
+        return list(zip(self.copies, self.sockets, strict=True))[:replicas]
+
+
+class ServiceProbe:
+    """Looks at a service and asks each running copy of it (a `fault.Asks`). `door` is where a service is asked that has
+    no address of its own from here."""
+
+    def __init__(self, control: Control, protocol: str, door: str | None = None) -> None:
+        self._control, self._protocol, self._door = control, protocol, door
+
+    def ask(self, patience_ns: int, stop: Event | None = None) -> ServiceSeen:
+        """Look and ask once. `sent_ns` is when it had looked and began to ask."""
+        copies = tuple(self._control.look())
+        sent_ns = now_ns()
+        sockets = tuple(self._socket(copy, patience_ns, stop) for copy in copies)
+        said = [_outcome(copy, socket) for copy, socket in zip(copies, sockets, strict=True)]
+        odd = [i for i, outcome in enumerate(said) if outcome != "answered"]
+        outcome: Outcome = said[odd[0]] if odd else "answered" if copies else "refused"
+        detail = ", ".join(f"{c.name} {c.state}{'' if c.healthy else ', unwell'}" for c in copies)
+        return ServiceSeen(outcome, sent_ns, now_ns(), bool(copies), detail, copies, sockets)
+
+    def _socket(self, copy: Instance, patience_ns: int, stop: Event | None) -> Seen | None:
+        address = copy.address or self._door
+        if copy.state == "stopped" or address is None:
+            return None
+        return ProbeSocket(address, self._protocol).ask(patience_ns, stop)
+
+    def healthy_ns(self) -> int:
+        """Return the median time of an answer while nothing is broken; FaultFailed when not all is well."""
+        return median_ns(self, f"service {self._control.name} is not well before anything is broken")
+
+
+def _outcome(copy: Instance, socket: Seen | None) -> Outcome:
+    if copy.state == "stopped":
+        return "refused"
+    if copy.state == "paused":
+        return "silent"
+    if socket is not None:
+        return socket.outcome
+    return "answered" if copy.healthy else "closed"
+
+
+@dataclass(frozen=True)
+class ServiceSite:
+    """A service of the system (a `fault.Site`)."""
+
+    name: str
+    ground: Control
+    probe: ServiceProbe
+    source: str = "system"
+
+    def journal(self, journal: Journal, fault: Fault, fault_id: str) -> int:  # noqa: ARG002
+        """Write down that a fault will be on it; it goes with the processes or containers, which are journalled."""
+        return journal.fault(fault_id, service=self.name)
+
+    def direct(self) -> None:
+        """Return nothing: there is no other way to it."""
+
+
+class ServiceFault(Fault):
+    """A fault on copies of a service."""
+
+    service: str
+    replicas: int | None = Field(default=None, ge=1)
+    """How many of its copies; all when left out."""
+
+    needs_limits: ClassVar[bool] = False
+    """Whether the system must be able to give a service less of the machine."""
+
+    def victims(self, ground: Control) -> list[str]:
+        """Return the names of the copies it is for; FaultFailed when there are not that many."""
+        names = [copy.name for copy in ground.look()]
+        if not names or len(names) < (self.replicas or 0):
+            raise FaultFailed(f"{self.kind} is for {self.replicas or 'the'} copies of {self.service}; found: {names}")
+        return names[: self.replicas]
+
+    def clear(self, ground: Control, fault_id: str) -> None:  # noqa: ARG002 - copies are told by name
+        """Make its copies as they were."""
+        ground.restore(self.victims(ground))
+
+    def bites(self, seen: ServiceSeen, healthy_ns: int) -> bool:
+        """Return whether what was seen of the service is this fault."""
+        raise NotImplementedError
+
+
+def sites(controls: Mapping[str, Control], doors: Mapping[str, tuple[str, str]]) -> dict[str, ServiceSite]:
+    """Return a site for each service; `doors` has (protocol, ``host:port``) of those that are asked through one."""
+    found = {}
+    for name, control in controls.items():
+        protocol, door = doors.get(name, ("http", None))
+        found[name] = ServiceSite(name, control, ServiceProbe(control, protocol, door))
+    return found

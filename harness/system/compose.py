@@ -1,0 +1,366 @@
+"""A system of containers: a Compose file brought up in a project of the run's own, and taken down without a trace."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ruamel.yaml import YAML
+
+from harness import leash
+from harness.clock import NS_PER_S, now_ns, sleep
+from harness.docker_engine import connect
+from harness.errors import FaultFailed, SystemFailed
+from harness.model.target import ComposeSystem
+from harness.system import compose_project as engine
+from harness.system.base import Carrier, Died
+from harness.system.compose_control import ContainerControl, listens
+from harness.system.compose_project import NUMBER_LABEL, SERVICE_LABEL
+from harness.system.container_logs import ContainerLogs
+from harness.system.ports import HOST, Held
+from harness.web import get
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from docker import DockerClient
+
+    from harness.model.plan import Plan
+    from harness.system.base import Journal
+
+_FIRST_SIDE_DOOR = 29001
+"""Ports inside the Toxiproxy container for our own questions, out of the way of what targets choose."""
+_ASK_S, _BUILD_S, _PULL_S = 30.0, 1800.0, 1800.0
+_POLL_S = 0.1
+_ANSWER_S = 2.0
+_WATCH_NS = NS_PER_S
+_OFFLINE = (
+    "  on a host without a registry, make the images once with reference/docker/offline.sh; else see that "
+    "`docker pull` works here"
+)
+
+
+def project_name(run_id: int) -> str:
+    """Return the name of a run's Compose project: it says whose it is, so that nobody else's is ever touched."""
+    return f"agentstorm-{run_id:016x}"
+
+
+class ComposeProject:
+    """The containers of one run, by the names that reports use: ``redis``, and ``agents-1`` where there may be more."""
+
+    def __init__(self, client: DockerClient, name: str, system: ComposeSystem) -> None:
+        self.client, self.name = client, name
+        self._system = system
+
+    def named(self, *services: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the name of each container (of these services) and what the engine lists of it."""
+        for container in engine.containers_of(self.client, self.name, *services):
+            service = container["Labels"][SERVICE_LABEL]
+            numbered = service == self._system.replicated
+            yield f"{service}-{container['Labels'][NUMBER_LABEL]}" if numbered else service, container
+
+    def ids(self, *services: str) -> dict[str, str]:
+        """Return the id of each container, running or not."""
+        return {name: container["Id"] for name, container in self.named(*services)}
+
+    def address(self, service: str, inspected: Mapping[str, Any]) -> str | None:
+        """Return where a container's published port is reached; None when none is, or it does not run."""
+        port = self._system.publish.get(service)
+        published = (inspected["NetworkSettings"].get("Ports") or {}).get(f"{port}/tcp") or []
+        return f"{HOST}:{published[-1]['HostPort']}" if published else None
+
+
+class Compose:
+    """`system.base.System` for ``kind: compose``.
+
+    The Compose file publishes nothing: a second file, made here, publishes on loopback what the run needs. A Toxiproxy
+    is one of its services; it and what it depends on come up first, so that proxies stand before the rest starts.
+    """
+
+    can_limit: ClassVar[bool] = True
+
+    def __init__(self, plan: Plan, *, run_id: int, logs: Path, journal: Journal) -> None:
+        system = plan.target.system
+        assert isinstance(system, ComposeSystem)  # noqa: S101 - `KINDS` chose this class by it
+        self._system, self._plan, self._logs, self._journal = system, plan, logs, journal
+        self._name = project_name(run_id)
+        self._file = plan.target_dir / system.file
+        self._held: dict[str, Held] = {}
+        self._broken: set[str] = set()
+        self._watched_ns = 0
+        self._died: list[Died] = []
+        self._entry: int | None = None
+        self._described: dict[str, Any] = {"kind": "compose", "project": self._name}
+
+    # --- coming up
+
+    def reserve(self) -> dict[str, str]:
+        """Find engine and Compose, and return the address of each published service; its port is held until then."""
+        self._compose = engine.find_compose()
+        self._client = connect()
+        self._project = ComposeProject(self._client, self._name, self._system)
+        self._follower = ContainerLogs(self._client, self._logs)
+        self._logs.mkdir(parents=True, exist_ok=True)
+        single = [name for name in self._system.publish if name != self._system.replicated]
+        upstreams = list(self._plan.target.upstreams)
+        for what in (*single, *(f"{u} proxy" for u in upstreams), *(f"{u} side door" for u in upstreams)):
+            self._held[what] = Held(what, "auto")
+        self._override = self._logs / "compose.override.json"
+        self._override.write_text(json.dumps({"services": self._published()}, indent=1))
+        return {name: self._at(name) for name in single}
+
+    def _at(self, what: str) -> str:
+        return f"{HOST}:{self._held[what].port}"
+
+    def _published(self) -> dict[str, dict[str, list[str]]]:
+        ports: dict[str, list[str]] = {
+            name: [f"{self._at(name)}:{port}" if name in self._held else f"{HOST}::{port}"]
+            for name, port in self._system.publish.items()
+        }
+        for number, (name, upstream) in enumerate(self._plan.target.upstreams.items()):
+            inside = upstream.listen.rpartition(":")[2]
+            ports[self._system.toxiproxy] += [
+                f"{self._at(f'{name} proxy')}:{inside}",
+                f"{self._at(f'{name} side door')}:{_FIRST_SIDE_DOOR + number}",
+            ]
+        return {name: {"ports": published} for name, published in ports.items()}
+
+    def carrier(self) -> Carrier:
+        """Get the images, start Toxiproxy with what it depends on, and return it."""
+        self._get_images()
+        self._entry = self._journal.containers(self._name, str(self._client.api.base_url))
+        for held in self._held.values():
+            held.release()
+        self._deadline_ns = now_ns() + int(self._system.up_within * NS_PER_S)
+        self._up(self._system.toxiproxy)
+        api = self._at(self._system.toxiproxy)
+        self._await_answer(f"http://{api}/version", self._system.toxiproxy)
+        upstreams = list(self._plan.target.upstreams)
+        return Carrier(
+            api=api,
+            reached={name: self._at(f"{name} proxy") for name in upstreams},
+            side_doors={
+                name: (f"0.0.0.0:{_FIRST_SIDE_DOOR + number}", self._at(f"{name} side door"))
+                for number, name in enumerate(upstreams)
+            },
+        )
+
+    def up(self, upstreams: Mapping[str, str]) -> None:  # noqa: ARG002 - the Compose file has them
+        """Start the rest and return once every container is healthy."""
+        replicated = self._system.replicated
+        scale = ["--scale", f"{replicated}={self._plan.replicas}"] if replicated else []
+        self._up("--no-recreate", *scale)
+        self._await_healthy()
+        self._describe()
+
+    def _command(self) -> list[str]:
+        return [
+            *self._compose.command, "--project-name", self._name, "--project-directory", str(self._file.parent),
+            "--file", str(self._file), "--file", str(self._override),
+        ]  # fmt: skip
+
+    def _run(self, *arguments: str, within_s: float) -> tuple[int, str]:
+        """Run Compose to its end, on a leash and in the journal; return its exit code and the end of what it said."""
+        log = self._logs / "compose.log"
+        begin = log.stat().st_size if log.exists() else 0
+        process = leash.start(
+            [*self._command(), *arguments], log=log, env=os.environ | self._system.env, cwd=self._file.parent
+        )
+        entry = self._journal.process(process.real_pid, f"{self._compose.command[-1]} {arguments[0]}")
+        deadline_ns = now_ns() + int(within_s * NS_PER_S)
+        try:
+            while process.poll() is None and now_ns() < deadline_ns:
+                sleep(_POLL_S)
+        finally:
+            code = leash.stop(process, 5)
+            self._journal.healed(entry)
+        with log.open("rb") as file:
+            file.seek(begin)
+            said = file.read().decode("utf-8", "replace").strip()
+        return code, said
+
+    def _get_images(self) -> None:
+        """Build what the Compose file builds (Docker's cache makes that quick) and pull what is not here."""
+        services = self._config()
+        built = [name for name, service in services.items() if "build" in service]
+        if built:
+            code, said = self._run("build", *built, within_s=_BUILD_S)
+            if code:
+                raise SystemFailed(f"the images of {', '.join(built)} cannot be built:{_last(said)}\n{_OFFLINE}")
+        pulled = [name for name in services if name not in built and not self._has_image(services[name]["image"])]
+        if pulled:
+            code, said = self._run("pull", *pulled, within_s=_PULL_S)
+            if code:
+                raise SystemFailed(f"the images of {', '.join(pulled)} are not here:{_last(said)}\n{_OFFLINE}")
+
+    def _config(self) -> dict[str, Any]:
+        """Return the services as Compose understands them, variables filled in."""
+        done = subprocess.run(
+            [*self._command(), "config"], env=os.environ | self._system.env, cwd=self._file.parent,
+            capture_output=True, text=True, timeout=_ASK_S, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise SystemFailed(f"{self._file} is refused by {' '.join(self._compose.command)}:{_last(done.stderr)}")
+        services: dict[str, Any] = YAML(typ="safe", pure=True).load(done.stdout)["services"]
+        return services
+
+    def _has_image(self, name: str) -> bool:
+        from docker.errors import ImageNotFound  # noqa: PLC0415
+
+        try:
+            self._client.images.get(name)
+        except ImageNotFound:
+            return False
+        return True
+
+    def _up(self, *arguments: str) -> None:
+        left_s = max(1.0, (self._deadline_ns - now_ns()) / NS_PER_S)
+        code, said = self._run("up", "--detach", "--no-build", *arguments, within_s=left_s)
+        self._follow()
+        if code:
+            sick = "".join(self._told(name, c, _condition(c)) for name, c in self._project.named() if _unwell(c))
+            raise SystemFailed(f"the containers did not come up (exit code {code}):{_last(said)}{sick}")
+
+    def _follow(self) -> None:
+        for name, id_ in self._project.ids().items():
+            self._follower.follow(name, id_)
+
+    def _told(self, name: str, container: Mapping[str, Any], what: str) -> str:
+        log = self._logs / f"{name}.log"
+        return f"\n  container {name} {what}\n  log: {log}{self._follower.tail(container['Id'])}"
+
+    def _await_answer(self, url: str, service: str) -> None:
+        said = ""
+        while now_ns() < self._deadline_ns:
+            try:
+                if get(url, _ANSWER_S)[0] == 200:
+                    return
+            except OSError as error:
+                said = str(error)
+            sleep(_POLL_S)
+        (name, container), *_ = self._project.named(service)
+        raise SystemFailed(self._told(name, container, f"does not answer at {url}: {said}").strip())
+
+    def _await_healthy(self) -> None:
+        """Wait for every container; a health check that fails for long or an end is told with the container's log."""
+        while True:
+            unwell = [(name, c) for name, c in self._project.named() if not (_well(c) and self._listens(c))]
+            if not unwell:
+                return
+            given_up = [(name, c) for name, c in unwell if _unwell(c)]
+            if given_up or now_ns() > self._deadline_ns:
+                within = f" within {self._system.up_within:g} s"
+                raise SystemFailed(
+                    "".join(
+                        self._told(n, c, _condition(c) + ("" if given_up else within)) for n, c in given_up or unwell
+                    ).strip()
+                )
+            sleep(_POLL_S)
+
+    def _listens(self, container: Mapping[str, Any]) -> bool:
+        """Whether something takes connections behind a published port; a health check, where there is one, has said."""
+        if "(" in container["Status"]:
+            return True
+        inspected = self._client.api.inspect_container(container["Id"])
+        address = self._project.address(container["Labels"][SERVICE_LABEL], inspected)
+        return address is None or listens(address)
+
+    # --- being there
+
+    def watch(self) -> list[Died]:
+        """Return the containers that have ended since they came up, unless a fault is on them; looked at once a
+        second."""
+        if self._entry is None:
+            return []
+        if now_ns() - self._watched_ns >= _WATCH_NS:
+            self._watched_ns = now_ns()
+            try:
+                with engine.translated("the Docker engine does not answer"):
+                    self._died = [
+                        self._death(name, container)
+                        for name, container in self._project.named()
+                        if container["State"] in {"exited", "dead"} and name not in self._broken
+                    ]
+            except FaultFailed as error:
+                self._died = [Died("docker", 1, str(error))]
+        return self._died
+
+    def _death(self, name: str, container: Mapping[str, Any]) -> Died:
+        state = self._client.api.inspect_container(container["Id"])["State"]
+        why = "was killed for want of memory" if state.get("OOMKilled") else f"ended with code {state['ExitCode']}"
+        return Died(name, int(state["ExitCode"]), self._told(name, container, f"{why} while it was needed").strip())
+
+    def control(self, service: str) -> ContainerControl:
+        """Return the means to break a service."""
+        return ContainerControl(self._project, service, self._system.stop_within, self._expect)
+
+    def _expect(self, name: str, broken: bool) -> None:
+        (self._broken.add if broken else self._broken.discard)(name)
+
+    def processes(self) -> dict[str, int]:
+        """Return nothing: these are containers."""
+        return {}
+
+    def containers(self) -> dict[str, str]:
+        """Return the id of each container of the project."""
+        return {} if self._entry is None else self._project.ids()
+
+    # --- going down
+
+    def down(self) -> None:
+        """Remove containers, networks and volumes, and see that they are gone."""
+        for held in self._held.values():
+            held.release()
+        if self._entry is not None:
+            try:
+                engine.remove(self._client, self._name, grace_s=self._system.stop_within)
+            except FaultFailed as error:
+                raise SystemFailed(f"project {self._name}: {error}") from error
+            self._follower.close()
+            self._journal.healed(self._entry)
+            self._entry = None
+        if self._held:
+            self._client.close()
+
+    def _describe(self) -> None:
+        version = self._client.version()
+        images = {}
+        containers = {}
+        for name, container in self._project.named():
+            image = self._client.images.get(container["ImageID"])
+            images[container["Image"]] = {"id": image.id, "digests": image.attrs.get("RepoDigests") or []}
+            containers[name] = {"id": container["Id"], "image": container["Image"]}
+        self._described |= {
+            "engine": version.get("Version"),
+            "api": version.get("ApiVersion"),
+            "compose": {"command": " ".join(self._compose.command), "version": self._compose.version},
+            "file": str(self._file),
+            "replicas": self._plan.replicas,
+            "images": images,
+            "containers": containers,
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """Return the engine, the images with their digests and the containers, for the manifest."""
+        return self._described
+
+
+def _last(said: str) -> str:
+    return "".join(f"\n    {line}" for line in said.splitlines()[-15:])
+
+
+def _well(container: Mapping[str, Any]) -> bool:
+    """From what the engine lists: running, and healthy where it has a health check."""
+    health = "(healthy)" in container["Status"] or "(" not in container["Status"]
+    return container["State"] == "running" and health
+
+
+def _unwell(container: Mapping[str, Any]) -> bool:
+    return container["State"] in {"exited", "dead"} or "(unhealthy)" in container["Status"]
+
+
+def _condition(container: Mapping[str, Any]) -> str:
+    return f"is not healthy: {container['Status']}"
