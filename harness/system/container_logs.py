@@ -59,8 +59,7 @@ class ContainerLogs:
     @staticmethod
     def _copy(stream: Any, file: BinaryIO) -> None:
         try:
-            for chunk in stream:
-                file.write(chunk)
+            file.writelines(stream)
         finally:
             with suppress(OSError, AttributeError):  # the SDK closes what has ended less well than what has not
                 stream.close()
