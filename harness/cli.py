@@ -208,7 +208,7 @@ def judge(directory: Path) -> NoReturn:
 
 @cli.command()
 def heal() -> NoReturn:
-    """Undo what a dead run left: faults, proxies, processes. Safe at any time."""
+    """Undo what a dead run left: faults, proxies, processes, containers. Safe at any time."""
     from harness.heal import heal as undo  # noqa: PLC0415
 
     report = undo()

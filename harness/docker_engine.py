@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from harness.errors import MissingComponent
+from harness.hosts import is_local
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -15,13 +17,18 @@ _TIMEOUT_S = 30
 _CONNECTIONS = 64
 
 
-def connect(timeout_s: int = _TIMEOUT_S) -> DockerClient:
+def connect(timeout_s: int = _TIMEOUT_S, *, local: bool = False) -> DockerClient:
     """Return a client of the engine that the ``docker`` command would use, to be closed; MissingComponent when there is
-    none."""
+    none, or (with `local`) when it is another machine's."""
     import docker  # noqa: PLC0415
     from docker.errors import DockerException  # noqa: PLC0415
 
     where = _address()
+    if local and not _is_here(where):
+        raise MissingComponent(
+            f"the Docker engine at {where} is on another machine: what containers publish on its loopback cannot be "
+            "reached from here\n  run agentstorm there, or point DOCKER_HOST at this machine's engine"
+        )
     try:
         client = docker.DockerClient(base_url=where, timeout=timeout_s, tls=_tls(), max_pool_size=_CONNECTIONS)
         client.ping()
@@ -32,6 +39,11 @@ def connect(timeout_s: int = _TIMEOUT_S) -> DockerClient:
             "or set DOCKER_HOST; without Docker, --target targets/local.yaml runs the same system as processes"
         ) from error
     return client
+
+
+def _is_here(address: str) -> bool:
+    parts = urlsplit(address)
+    return parts.scheme in {"unix", "npipe"} or is_local(parts.hostname or "")
 
 
 def _address() -> str:

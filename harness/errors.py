@@ -54,7 +54,7 @@ class PlanError(AgentstormError):
 
 
 class DirtyEnvironment(AgentstormError):
-    """A run that died left faults or processes behind."""
+    """A run that died left faults, processes or containers behind."""
 
 
 class MissingComponent(AgentstormError):

@@ -327,7 +327,12 @@ def _breakables(plan: Plan) -> Breakables:
         for name in wiring.names(plan.target, plan.target_dir)
         if name != getattr(system, "toxiproxy", None)  # it carries the faults
     }
-    return Breakables(plan.target.upstreams, services, limits=SYSTEM_KINDS[system.kind].can_limit)
+    behind = {
+        name: service
+        for name, upstream in plan.target.upstreams.items()
+        if (service := wiring.service_of(upstream.address)) in services
+    }
+    return Breakables(plan.target.upstreams, services, behind, limits=SYSTEM_KINDS[system.kind].can_limit)
 
 
 def _check_replicas(plan: Plan, document: Document) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from harness.faults.conductor import Uncleared
     from harness.faults.service import ServiceSite
     from harness.journal import Journal
     from harness.manifest import Manifest
@@ -49,7 +50,8 @@ class Stage:
         self.services: dict[str, ServiceSite] = {}
         """Those that a fault of the plan is on."""
         self.url = ""
-        self._down = False
+        self._down = self._carried = False
+        self._uncleared: list[Uncleared] = []
         self.left: list[str] = []
         """What is still broken or running, in words."""
 
@@ -59,11 +61,11 @@ class Stage:
         SystemFailed, FaultFailed, MissingComponent: what did not come up. `down` is the caller's.
         """
         services = self._system.reserve()
-        self._undo.callback(self._safely, "the system", self._system.down)
-        self._put_proxies_in_front(services, manifest)
+        self._undo.callback(self._safely, "the system", self._take_system_down)
+        self._put_proxies_in_front(services, manifest, check)
         check()
         proxies = {name: site.address for name, site in self.proxied.items()}
-        self._system.up(proxies)
+        self._system.up(proxies, check)
         self._events.emit("system", "stage", "target", state="up")
         manifest.component("system", **self._system.describe())
         check()
@@ -75,11 +77,12 @@ class Stage:
             self._workers.append(worker["name"])
         self._start_probes(values)
 
-    def _put_proxies_in_front(self, services: dict[str, str], manifest: Manifest) -> None:
+    def _put_proxies_in_front(self, services: dict[str, str], manifest: Manifest, check: Callable[[], None]) -> None:
         upstreams = self._plan.target.upstreams
         if not upstreams:
             return
-        carrier = self._system.carrier()
+        carrier = self._system.carrier(check)
+        self._carried = carrier is not None
         if carrier is None:
             api = self._start_toxiproxy(manifest)
             real = {name: fill(upstream.address, addresses(services)) for name, upstream in upstreams.items()}
@@ -123,17 +126,27 @@ class Stage:
         return self._toxiproxy is not None and not self._toxiproxy.alive
 
     def _take_proxies_away(self) -> None:
-        if not self._proxies_died:
-            self.left += take_away(self.proxied, self._journal)
+        if self._carried:  # they go with their container
             return
-        for entry in self._journal.still_open():  # proxies and faults went with their server
-            if entry.kind in ("proxy", "fault"):
+        if self._proxies_died:
+            self._went("proxy", "fault")
+        else:
+            self.left += take_away(self.proxied, self._journal)
+
+    def _take_system_down(self) -> None:
+        """End the system, and with it the faults on its services, and on the Toxiproxy that is part of it."""
+        self._system.down()
+        self._uncleared = [left for left in self._uncleared if not (self._carried or left.on_service)]
+        self._went("proxy", "fault", of=lambda data: self._carried or "service" in data)
+
+    def _went(self, *kinds: str, of: Callable[[dict[str, Any]], bool] = lambda _: True) -> None:
+        for entry in self._journal.still_open():
+            if entry.kind in kinds and of(entry.data):
                 self._journal.healed(entry.number)
 
-    def settle(self, left: list[str]) -> None:
-        """Take note of the faults that could not be cleared; those of a Toxiproxy that has died went with it."""
-        if not self._proxies_died:
-            self.left += left
+    def settle(self, uncleared: list[Uncleared]) -> None:
+        """Take note of the faults that could not be cleared. They may still go with what they are on."""
+        self._uncleared = [left for left in uncleared if left.on_service or not self._proxies_died]
 
     def _start_probes(self, values: dict[str, str]) -> None:
         """Start the probes; they end in reverse: the canary before the ledgers, which then hold all of its calls."""
@@ -189,6 +202,7 @@ class Stage:
             return
         self._down = True
         self._undo.close()
+        self.left += [left.problem for left in self._uncleared]
         self._events.emit("system", "stage", "target", state="down")
         self.samples.close()
         self._ledger.close()

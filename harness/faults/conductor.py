@@ -9,6 +9,7 @@ kept, tried again by `stop`, and reported.
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -43,11 +44,21 @@ def _nothing(_occurrence: Occurrence, _moment: Moment) -> None:
     """Nobody wants to know."""
 
 
+@dataclass(frozen=True)
+class Uncleared:
+    """A fault that could not be cleared."""
+
+    problem: str
+    """In words."""
+    on_service: bool
+    """Whether it is on a service, and so goes with that."""
+
+
 class _Walk:
     """One site, the faults that shall be on it, and the one that is, if any."""
 
-    def __init__(self, site: Site, occurrences: Sequence[Occurrence]) -> None:
-        self.site, self.occurrences = site, occurrences
+    def __init__(self, site: Site, on_service: bool, occurrences: Sequence[Occurrence]) -> None:
+        self.site, self.on_service, self.occurrences = site, on_service, occurrences
         self.on: tuple[Occurrence, Fault, int] | None = None
         """The fault to clear, with its entry in the journal."""
         self.healthy_ns = 0
@@ -74,7 +85,7 @@ class Conductor:
         deadline_s: float = 5.0,
     ) -> None:
         self._walks = [
-            _Walk((services or {} if on_service else upstreams)[name], list(found))
+            _Walk((services or {} if on_service else upstreams)[name], on_service, list(found))
             for (on_service, name), found in groupby(sorted(occurrences, key=_by_site), key=lambda o: _by_site(o)[:2])
         ]
         self._events, self._journal = events, journal
@@ -105,12 +116,13 @@ class Conductor:
         """Whether every fault has had its time."""
         return not any(thread.is_alive() for thread in self._threads)
 
-    def stop(self) -> list[str]:
-        """Clear whatever is on, now, and return what could not be cleared, in words. May be called twice."""
+    def stop(self) -> list[Uncleared]:
+        """Clear whatever is on, now, and return what could not be cleared. May be called twice."""
         self._stop.set()
         for thread in self._threads:
             thread.join()
-        return [problem for walk in self._walks if (problem := self._clear(walk)) is not None]
+        left = [(walk, problem) for walk in self._walks if (problem := self._clear(walk)) is not None]
+        return [Uncleared(problem, walk.on_service) for walk, problem in left]
 
     def _follow(self, walk: _Walk, t_zero_ns: int) -> None:
         for occurrence in walk.occurrences:
@@ -197,6 +209,7 @@ class Conductor:
                 if now_ns() >= deadline_ns or not wait_until(now_ns() + NS_PER_S // 20):
                     raise
         moment = Moment(since_ns, now_ns(), "read back")
+        deadline_ns = now_ns() + self._deadline_ns  # a service may have taken long to be started again
         try:
             moment = watch.cleared(
                 spec, site.probe, since_ns=since_ns, healthy_ns=walk.healthy_ns, deadline_ns=deadline_ns

@@ -41,7 +41,7 @@ class Site(Protocol):
 
     @property
     def ground(self) -> Any:
-        """What its faults act on: a `Breakable`, or a `service.Control`."""
+        """What its faults act on: a `Breakable`, or a service's `Control`."""
 
     @property
     def probe(self) -> Asks:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from harness.clock import now_ns
+from harness.clock import NS_PER_S, now_ns, wait_until
+from harness.errors import FaultFailed
 from harness.faults.service import ServiceFault
+from harness.model.units import Seconds
 
 if TYPE_CHECKING:
     from threading import Event
 
     from harness.faults.probe_socket import Seen
-    from harness.faults.service import Control, ServiceSeen
-    from harness.model.instance import Instance
+    from harness.faults.service import ServiceSeen
+    from harness.model.instance import Control, Instance
 
 
 def _gone(copy: Instance, socket: Seen | None) -> bool:
@@ -52,10 +54,12 @@ class Stop(ServiceFault):
 
 
 class Restart(ServiceFault):
-    """A rolling restart: one copy after the other is stopped gracefully and started again, each once its predecessor
-    can be used. It ends when the last one can; `for` is the time it may take, after which the rest is left out."""
+    """A rolling restart: one copy after the other is stopped gracefully and started again, each `settle` after its
+    predecessor could be used: load balancers look now and then. It ends when the last one can be used; `for` is the
+    time it may take, after which the rest is left out."""
 
     kind: Literal["restart"] = "restart"
+    settle: Seconds = 3.0
 
     def inject(self, ground: Control, fault_id: str) -> None:  # noqa: ARG002
         """Tell the first copy to stop."""
@@ -65,9 +69,13 @@ class Restart(ServiceFault):
         """Start it again, then restart the others in turn."""
         victims = self.victims(ground)
         ground.restore(victims[:1])
-        for name in victims[1:]:
-            if stop.is_set() or now_ns() >= until_ns:
+        for done, name in enumerate(victims[1:], 1):
+            if not wait_until(now_ns() + round(self.settle * NS_PER_S), stop):
                 return
+            if now_ns() >= until_ns:
+                raise FaultFailed(
+                    f"{len(victims) - done} of {len(victims)} copies were not restarted: no time was left"
+                )
             ground.stop([name])
             ground.restore([name])
 

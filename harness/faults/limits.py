@@ -13,7 +13,8 @@ from harness.faults.service import ServiceFault
 from harness.model.units import Mebibytes
 
 if TYPE_CHECKING:
-    from harness.faults.service import Control, ServiceSeen
+    from harness.faults.service import ServiceSeen
+    from harness.model.instance import Control
 
 _EXACT = 0.01
 

@@ -7,7 +7,7 @@ that asks it something, where it can be asked.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
@@ -17,36 +17,11 @@ from harness.faults.fault import Fault
 from harness.faults.probe_socket import Outcome, ProbeSocket, Seen, median_ns
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping
     from threading import Event
 
     from harness.journal import Journal
-    from harness.model.instance import Instance
-
-
-class Control(Protocol):
-    """What a fault needs of one service (`system` has it). Every call may be repeated; FaultFailed says what went
-    wrong. `copies` are names of instances."""
-
-    name: str
-
-    def look(self) -> Sequence[Instance]:
-        """Return every copy as it is now, in the order of their names."""
-
-    def kill(self, copies: Collection[str]) -> None:
-        """SIGKILL them; returns once they have ended."""
-
-    def stop(self, copies: Collection[str]) -> None:
-        """SIGTERM them; returns at once, while they finish what they are doing."""
-
-    def pause(self, copies: Collection[str]) -> None:
-        """Freeze them where they are."""
-
-    def limit(self, copies: Collection[str], *, cpus: float | None = None, memory_mib: float | None = None) -> None:
-        """Give them less."""
-
-    def restore(self, copies: Collection[str]) -> None:
-        """Make them as they were before any of the above; returns once they run and can be used."""
+    from harness.model.instance import Control, Instance
 
 
 @dataclass(frozen=True)

@@ -56,8 +56,16 @@ class Breakables:
     upstreams: Mapping[str, Upstream]
     services: Mapping[str, int] = field(default_factory=dict)
     """Number of copies of each."""
+    behind: Mapping[str, str] = field(default_factory=dict)
+    """Upstream -> the service that it is, where we start that."""
     limits: bool = False
     """Whether a service can be given less CPU or memory."""
+
+    def place(self, spec: FaultSpec) -> str:
+        """Return where a fault is on, so that two faults on one upstream, or on it and its service, are seen to be."""
+        if isinstance(spec, ServiceFault):
+            return f"service {spec.on}"
+        return f"service {self.behind[spec.on]}" if spec.on in self.behind else f"upstream {spec.on}"
 
 
 def check(specs: Iterable[tuple[str, FaultSpec]], there: Breakables, load_end_s: float) -> None:
@@ -80,18 +88,14 @@ def check(specs: Iterable[tuple[str, FaultSpec]], there: Breakables, load_end_s:
                 where=f"experiment {occurrence.experiment}",
                 hint="hold the load for longer, or begin the fault earlier, repeat it less or shorten its `for`",
             )
-    for site in {_site(o) for o in found}:
-        for earlier, later in pairwise(o for o in found if _site(o) == site):
+    for place in {there.place(o.spec) for o in found}:
+        for earlier, later in pairwise(o for o in found if there.place(o.spec) == place):
             if later.begin_s < earlier.end_s - _EPSILON_S:
                 raise PlanError(
-                    f"{earlier} and {later} overlap on {site}",
+                    f"{earlier} and {later} overlap on {place}",
                     where=f"experiment {later.experiment}",
                     hint="it can have one fault at a time: move one of them (`at`, `for`, `every`)",
                 )
-
-
-def _site(occurrence: Occurrence) -> str:
-    return f"{'service' if isinstance(occurrence.spec, ServiceFault) else 'upstream'} {occurrence.spec.on}"
 
 
 def _check_repeats(experiment: str, spec: FaultSpec) -> None:

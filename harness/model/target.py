@@ -58,7 +58,7 @@ class ComposeSystem(Frozen):
     """The service that ``--replicas`` multiplies. Each copy is published on a port of its own, so ``${services.NAME}``
     does not exist for it."""
     env: dict[str, str] = {}
-    """Variables for the Compose file, beside the environment and its ``.env``."""
+    """Variables for the Compose file. The environment comes before them, the file's ``.env`` after."""
     up_within: Seconds = 180.0
     """Seconds that all containers together may take to become healthy."""
     stop_within: Seconds = 12.0

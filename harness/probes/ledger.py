@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from harness.clock import NS_PER_S, now_ns
 from harness.model.request import request_id_of
 from harness.probes.periodic import Periodic
 from harness.web import get
@@ -20,6 +21,8 @@ _ODD = (ValueError, KeyError, TypeError, OverflowError, RecursionError)
 _PAGE = 1000  # rows in one answer: decoding holds up our own threads, so not too many at once
 _TIMEOUT_S = 5.0
 _NOTHING_AFTER = 2**62
+_OTHER_CLOCK_NS = NS_PER_S
+"""A page's own time this far from ours is another machine's clock (Docker Desktop's engine runs in one of its own)."""
 
 
 class _Book:
@@ -29,14 +32,21 @@ class _Book:
         self.upstream, self._url = upstream, url
         self.after: int | None = None
         """Number of the last row read; None before the first look."""
+        self.behind_ns = 0
+        """What to add to the ledger's times to get ours: its clock is another's, or 0."""
         self.odd: list[str] = []
         """What was wrong with the rows that this look left out."""
 
     def page(self, after: int) -> dict[str, Any]:
+        asked_ns = now_ns()
         status, body = get(f"{self._url}?after={after}&limit={_PAGE}", _TIMEOUT_S)
         if status != 200:
             raise OSError(f"{self._url}: HTTP {status}")
         page: dict[str, Any] = json.loads(body)
+        answered_ns = now_ns()
+        behind_ns = (asked_ns + answered_ns) // 2 - int(page.get("clock_ns", answered_ns))
+        if abs(behind_ns) > max(_OTHER_CLOCK_NS, answered_ns - asked_ns) and not self.behind_ns:
+            self.behind_ns = behind_ns
         return page
 
 
@@ -45,6 +55,8 @@ class Ledger(Periodic):
 
     Rows from before `start` are left out. Rows the provider dropped before they were read are told as an event
     (kind `probe`, subject ``gap``, ``{upstream, rows}``), a ledger that began anew as subject ``restarted``.
+    A ledger whose page says that its clock is another machine's is written in our time, as exactly as the page came
+    fast.
     What is unanswered at the last look is written with status ``in_flight``. A row that is none is left out and told
     with the look's other trouble.
     """
@@ -111,21 +123,21 @@ class Ledger(Periodic):
 
     def _write(self, book: _Book, row: Mapping[str, Any], status: str = "") -> None:
         try:
-            self._ledger.add(*_columns(book.upstream, row, status or row["status"], self._run_id))
+            self._ledger.add(*_columns(book, row, status or row["status"], self._run_id))
         except _ODD as error:  # one odd row must not hide those after it
             book.odd.append(f"{type(error).__name__}: {error}")
 
 
-def _columns(upstream: str, row: Mapping[str, Any], status: Any, run_id: int) -> tuple[Any, ...]:
+def _columns(book: _Book, row: Mapping[str, Any], status: Any, run_id: int) -> tuple[Any, ...]:
     """Return `row` as the columns of `layout.LEDGER_SCHEMA`.
 
     Converted here: a column of another type would be found out when the table is written, far from its cause.
     """
     answered = row["answered_ns"]
     return (
-        _long(row["received_ns"]),
-        -1 if answered is None else _long(answered),
-        upstream,
+        _long(row["received_ns"]) + book.behind_ns,
+        -1 if answered is None else _long(answered) + book.behind_ns,
+        book.upstream,
         _long(request_id_of(row["trace_id"], run_id)),
         *(_word(row[name] or "") for name in ("tenant", "agent", "model")),
         *(max(-1, min(int(row[name] or 0), _MOST)) for name in ("tokens_in", "tokens_out")),

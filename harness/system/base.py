@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from harness.model.instance import Instance
+    from harness.model.instance import Control
     from harness.model.plan import Plan
 
 
@@ -50,36 +50,6 @@ class Carrier:
     """Upstream -> where a second proxy, for our own questions, shall listen, and where that is reached."""
 
 
-class Control(Protocol):
-    """One service of the system, for faults. Every call may be repeated; FaultFailed says what went wrong."""
-
-    name: str
-
-    def look(self) -> Sequence[Instance]:
-        """Return every copy as it is now, in the order of their names."""
-        ...
-
-    def kill(self, copies: Collection[str]) -> None:
-        """SIGKILL them; returns once they have ended."""
-        ...
-
-    def stop(self, copies: Collection[str]) -> None:
-        """SIGTERM them; returns at once, while they finish what they are doing."""
-        ...
-
-    def pause(self, copies: Collection[str]) -> None:
-        """Freeze them where they are."""
-        ...
-
-    def limit(self, copies: Collection[str], *, cpus: float | None = None, memory_mib: float | None = None) -> None:
-        """Give them less, where `System.can_limit`."""
-        ...
-
-    def restore(self, copies: Collection[str]) -> None:
-        """Make them as they were before any of the above; returns once they run and can be used."""
-        ...
-
-
 class System(Protocol):
     """The system under test: comes up, is watched, goes down. Used from one thread, its controls from others.
 
@@ -99,14 +69,15 @@ class System(Protocol):
         when there is nothing to run it with."""
         ...
 
-    def carrier(self) -> Carrier | None:
+    def carrier(self, check: Callable[[], None] = lambda: None) -> Carrier | None:
         """Start the system's own Toxiproxy, and what that needs, and return it; None when it has none, so that one of
-        ours stands before its upstreams. SystemFailed as in `up`."""
+        ours stands before its upstreams. `check` and SystemFailed as in `up`."""
         ...
 
-    def up(self, upstreams: Mapping[str, str]) -> None:
+    def up(self, upstreams: Mapping[str, str], check: Callable[[], None] = lambda: None) -> None:
         """Start everything and return once it can be used; `upstreams` holds the ``host:port`` of the proxy in front
-        of each. SystemFailed says which service, what happened, and what its log says last; then nothing runs."""
+        of each. `check` is called while waiting and may raise to give up. SystemFailed says which service, what
+        happened, and what its log says last. `down` is the caller's."""
         ...
 
     def watch(self) -> list[Died]:

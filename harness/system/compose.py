@@ -23,7 +23,7 @@ from harness.system.ports import HOST, Held
 from harness.web import get
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from docker import DockerClient
@@ -59,8 +59,9 @@ class ComposeProject:
         """Yield the name of each container (of these services) and what the engine lists of it."""
         for container in engine.containers_of(self.client, self.name, *services):
             service = container["Labels"][SERVICE_LABEL]
-            numbered = service == self._system.replicated
-            yield f"{service}-{container['Labels'][NUMBER_LABEL]}" if numbered else service, container
+            number = container["Labels"][NUMBER_LABEL]
+            numbered = service == self._system.replicated or number != "1"
+            yield f"{service}-{number}" if numbered else service, container
 
     def ids(self, *services: str) -> dict[str, str]:
         """Return the id of each container, running or not."""
@@ -90,6 +91,8 @@ class Compose:
         self._file = plan.target_dir / system.file
         self._held: dict[str, Held] = {}
         self._broken: set[str] = set()
+        self._done: set[str] = set()
+        """Containers that had something to do once (a migration) and have done it."""
         self._watched_ns = 0
         self._died: list[Died] = []
         self._entry: int | None = None
@@ -100,7 +103,7 @@ class Compose:
     def reserve(self) -> dict[str, str]:
         """Find engine and Compose, and return the address of each published service; its port is held until then."""
         self._compose = engine.find_compose()
-        self._client = connect()
+        self._client = connect(local=True)
         self._project = ComposeProject(self._client, self._name, self._system)
         self._follower = ContainerLogs(self._client, self._logs)
         self._logs.mkdir(parents=True, exist_ok=True)
@@ -128,13 +131,20 @@ class Compose:
             ]
         return {name: {"ports": published} for name, published in ports.items()}
 
-    def carrier(self) -> Carrier:
-        """Get the images, start Toxiproxy with what it depends on, and return it."""
+    def _begin(self, check: Callable[[], None]) -> None:
+        """Get the images and write down that there will be containers; once."""
+        self._check = check
+        if self._entry is not None:
+            return
         self._get_images()
         self._entry = self._journal.containers(self._name, str(self._client.api.base_url))
         for held in self._held.values():
             held.release()
         self._deadline_ns = now_ns() + int(self._system.up_within * NS_PER_S)
+
+    def carrier(self, check: Callable[[], None] = lambda: None) -> Carrier:
+        """Get the images, start Toxiproxy with what it depends on, and return it."""
+        self._begin(check)
         self._up(self._system.toxiproxy)
         api = self._at(self._system.toxiproxy)
         self._await_answer(f"http://{api}/version", self._system.toxiproxy)
@@ -148,8 +158,9 @@ class Compose:
             },
         )
 
-    def up(self, upstreams: Mapping[str, str]) -> None:  # noqa: ARG002 - the Compose file has them
-        """Start the rest and return once every container is healthy."""
+    def up(self, upstreams: Mapping[str, str], check: Callable[[], None] = lambda: None) -> None:  # noqa: ARG002 - the file has them
+        """Start the rest and return once every container is healthy, or has done its work."""
+        self._begin(check)
         replicated = self._system.replicated
         scale = ["--scale", f"{replicated}={self._plan.replicas}"] if replicated else []
         self._up("--no-recreate", *scale)
@@ -167,12 +178,13 @@ class Compose:
         log = self._logs / "compose.log"
         begin = log.stat().st_size if log.exists() else 0
         process = leash.start(
-            [*self._command(), *arguments], log=log, env=os.environ | self._system.env, cwd=self._file.parent
+            [*self._command(), *arguments], log=log, env=self._system.env | os.environ, cwd=self._file.parent
         )
         entry = self._journal.process(process.real_pid, f"{self._compose.command[-1]} {arguments[0]}")
         deadline_ns = now_ns() + int(within_s * NS_PER_S)
         try:
             while process.poll() is None and now_ns() < deadline_ns:
+                self._check()
                 sleep(_POLL_S)
         finally:
             code = leash.stop(process, 5)
@@ -199,7 +211,7 @@ class Compose:
     def _config(self) -> dict[str, Any]:
         """Return the services as Compose understands them, variables filled in."""
         done = subprocess.run(
-            [*self._command(), "config"], env=os.environ | self._system.env, cwd=self._file.parent,
+            [*self._command(), "config"], env=self._system.env | os.environ, cwd=self._file.parent,
             capture_output=True, text=True, timeout=_ASK_S, check=False,
         )  # fmt: skip
         if done.returncode:
@@ -221,7 +233,11 @@ class Compose:
         code, said = self._run("up", "--detach", "--no-build", *arguments, within_s=left_s)
         self._follow()
         if code:
-            sick = "".join(self._told(name, c, _condition(c)) for name, c in self._project.named() if _unwell(c))
+            sick = "".join(
+                self._told(name, c, _condition(c))
+                for name, c in self._project.named()
+                if _unwell(c) and not _did_its_work(c)
+            )
             raise SystemFailed(f"the containers did not come up (exit code {code}):{_last(said)}{sick}")
 
     def _follow(self) -> None:
@@ -235,6 +251,7 @@ class Compose:
     def _await_answer(self, url: str, service: str) -> None:
         said = ""
         while now_ns() < self._deadline_ns:
+            self._check()
             try:
                 if get(url, _ANSWER_S)[0] == 200:
                     return
@@ -247,7 +264,10 @@ class Compose:
     def _await_healthy(self) -> None:
         """Wait for every container; a health check that fails for long or an end is told with the container's log."""
         while True:
-            unwell = [(name, c) for name, c in self._project.named() if not (_well(c) and self._listens(c))]
+            self._check()
+            there = list(self._project.named())
+            self._done = {name for name, c in there if _did_its_work(c) and not self._is_published(c)}
+            unwell = [(n, c) for n, c in there if n not in self._done and not (_well(c) and self._listens(c))]
             if not unwell:
                 return
             given_up = [(name, c) for name, c in unwell if _unwell(c)]
@@ -260,13 +280,16 @@ class Compose:
                 )
             sleep(_POLL_S)
 
+    def _is_published(self, container: Mapping[str, Any]) -> bool:
+        return container["Labels"][SERVICE_LABEL] in self._system.publish
+
     def _listens(self, container: Mapping[str, Any]) -> bool:
         """Whether something takes connections behind a published port; a health check, where there is one, has said."""
-        if "(" in container["Status"]:
+        if "(" in container["Status"] or not self._is_published(container):
             return True
         inspected = self._client.api.inspect_container(container["Id"])
         address = self._project.address(container["Labels"][SERVICE_LABEL], inspected)
-        return address is None or listens(address)
+        return address is not None and listens(address)  # None: it has ended meanwhile
 
     # --- being there
 
@@ -282,7 +305,7 @@ class Compose:
                     self._died = [
                         self._death(name, container)
                         for name, container in self._project.named()
-                        if container["State"] in {"exited", "dead"} and name not in self._broken
+                        if container["State"] in {"exited", "dead"} and name not in self._broken | self._done
                     ]
             except FaultFailed as error:
                 self._died = [Died("docker", 1, str(error))]
@@ -315,6 +338,7 @@ class Compose:
         for held in self._held.values():
             held.release()
         if self._entry is not None:
+            self._follower.last_words()
             try:
                 engine.remove(self._client, self._name, grace_s=self._system.stop_within)
             except FaultFailed as error:
@@ -360,6 +384,10 @@ def _well(container: Mapping[str, Any]) -> bool:
 
 def _unwell(container: Mapping[str, Any]) -> bool:
     return container["State"] in {"exited", "dead"} or "(unhealthy)" in container["Status"]
+
+
+def _did_its_work(container: Mapping[str, Any]) -> bool:
+    return container["State"] == "exited" and "Exited (0)" in container["Status"]
 
 
 def _condition(container: Mapping[str, Any]) -> str:

@@ -23,7 +23,7 @@ _ANSWER_S = 1.0
 
 
 class ContainerControl:
-    """`system.base.Control` of a service's containers. `expect` is told which of them are broken on purpose."""
+    """`Control` of a service's containers. `expect` is told which of them are broken on purpose."""
 
     def __init__(
         self, project: ComposeProject, name: str, stop_within_s: float, expect: Callable[[str, bool], None]

@@ -8,8 +8,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from harness.errors import PlanError
+from harness.hosts import host_of, refuse_foreign
 from harness.model.base import nearest
-from harness.system.hosts import host_of, refuse_foreign
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

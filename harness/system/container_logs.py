@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from docker import DockerClient
 
-_POLL_S = 0.5
+_POLL_S, _PATIENCE_S = 0.5, 2.0
 _TAIL = 15
 
 
@@ -21,40 +21,52 @@ class ContainerLogs:
 
     def __init__(self, client: DockerClient, folder: Path) -> None:
         self._client, self._folder = client, folder
-        self._stop = Event()
-        self._threads: dict[str, Thread] = {}
+        self._ending = Event()
+        self._followed: dict[str, tuple[Thread, Event]] = {}
+        """By container: its thread, and whether that is reading, or has nothing to read."""
 
     def follow(self, name: str, id_: str) -> None:
         """Follow a container from its beginning on; nothing happens when it is followed already."""
-        if id_ not in self._threads:
-            thread = Thread(target=self._run, args=(name, id_), name=f"log-{name}", daemon=True)
-            self._threads[id_] = thread
+        if id_ not in self._followed:
+            reading = Event()
+            thread = Thread(target=self._run, args=(name, id_, reading), name=f"log-{name}", daemon=True)
+            self._followed[id_] = thread, reading
             thread.start()
 
-    def close(self) -> None:
-        """End, once the containers have: a log is read to its end first."""
-        self._stop.set()
-        for thread in self._threads.values():
-            thread.join(2)
+    def last_words(self) -> None:
+        """See that every container is being read, also one just started again: they will be removed now."""
+        self._ending.set()
+        for _, reading in self._followed.values():
+            reading.wait(_PATIENCE_S)
 
-    def _run(self, name: str, id_: str) -> None:
+    def close(self) -> None:
+        """End, once the containers are gone: a log is read to its end."""
+        self._ending.set()
+        for thread, _ in self._followed.values():
+            thread.join(_PATIENCE_S)
+
+    def _run(self, name: str, id_: str, reading: Event) -> None:
         from docker.errors import DockerException  # noqa: PLC0415
 
         seen = ""
         with (self._folder / f"{name}.log").open("ab", buffering=0) as file:
             while True:
-                last_time = self._stop.is_set()
+                last_time = self._ending.is_set()
                 try:
                     started = self._client.api.inspect_container(id_)["State"]["StartedAt"]
                     if started != seen:
                         since = _moment(started) if seen else None
                         seen = started
-                        self._copy(self._client.api.logs(id_, stream=True, follow=True, since=since), file)
+                        stream = self._client.api.logs(id_, stream=True, follow=True, since=since)
+                        reading.set()
+                        self._copy(stream, file)
                 except (DockerException, OSError):  # it is gone, or the engine is
-                    return
+                    last_time = True
                 if last_time:
+                    reading.set()
                     return
-                self._stop.wait(_POLL_S)
+                reading.clear()
+                self._ending.wait(_POLL_S)
 
     @staticmethod
     def _copy(stream: Any, file: BinaryIO) -> None:

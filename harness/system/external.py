@@ -8,7 +8,7 @@ from harness.errors import FaultFailed, SystemFailed
 from harness.web import get
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from harness.model.plan import Plan
@@ -30,10 +30,10 @@ class External:
         """Return nothing: no service is ours."""
         return {}
 
-    def carrier(self) -> None:
+    def carrier(self, check: Callable[[], None] = lambda: None) -> None:
         """Return nothing: the system is there already, whatever it is made of."""
 
-    def up(self, upstreams: Mapping[str, str]) -> None:  # noqa: ARG002
+    def up(self, upstreams: Mapping[str, str], check: Callable[[], None] = lambda: None) -> None:  # noqa: ARG002
         """Check that the system answers HTTP at its health page, else at its URL; any status will do, because a
         system that says it is unwell may be measured too."""
         try:

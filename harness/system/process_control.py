@@ -22,7 +22,7 @@ _WITHIN_S = 5.0
 
 
 class ProcessControl:
-    """`system.base.Control` of one process and its group; its one copy has the service's name."""
+    """`Control` of one process and its group; its one copy has the service's name."""
 
     def __init__(self, system: Processes, name: str) -> None:
         self._system, self.name = system, name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from threading import Event
@@ -24,7 +24,7 @@ from harness.system.wiring import dependencies, services_of
 from harness.web import get
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from concurrent.futures import Future
     from pathlib import Path
 
@@ -126,7 +126,7 @@ class Processes:
         for held in self._held.values():
             held.release()
 
-    def up(self, upstreams: Mapping[str, str]) -> None:
+    def up(self, upstreams: Mapping[str, str], check: Callable[[], None] = lambda: None) -> None:
         """Start every service and return once all are ready; on a failure everything is ended first."""
         self._values = template.addresses(self._addresses(), upstreams) | {"python": sys.executable}
         started: dict[str, Future[None]] = {}
@@ -135,8 +135,12 @@ class Processes:
                 for name in TopologicalSorter(self._needs).static_order():
                     started[name] = pool.submit(self._bring_up, name, started)
                 try:
-                    for future in as_completed(started.values()):  # the failure that came first is the one to tell
-                        future.result()
+                    left = set(started.values())
+                    while left:
+                        done, left = wait(left, _POLL_S, FIRST_COMPLETED)
+                        for future in done:  # the failure that came first is the one to tell
+                            future.result()
+                        check()
                 except BaseException:
                     self._giving_up.set()
                     raise
@@ -210,7 +214,7 @@ class Processes:
             if running.name not in self._broken and (code := running.ended()) is not None
         ]
 
-    def carrier(self) -> None:
+    def carrier(self, check: Callable[[], None] = lambda: None) -> None:
         """Return nothing: faults are put on a Toxiproxy of the run's own."""
 
     def control(self, service: str) -> ProcessControl:

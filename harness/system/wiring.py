@@ -8,10 +8,10 @@ from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING
 
 from harness.errors import PlanError
+from harness.hosts import refuse_foreign
 from harness.model.base import nearest
 from harness.model.target import ComposeSystem, ProcessesSystem
 from harness.system import compose_file, template
-from harness.system.hosts import refuse_foreign
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -130,6 +130,11 @@ def _check_needed(target: Target, name: str, needed: str) -> None:
             where=f"system.services.{name}.needs",
             hint=f"{nearest(needed, known)}known: {', '.join(known)}",
         )
+
+
+def service_of(address: str) -> str:
+    """Return the service that an upstream's address names (``${services.NAME}`` or ``NAME:port``), if it is one."""
+    return address.rpartition(":")[0] or address.removeprefix("${services.").removesuffix("}")
 
 
 def names(target: Target, directory: Path) -> tuple[str, ...]:

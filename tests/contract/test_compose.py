@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from harness import heal
-from harness.clock import NS_PER_S, now_ns
+from harness.clock import NS_PER_S, now_ns, sleep
 from harness.errors import MissingComponent, SystemFailed
 from harness.journal import Journal, journals
-from harness.model.target import Target
+from harness.model.target import ComposeSystem, Target
 from harness.system import KINDS
 from harness.system.compose import Compose, project_name
 from harness.system.compose_project import VARIABLE, left_of
@@ -154,6 +154,70 @@ def test_a_port_that_somebody_took_meanwhile_is_told(tmp_path: Path, monkeypatch
     finally:
         monkeypatch.undo()
         made.down()
+
+
+def test_giving_up_while_it_comes_up_is_heard_at_once(tmp_path: Path) -> None:
+    def asked_to_end() -> None:
+        if now_ns() - begun > 3 * NS_PER_S:
+            raise KeyboardInterrupt
+
+    late: dict[str, Any] = {
+        "healthcheck": {"test": ["CMD", "false"], "interval": "1s", "retries": 100, "timeout": "1s"}
+    }
+    made = system(tmp_path, small_target("compose", tmp_path, **late))
+    made.reserve()
+    try:
+        begun = now_ns()
+        with pytest.raises(KeyboardInterrupt):  # noqa: PT012 - whichever of the two is waiting then
+            made.carrier(asked_to_end)
+            made.up({}, asked_to_end)
+        assert now_ns() - begun < 10 * NS_PER_S
+    finally:
+        made.down()
+    assert left_of(engine(), project_name(RUN_ID)) == []
+
+
+def test_a_container_that_has_done_its_work_is_no_death(tmp_path: Path) -> None:
+    spec = small_target("compose", tmp_path)
+    whole = json.loads((tmp_path / "compose.yml").read_text())
+    whole["services"]["migration"] = whole["services"]["a"] | {"command": ["python3", "-c", "print('migrated')"]}
+    (tmp_path / "compose.yml").write_text(json.dumps(whole))
+    with running(spec, tmp_path, RUN_ID) as made:
+        assert "migration" in made.containers()
+        sleep(1.1)  # longer than it takes to notice
+        assert made.watch() == []
+    assert (tmp_path / "logs" / "migration.log").read_text() == "migrated\n"
+
+
+def test_copies_that_the_compose_file_itself_asks_for_are_told_apart(tmp_path: Path) -> None:
+    spec = small_target("compose", tmp_path)
+    assert isinstance(spec.system, ComposeSystem)
+    spec = spec.model_copy(update={"system": spec.system.model_copy(update={"replicated": None, "publish": {
+        "toxiproxy": 8474}})})  # fmt: skip
+    whole = json.loads((tmp_path / "compose.yml").read_text())
+    whole["services"]["a"]["scale"] = 2
+    (tmp_path / "compose.yml").write_text(json.dumps(whole))
+    with running(spec, tmp_path, RUN_ID) as made:
+        assert set(made.containers()) == {"toxiproxy", "a", "a-2"}
+        assert [copy.name for copy in made.control("a").look()] == ["a", "a-2"]
+
+
+def test_an_engine_of_another_machine_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = small_target("compose", tmp_path)
+    monkeypatch.setenv("DOCKER_HOST", "tcp://build.example:2376")
+    with pytest.raises(MissingComponent, match=r"build\.example:2376 is on another machine"):
+        system(tmp_path, spec).reserve()
+
+
+def test_a_system_without_upstreams_comes_up_and_goes(tmp_path: Path) -> None:
+    made = system(tmp_path, small_target("compose", tmp_path))
+    made.reserve()
+    try:
+        made.up({})
+        assert set(made.containers()) == {"toxiproxy", "a-1"}
+    finally:
+        made.down()
+    assert left_of(engine(), project_name(RUN_ID)) == []
 
 
 def test_a_frozen_container_is_removed_too(tmp_path: Path) -> None:

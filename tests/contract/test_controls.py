@@ -20,10 +20,9 @@ from harness.faults.probe_socket import ProbeSocket
 from harness.faults.service import ServiceFault, sites
 from harness.faults.timeline import occurrences
 from harness.journal import Journal
-from harness.model.instance import Instance
+from harness.model.instance import Control, Instance
 from harness.recording.tables import EventLog
 from harness.system import System
-from harness.system.base import Control
 from tests.contract.small_systems import born, running, small_target
 from tests.docker_engine import engine
 

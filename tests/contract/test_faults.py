@@ -491,10 +491,11 @@ def test_a_toxiproxy_that_dies_with_a_fault_on_is_reported(upstream: str, tmp_pa
         os.kill(server.process.real_pid, signal.SIGKILL)
         until(lambda: not server.alive)
 
-        (problem,) = conductor.stop()
+        (left,) = conductor.stop()
 
-        assert "blackhole-bedrock-1 could not be cleared" in problem
-        assert "cannot be reached" in problem
+        assert "blackhole-bedrock-1 could not be cleared" in left.problem
+        assert "cannot be reached" in left.problem
+        assert not left.on_service
         assert rig.written()[-1]["data"]["healed"] is False
         assert len(take_away(rig.proxied, rig.journal)) == 2
         assert not rig.journal.close()

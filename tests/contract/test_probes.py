@@ -597,13 +597,18 @@ class Book:
     in_flight: list[dict[str, Any]] = field(default_factory=list)
     first_seq: int = 1
     next_seq: int = 1
+    ahead_ns: int = 0
+    """How far its clock is ahead of ours."""
 
     def row(self, request_id: int | None, status: str = "ok") -> dict[str, Any]:
         return {
-            "seq": None, "upstream": "simulator", "received_ns": now_ns(), "answered_ns": now_ns(),
+            "seq": None, "upstream": "simulator", "received_ns": self.now(), "answered_ns": self.now(),
             "trace_id": None if request_id is None else trace_id(RUN_ID, request_id), "tenant": "t", "agent": None,
             "model": "m", "tokens_in": 3, "tokens_out": 4, "stream": False, "status": status, "http_status": 200,
         }  # fmt: skip
+
+    def now(self) -> int:
+        return now_ns() + self.ahead_ns
 
     def add(self, request_id: int | None) -> None:
         self.rows.append({**self.row(request_id), "seq": self.next_seq})
@@ -616,7 +621,7 @@ class Book:
     async def respond(self, call: Call) -> bytes:
         query = dict(pair.split("=") for pair in call.path.partition("?")[2].split("&"))
         rows = [row for row in self.rows if row["seq"] > int(query["after"])][: int(query["limit"])]
-        head = {"upstream": "simulator", "clock_ns": now_ns(), "first_seq": self.first_seq, "next_seq": self.next_seq}
+        head = {"upstream": "simulator", "clock_ns": self.now(), "first_seq": self.first_seq, "next_seq": self.next_seq}
         return as_json({**head, "rows": rows, "in_flight": self.in_flight})
 
 
@@ -656,6 +661,27 @@ def test_ledger_has_every_row_once_also_after_a_restart_of_the_reading(
         ("t", "", "m", 3, 4)
     }
     assert kit.heard() == []
+
+
+@pytest.mark.parametrize("ahead_s", [0, 3600, -3600])
+def test_a_ledger_kept_by_another_clock_is_written_in_ours(
+    kit: Kit, serving: Callable[[Respond], Server], book: Book, ahead_s: int
+) -> None:
+    book.ahead_ns = ahead_s * NS_PER_S
+    probe = probes.Ledger(
+        {"bedrock": f"{serving(book.respond).url}/ledger"}, RUN_ID, kit.ledger, kit.events, every_s=0.05
+    )
+    probe.start()
+    begun = now_ns()
+    for request_id in range(1, 6):
+        book.add(request_id)
+        sleep(0.1)
+    ended = now_ns()
+    probe.stop()
+    rows = kit.read().ledger.to_pandas()
+    assert len(rows) == 5
+    assert rows.t_ns.between(begun - 50 * NS_PER_MS, ended + 50 * NS_PER_MS).all()
+    assert (rows.answered_ns >= rows.t_ns).all()
 
 
 def test_ledger_tells_of_rows_nobody_can_read_any_more(

@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 import pytest
 
-from harness.clock import now_ns, sleep
+from harness.clock import NS_PER_S, now_ns, sleep
 from harness.errors import SystemFailed
 from harness.model.target import ComposeSystem, Target
 from harness.planfile import load_target, read
@@ -294,6 +294,20 @@ def test_ends_too_early_and_only_the_last_lines_of_its_log_are_shown(folder: Pat
     message = failure(folder, target({"a": crash, "b": service(env={"A": "${services.a}"})}))
     assert "service 'a' ended with code 3 before it was ready" in message
     assert [line.strip() for line in message.splitlines()[-15:]] == [f"line {i}" for i in range(26, 41)]
+
+
+def test_giving_up_while_it_comes_up_is_heard_at_once(folder: Path) -> None:
+    def asked_to_end() -> None:
+        if now_ns() - begun > NS_PER_S // 5:
+            raise KeyboardInterrupt
+
+    with system(folder, target({"good": service(), "a": service(ready="/never", ready_within="60s")})) as (made, _):
+        made.reserve()
+        begun = now_ns()
+        with pytest.raises(KeyboardInterrupt):
+            made.up({}, asked_to_end)
+        assert now_ns() - begun < 5 * NS_PER_S
+        assert made.processes() == {}
 
 
 def test_no_such_command(folder: Path) -> None:

@@ -34,7 +34,7 @@ def _an_engine() -> None:
 
 def containers() -> dict[str, Container]:
     """Return the containers of every run, by service."""
-    found = engine().containers.list(all=True, filters={"label": "com.docker.compose.project"})
+    found = engine().containers.list(all=True, filters={"label": "com.docker.compose.project"}, ignore_removed=True)
     mine = [c for c in found if RUN.match(c.labels["com.docker.compose.project"])]
     return {c.labels["com.docker.compose.service"]: c for c in mine}
 

@@ -123,13 +123,14 @@ def kill(service: str, at: float, for_s: float, **settings: Any) -> Kill:
     return Kill.model_validate({"kind": "kill", "service": service, "at": f"{at}s", "for": f"{for_s}s", **settings})
 
 
-SERVICES = Breakables(THERE.upstreams, {"agents": 2, "bedrock": 1})
+SERVICES = Breakables(THERE.upstreams, {"agents": 2, "bedrock": 1}, {"bedrock": "bedrock"})
 
 
-def test_a_service_and_an_upstream_of_one_name_are_two_places() -> None:
-    check([("a", kill("bedrock", 1, 5)), ("a", refuse("bedrock", 2, 5))], SERVICES, 60)
-    with pytest.raises(PlanError, match="overlap on service bedrock"):
-        check([("a", kill("bedrock", 1, 5)), ("a", kill("bedrock", 2, 5))], SERVICES, 60)
+def test_an_upstream_and_the_service_behind_it_are_one_place() -> None:
+    check([("a", kill("agents", 1, 5)), ("a", refuse("openai", 2, 5)), ("a", refuse("bedrock", 2, 5))], SERVICES, 60)
+    for later in (refuse("bedrock", 2, 5), kill("bedrock", 2, 5)):
+        with pytest.raises(PlanError, match="overlap on service bedrock"):
+            check([("a", kill("bedrock", 1, 5)), ("a", later)], SERVICES, 60)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from harness.errors import PlanError
-from harness.system.hosts import host_of, is_local, refuse_foreign
+from harness.hosts import host_of, is_local, refuse_foreign
 
 
 @pytest.mark.parametrize(
