@@ -247,7 +247,7 @@ def conduct(plan: Plan, out: Path | None, console: Console) -> Ended:
         journal = Journal(folder, run_id)
         stack.callback(journal.close)
         _announce(plan, folder, console)
-        stage = Stage(plan, folder, run_id, events, journal)
+        stage = Stage(plan, folder, run_id, events, journal, lambda text: console.print(text, style="dim"))
         run = _Run(plan, stage, engine, events, interrupt)
         events.emit("run", "conduct", "started", title=plan.title)
         try:

@@ -16,7 +16,7 @@ from harness.docker_engine import connect
 from harness.errors import MissingComponent
 from harness.faults.toxiproxy_server import locate
 from harness.journal import state_dir
-from harness.system.compose_project import find_compose
+from harness.system.compose_command import find_compose
 
 
 @dataclass(frozen=True)

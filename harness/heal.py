@@ -117,8 +117,7 @@ def _still_there(entry: Entry, found: Found) -> str | None:
 
 def _project_there(project: str, found: Found) -> str | None:
     from harness.docker_engine import connect  # noqa: PLC0415 - most heals find no journal
-    from harness.system.compose import project_name  # noqa: PLC0415
-    from harness.system.compose_project import left_of  # noqa: PLC0415
+    from harness.system.compose_project import left_of, project_name  # noqa: PLC0415
 
     if project != project_name(found.run_id):
         return None

@@ -11,7 +11,7 @@ from harness import probes
 from harness.faults import service
 from harness.faults.proxies import Place, Proxied, put_in_front, take_away
 from harness.faults.toxiproxy import Toxiproxy
-from harness.faults.toxiproxy_server import ToxiproxyServer, ensure
+from harness.faults.toxiproxy_server import ToxiproxyServer, ensure, locate
 from harness.observe import Observation
 from harness.recording import layout
 from harness.recording.tables import LedgerWriter, SampleWriter
@@ -35,12 +35,15 @@ if TYPE_CHECKING:
 class Stage:
     """The live surroundings of one run. `up`, then `down` whatever happened; `left` says what could not be undone."""
 
-    def __init__(self, plan: Plan, recording: Path, run_id: int, events: EventLog, journal: Journal) -> None:
+    def __init__(
+        self, plan: Plan, recording: Path, run_id: int, events: EventLog, journal: Journal, say: Callable[[str], None]
+    ) -> None:
+        self._say = say
         self._plan, self._recording, self._run_id = plan, recording, run_id
         self._events, self._journal = events, journal
         self.samples, self._ledger = SampleWriter(recording), LedgerWriter(recording)
         self._system = KINDS[plan.target.system.kind](
-            plan, run_id=run_id, logs=recording / layout.LOGS, journal=journal
+            plan, run_id=run_id, logs=recording / layout.LOGS, journal=journal, say=say
         )
         self._pids = {"harness": os.getpid()}
         self._workers: list[str] = []
@@ -98,6 +101,8 @@ class Stage:
         self._undo.callback(self._take_proxies_away)
 
     def _start_toxiproxy(self, manifest: Manifest) -> Toxiproxy:
+        if locate() is None:
+            self._say("building Toxiproxy (once, about half a minute) ...")
         program = ensure()
         server = ToxiproxyServer.start(program, self._recording / layout.LOGS / "toxiproxy.log", seed=self._plan.seed)
         self._toxiproxy = server

@@ -224,8 +224,10 @@ class RecordingBuilder:
         upstream: str = "bedrock",
         experiment: str = "bedrock-blackhole",
         width_s: float = 0.002,
+        clearing_s: float | None = None,
     ) -> None:
-        """Write a fault's events. The true moments lie in the middle of intervals `width_s` wide."""
+        """Write a fault's events. The true moments lie in the middle of intervals `width_s` wide; it began to be taken
+        back at `clearing_s` (else 5 ms before it was)."""
         about = {"kind": kind, "upstream": upstream, "experiment": experiment}
         begin = injecting_s if injecting_s is not None else (effective_s or 0.0) - 0.005
         self.event(begin - 0.001, "fault", fault, state="journalled", **about)
@@ -237,7 +239,8 @@ class RecordingBuilder:
             if t_s is None:
                 continue
             if state == "cleared":
-                self.event(t_s - 0.005, "fault", fault, state="clearing", **about)
+                begun = t_s - 0.005 if clearing_s is None else clearing_s
+                self.event(begun, "fault", fault, state="clearing", **about)
             low, high = ns(t_s - width_s / 2), ns(t_s + width_s / 2)
             self.event(t_s + width_s, "fault", fault, state=state, low_ns=low, high_ns=high, **about)
 
@@ -245,6 +248,10 @@ class RecordingBuilder:
         """Write a breaker event whose true moment lies in the middle of `width_s`."""
         low, high = ns(t_s - width_s / 2), ns(t_s + width_s / 2)
         self.event(t_s + width_s, "breaker", provider, state=state, was=was, low_ns=low, high_ns=high)
+
+    def ledger_restarted(self, t_s: float, upstream: str) -> None:
+        """Write that a provider's ledger was found to have begun anew."""
+        self._events.emit("probe", "ledger", "restarted", t_ns=ns(t_s), upstream=upstream, after=100)
 
     def instrument(self, begin_s: float, end_s: float, worker: str = "w0", **metrics: float) -> None:
         """Write the generator's own samples once a second; unnamed metrics are those of a healthy worker."""

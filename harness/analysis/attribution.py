@@ -47,6 +47,15 @@ def attribution(load: Frame, calls: Calls, when: Timeline) -> Attribution | Lite
     return Attribution(compared=len(rows), agree=len(rows) - len(differ), examples=examples)
 
 
+def accounted(load: Frame, calls: Calls) -> tuple[Array, Array]:
+    """Tell which full answers name a provider, and which of those at least one ok ledger row belongs to."""
+    provider = load.words("provider")
+    named = load.outcome.among([Outcome.OK]) & provider.among([word for word in provider.words if _named(word)])
+    known = np.zeros(len(load), bool)
+    known[calls.load_row[calls.ok & (calls.load_row >= 0)]] = True
+    return named, named & known
+
+
 def everybody_named(load: Frame, calls: Calls) -> list[str]:
     """Return every provider that an answer names or that kept a ledger, in order."""
     return sorted({*calls.upstreams, *(name for word in load.words("provider").words for name in _named(word))})

@@ -1,4 +1,4 @@
-"""What happened when a provider went: the timeline of every injected fault (`methods.md`, Failover).
+"""What happened when something broke: the timeline of every injected fault (`methods.md`, Failover).
 
 Every time is an interval. It takes in how exactly the fault's own moments are known and the gap between the two
 observations that the moment lies between. A request started after t0's lower end was started into the fault.
@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from harness.analysis.ledger import losses
+from harness.analysis.outage_cost import Costs
 from harness.analysis.provider_shift import PrimaryShare, failed_back, failed_over, flaps, primary_share
 from harness.clock import NS_PER_S
 from harness.model.findings import Failover, Interval
@@ -42,17 +44,9 @@ class Evidence:
     when: Timeline
 
     @cached_property
-    def costs(self) -> Array:
-        """Of every request in `service`: the provider calls it needed, those made for it, and their tokens.
-
-        An answered request needed a call per cache miss it shows, and at least one unless the cache answered it alone.
-        """
-        service, calls = self.service, self.calls
-        rows = calls.rows_in(service.request_id)
-        known, n = rows >= 0, len(service.due)
-        made = np.bincount(rows[known], minlength=n)
-        needed = np.where(service.answered & ~service.from_cache, np.maximum(service.misses, 1), 0)
-        return np.stack([needed, made, np.bincount(rows[known], calls.tokens[known], minlength=n)])
+    def costs(self) -> Costs:
+        """What answers took in healthy times, and take in others."""
+        return Costs(self.load, self.service, self.calls, self.when.healthy)
 
 
 def failovers(evidence: Evidence) -> tuple[Failover, ...]:
@@ -61,40 +55,59 @@ def failovers(evidence: Evidence) -> tuple[Failover, ...]:
 
 
 def _failover(evidence: Evidence, span: FaultSpan) -> Failover:
-    about = {"fault": span.fault, "kind": span.kind, "upstream": span.upstream, "experiment": span.experiment}
-    outage = None if span.effective is None else _Outage(evidence, span, span.effective)
+    about: dict[str, Any] = {
+        "fault": span.fault, "kind": span.kind, "upstream": span.upstream, "experiment": span.experiment,
+        "injecting_ns": span.injecting_ns, "cleared_ns": None if span.cleared is None else sum(span.cleared) // 2,
+    }  # fmt: skip
+    if span.effective is None:
+        return Failover(**about, **_NOTHING)
+    outage = _Outage(evidence, span, span.effective)
     share = primary_share(evidence.calls, span.upstream, evidence.when.healthy)
-    shifted = None if outage is None or share is None else _shift(outage, share)
-    impact = None if outage is None else outage.impact()
-    recovery = None if outage is None else outage.recovery()
-    extra = (None, None) if outage is None else outage.extra()
+    # Answers that another provider's lost ledger had would move these times.
+    shifted = None if share is None or outage.ledgers_lost - {span.upstream} else _shift(outage, share)
+    impact, recovery, during = outage.impact(), outage.recovery(), outage.during
+    # Calls that a lost ledger had are what is counted here.
+    extra = (None, None) if outage.ledgers_lost else evidence.costs.surplus(outage.met())
     return Failover(
         **about,
-        injecting_ns=span.injecting_ns,
-        effective_ns=None if span.effective is None else sum(span.effective) // 2,
-        cleared_ns=None if span.cleared is None else sum(span.cleared) // 2,
-        effective_s=None if span.effective is None else since((span.injecting_ns,) * 2, *span.effective),
+        effective_ns=sum(span.effective) // 2,
+        effective_s=since((span.injecting_ns,) * 2, *span.effective),
         impact_s=impact,
-        detection_s=None if outage is None else outage.detection(),
+        detection_s=outage.detection(),
         failover_s=None if shifted is None else shifted.over,
         recovery_s=recovery,
+        recovery_after_clearing_s=outage.after_clearing(recovery),
         failback_s=None if shifted is None else shifted.back,
         impact=impact is not None,
-        censored=outage is not None and recovery is None,
+        censored=recovery is None,
         failback_censored=shifted is not None and span.cleared is not None and shifted.back is None,
-        observed_s=0.0 if outage is None else outage.observed_s,
+        observed_s=outage.observed_s,
         flaps=0 if shifted is None else shifted.flaps,
-        failed_requests=0 if outage is None else outage.failed(),
-        slow_requests=0 if outage is None else outage.slow(),
-        in_flight=0 if outage is None else outage.in_flight(),
-        answers={"ok": 0, "degraded": 0, "failed": 0} if outage is None else outage.answers(),
-        unavailable_s=0.0 if outage is None else outage.unavailable_s(),
-        worst_stall_s=0.0 if outage is None else outage.worst_stall_s(),
+        failed_requests=outage.failed(),
+        slow_requests=outage.slow(),
+        in_flight=int(outage.in_flight.sum()),
+        in_flight_failed=int((outage.in_flight & outage.unanswered).sum()),
+        answers=outage.answers(),
+        unavailable_s=outage.unavailable_s(),
+        worst_stall_s=outage.worst_stall_s(),
+        response_ms=evidence.costs.response_ms(during),
+        provider_calls_per_answer=evidence.costs.provider_calls(during),
+        tokens_per_answer=evidence.costs.tokens(during),
         extra_provider_calls=extra[0],
         extra_tokens=extra[1],
-        resolution_s=0.0 if outage is None else outage.resolution_s,
-        bit=outage is not None,
+        resolution_s=outage.resolution_s,
+        bit=True,
     )
+
+
+_NOTHING: dict[str, Any] = {
+    "effective_ns": None, "effective_s": None, "impact_s": None, "detection_s": None, "failover_s": None,
+    "recovery_s": None, "failback_s": None, "impact": False, "censored": False, "failback_censored": False,
+    "observed_s": 0.0, "flaps": 0, "failed_requests": 0, "slow_requests": 0, "in_flight": 0,
+    "answers": {"ok": 0, "degraded": 0, "failed": 0}, "unavailable_s": 0.0, "worst_stall_s": 0.0,
+    "extra_provider_calls": None, "extra_tokens": None, "resolution_s": 0.0, "bit": False,
+}  # fmt: skip
+"""What there is to say of a fault that was never seen to bite."""
 
 
 class _Outage:
@@ -167,9 +180,22 @@ class _Outage:
         proof = found + int(np.argmax(~service.from_cache[found : self.rows.stop]))
         return since(self.t0, before, int(service.due[proof]))
 
+    def after_clearing(self, recovery: Interval | None) -> Interval | None:
+        """Return the time from when the clearing began to `recovery`; None when service was good again before."""
+        clearing = self.span.clearing_ns
+        if recovery is None or clearing is None:
+            return None
+        low, high = self.t0[1] + round(recovery.low * NS_PER_S), self.t0[0] + round(recovery.high * NS_PER_S)
+        return since((clearing, clearing), low, high) if high > clearing else None
+
     def failed(self) -> int:
         """Load requests started into the observation that failed, timed out or were lost."""
-        return int((self.load.outcome.among([*BAD, Outcome.LOST]) & self._started_into()).sum())
+        return int((self.unanswered & self._started_into()).sum())
+
+    @cached_property
+    def unanswered(self) -> Array:
+        """Load requests that failed, timed out or were lost."""
+        return self.load.outcome.among([*BAD, Outcome.LOST])
 
     def slow(self) -> int:
         """Load requests started into the observation that succeeded too late for the SLO."""
@@ -177,21 +203,44 @@ class _Outage:
         return int((succeeded & (self.load.response > self.service.late_ns) & self._started_into()).sum())
 
     def _started_into(self) -> Array:
-        started: Array = (self.load.start >= self.t0[0]) & (self.load.due < self.until)
+        started: Array = (self.load.start >= self.t0[0]) & (self.load.due < self.until) & self._ours(self.load.end)
         return started
 
-    def in_flight(self) -> int:
+    def _ours(self, end: Array) -> Array:
+        """Tell, by when they ended, which requests were not in flight when the next fault began: those are its own."""
+        return (end < self.until) | (self.until >= self.evidence.when.end_ns)
+
+    @cached_property
+    def in_flight(self) -> Array:
         """Load requests sent before t0 and not answered by then."""
         load = self.load
         sent = (load.start >= 0) & (load.start < self.t0[0])
-        return int((sent & ((load.end >= self.t0[0]) | load.lost)).sum())
+        waiting: Array = sent & ((load.end >= self.t0[0]) | load.lost)
+        return waiting
+
+    @cached_property
+    def during(self) -> Array:
+        """Load requests due while the fault was on."""
+        due: Array = (self.load.due >= self.t0[0]) & (self.load.due < self.off)
+        return due
 
     def answers(self) -> dict[Literal["ok", "degraded", "failed"], int]:
         """Load requests due while the fault was on, by how they were answered."""
-        load = self.load
-        due = (load.due >= self.t0[0]) & (load.due < self.off)
+        load, due = self.load, self.during
         ok, degraded = (int((load.outcome.among([o]) & due).sum()) for o in (Outcome.OK, Outcome.DEGRADED))
         return {"ok": ok, "degraded": degraded, "failed": int((due & ~load.dropped).sum()) - ok - degraded}
+
+    def met(self) -> Array:
+        """Requests of load and canary that were in flight while the fault was on."""
+        service = self.service
+        in_flight: Array = (service.start < self.off) & ((service.end >= self.t0[0]) | (service.end < 0))
+        return in_flight
+
+    @cached_property
+    def ledgers_lost(self) -> set[str]:
+        """Upstreams whose ledger was found not whole within the observation, or after it when nothing else was on."""
+        end = math.inf if self.until >= self.evidence.when.end_ns else self.until
+        return {upstream for upstream, t_ns in losses(self.events) if self.t0[0] <= t_ns < end}
 
     def unavailable_s(self) -> float:
         """Sum of the seconds after t0 in which fewer of the requests due were good than the SLO asks.
@@ -200,9 +249,10 @@ class _Outage:
         """
         begin = self.t0[0]
         seconds = math.ceil((self.until - begin) / NS_PER_S)
-        bucket = (self.service.due[self.rows] - begin) // NS_PER_S
+        ours = self._ours(self.service.end[self.rows])
+        bucket = (self.service.due[self.rows][ours] - begin) // NS_PER_S
         n = np.bincount(bucket, minlength=seconds)
-        good = np.bincount(bucket, self.service.good[self.rows], minlength=seconds)
+        good = np.bincount(bucket, self.service.good[self.rows][ours], minlength=seconds)
         total, bad = 0, False
         for second in range(seconds):
             if n[second]:
@@ -218,26 +268,6 @@ class _Outage:
         before = int(ends[first - 1]) if first else self.t0[0]
         gaps = np.diff(np.concatenate(([before], ends[first:last], [self.until])))
         return float(gaps.max()) / NS_PER_S
-
-    def extra(self) -> tuple[int | None, int | None]:
-        """Calls and tokens that requests in flight during the fault cost beyond what they would have when healthy.
-
-        Held against calls needed, not requests: a warmer cache or fewer workflows are no saving by the fault.
-        """
-        if not self.calls.joined:
-            return None, None
-        service = self.service
-        met = (service.start < self.off) & ((service.end >= self.t0[0]) | (service.end < 0))
-        healthy, during = self._cost(service.healthy), self._cost(met)
-        if not healthy[0]:
-            return None, None
-        calls, tokens = (round(during[i] - healthy[i] * during[0] / healthy[0]) for i in (1, 2))
-        return calls, tokens
-
-    def _cost(self, chosen: Array) -> tuple[int, int, int]:
-        """Return (provider calls that the chosen requests needed, calls made for them, tokens of those)."""
-        needed, made, spent = (int(values[chosen].sum()) for values in self.evidence.costs)
-        return needed, made, spent
 
 
 @dataclass(frozen=True)

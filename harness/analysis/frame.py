@@ -122,6 +122,13 @@ class Frame:
             inside |= (self.due >= begin) & (self.due < end)
         return inside
 
+    def done_within(self, spans: Sequence[Span]) -> Array:
+        """Tell which requests were due and over within one of `spans`."""
+        inside = np.zeros(len(self), bool)
+        for begin, end in spans:
+            inside |= (self.due >= begin) & (self.end >= 0) & (self.end < end)
+        return inside
+
     def select(self, tags: Iterable[tuple[str, str]], when: Timeline, experiment: str | None = None) -> Array:
         """Tell which requests match all `tags` of a threshold (`model.threshold.TAGS`).
 

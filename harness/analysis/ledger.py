@@ -10,9 +10,12 @@ from harness.analysis.frame import numbers, words
 from harness.model.request import UNKNOWN
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import pyarrow as pa
 
     from harness.analysis.frame import Array, Frame
+    from harness.model.event import Event
 
 
 class Calls:
@@ -54,3 +57,13 @@ class Calls:
         code = self.upstreams.index(upstream) if upstream in self.upstreams else -1
         made: Array = self.upstream == code
         return made
+
+
+def losses(events: Iterable[Event]) -> list[tuple[str, int]]:
+    """Return the ledgers found not whole, and when (ns): the provider restarted, or kept too few rows. What it had
+    received since the look before may be missing."""
+    return [
+        (str(event.data.get("upstream")), event.t_ns)
+        for event in events
+        if event.kind == "probe" and event.source == "ledger" and event.subject in ("gap", "restarted")
+    ]

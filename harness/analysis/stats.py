@@ -125,6 +125,22 @@ def _binomial_quantile(probability: float, n: int, share: float) -> int:
     return k - 1 if k >= 1 and special.bdtr(k - 1, n, share) >= probability else k
 
 
+def ratio_estimate(spent: Array, gained: Array) -> Estimate:
+    """Return what was spent per unit gained, both given per request, with Student's interval; `n` counts units.
+
+    The variance of a ratio of sums is that of its residuals (Cochran, Sampling Techniques, 1977, 6.3). No interval for
+    fewer than two requests; no value without gain.
+    """
+    n, gain = len(spent), float(gained.sum())
+    if not gain:
+        return Estimate(value=None, low=None, high=None, n=0)
+    value = float(spent.sum()) / gain
+    if n < 2:
+        return Estimate(value=value, low=None, high=None, n=round(gain))
+    half = student(n - 1) * math.sqrt(n * float(np.var(spent - value * gained, ddof=1))) / gain
+    return Estimate(value=value, low=max(0.0, value - half), high=value + half, n=round(gain))
+
+
 def mean_ms(times: Times) -> Estimate:
     """Return the mean of `times` with Student's interval for as many observations as the series is worth, ms."""
     n = len(times)

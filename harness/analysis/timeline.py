@@ -30,6 +30,8 @@ class FaultSpan:
     experiment: str
     injecting_ns: int
     effective: Span | None = None
+    clearing_ns: int | None = None
+    """When it began to be taken back."""
     cleared: Span | None = None
     failed: str = ""
     """Why it was not seen to bite, or not to heal."""
@@ -97,6 +99,8 @@ def _faults(events: Iterable[Event]) -> tuple[FaultSpan, ...]:
             span = replace(span, failed=str(data.get("evidence", "")))
         elif state == "effective" and span.effective is None:
             span = replace(span, effective=moment)
+        elif state == "clearing" and span.clearing_ns is None:
+            span = replace(span, clearing_ns=event.t_ns)
         elif state == "cleared" and span.cleared is None:  # healing may say so again: the first time is when it went
             span = replace(span, cleared=moment)
         spans[event.subject] = span

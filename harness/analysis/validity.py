@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.analysis.attribution import MOST_NAMES, everybody_named
+from harness.analysis.attribution import MOST_NAMES, accounted, everybody_named
 from harness.analysis.frame import numbers, words
+from harness.analysis.ledger import losses
 from harness.clock import NS_PER_MS, NS_PER_S
 from harness.model.findings import Validity
-from harness.model.request import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,12 +107,8 @@ def _coverage(facts: Facts) -> float | None:
     """Share of full answers by a provider that at least one ok ledger row belongs to."""
     if not facts.calls.joined:
         return None
-    load, provider = facts.load, facts.load.words("provider")
-    needs = provider.among([w for w in provider.words if set(w.split("+")) - {"", "cache", "local"}])
-    expected = load.outcome.among([Outcome.OK]) & needs
-    known = np.zeros(len(load), bool)
-    known[facts.calls.load_row[facts.calls.ok & (facts.calls.load_row >= 0)]] = True
-    return float(known[expected].mean()) if expected.any() else None
+    named, known = accounted(facts.load, facts.calls)
+    return float(known.sum() / named.sum()) if named.any() else None
 
 
 def _wholeness(facts: Facts) -> Iterator[str]:
@@ -237,10 +233,8 @@ def _notes(facts: Facts, instrument: dict[str, float | int | None]) -> Iterator[
 
 
 def _ledger_gaps(facts: Facts) -> Iterator[str]:
-    for event in facts.recording.events:
-        if event.kind == "probe" and event.source == "ledger" and event.subject in ("gap", "restarted"):
-            upstream = event.data.get("upstream")
-            yield f"The ledger of {upstream} is not whole: the provider restarted, or kept too few rows."
+    for upstream, _ in losses(facts.recording.events):
+        yield f"The ledger of {upstream} is not whole: the provider restarted, or kept too few rows."
 
 
 def _disagreement(cache: CacheFindings) -> Iterator[str]:

@@ -41,7 +41,8 @@ class Service:
     healthy: Array
     """What faults are held against."""
     request_id: Array
-    answered: Array
+    full: Array
+    """ok, however late."""
     good: Array
     succeeded: Array
     """ok or degraded, however late."""
@@ -154,19 +155,17 @@ def service(load: Frame, canary: Frame, slo: Slo, healthy: list[Span]) -> Servic
         return values
 
     late_ns = slo.response_time * NS_PER_S
-    due, end, response = column(lambda f: f.due), column(lambda f: f.end), column(lambda f: f.response)
+    due, response = column(lambda f: f.due), column(lambda f: f.response)
     succeeded = column(lambda f: f.outcome.among([Outcome.OK, Outcome.DEGRADED]))
-    in_healthy = np.zeros(len(due), bool)
-    for begin, until in healthy:
-        in_healthy |= (due >= begin) & (end >= 0) & (end < until)
+    in_healthy = column(lambda f: f.done_within(healthy))
     limit = np.percentile(response[in_healthy], 95) * (1 + slo.p95_within) if in_healthy.any() else math.inf
     return Service(
         due,
         start=column(lambda f: f.start),
-        end=end,
+        end=column(lambda f: f.end),
         healthy=in_healthy,
         request_id=column(lambda f: f.numbers("request_id")),
-        answered=column(lambda f: f.answered),
+        full=column(lambda f: f.outcome.among([Outcome.OK])),
         good=succeeded & (response <= late_ns),
         succeeded=succeeded,
         slow=response > limit,

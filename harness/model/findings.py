@@ -69,13 +69,36 @@ class LoadFindings(Group):
     by: dict[Literal["phase", "agent", "team", "tenant", "provider", "name"], dict[str, Group]]
 
 
+class AnswerTimes(Frozen):
+    """Exact percentiles of the response times of answers (ok or degraded), milliseconds."""
+
+    p50: Estimate
+    p95: Estimate
+
+
+class ResponseShift(Frozen):
+    """How fast the load was answered: in healthy times, and of the requests due while a fault was on."""
+
+    healthy: AnswerTimes
+    during: AnswerTimes
+
+
+class PerAnswer(Frozen):
+    """What was spent per answer (ok or degraded), on requests that got none included: in healthy times, and for the
+    requests due while a fault was on. `n` counts answers."""
+
+    healthy: Estimate
+    during: Estimate
+
+
 class Failover(Frozen):
-    """One injected fault, from effective to failed back. Times are seconds after `effective` (t0) except failback,
-    which counts from `cleared`."""
+    """One fault injected into an upstream or a service, from effective to failed back. Times are seconds after
+    `effective` (t0) unless said otherwise. Null is also what does not apply: only providers fail over and back."""
 
     fault: str
     kind: str
     upstream: str
+    """The upstream or service it was on."""
     experiment: str
     injecting_ns: int
     effective_ns: int | None
@@ -86,7 +109,11 @@ class Failover(Frozen):
     detection_s: Interval | None
     failover_s: Interval | None
     recovery_s: Interval | None
+    recovery_after_clearing_s: Interval | None = None
+    """From when the clearing began (a service is started again, a proxy lets through) to recovery; null when service
+    was good again before."""
     failback_s: Interval | None
+    """From `cleared` on. Null, as `failover_s`, where another provider's ledger was lost in the meantime."""
     impact: bool
     censored: bool
     """True when service was not good again before the observation ended: no recovery time exists."""
@@ -98,11 +125,19 @@ class Failover(Frozen):
     slow_requests: int
     in_flight: int
     """Requests in flight at t0: their own class."""
+    in_flight_failed: int = 0
+    """How many of those then failed, timed out or were lost."""
     answers: dict[Literal["ok", "degraded", "failed"], int]
     """Requests due while the fault was on, by how they were answered."""
     unavailable_s: float
     worst_stall_s: float
+    response_ms: ResponseShift | None = None
+    provider_calls_per_answer: PerAnswer | None = None
+    """By the ledgers, as `tokens_per_answer`; null when no ledger tells calls apart by request. Shows what a cache
+    outage costs, which `extra_provider_calls` does not: every miss needs a call."""
+    tokens_per_answer: PerAnswer | None = None
     extra_provider_calls: int | None
+    """Calls made beyond those that full answers needed; null, as `extra_tokens`, when a ledger was lost meanwhile."""
     extra_tokens: int | None
     resolution_s: float
     """Mean gap between the observations times rest on."""

@@ -11,9 +11,7 @@ from harness.model.verdict import Verdict
 from harness.report import micro, series, units, words
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from harness.model.findings import Estimate, Failover, Findings, Group, Interval
+    from harness.model.findings import Estimate, Findings, Group
     from harness.model.verdict import Verdicts
     from harness.recording.reader import Recording
     from harness.report.figures import Figures
@@ -91,72 +89,6 @@ def users(findings: Findings, axis: Timeline) -> dict[str, Any]:
 
 def _bucket(axis: Timeline) -> str:
     return "second" if axis.bucket_s == 1 else units.seconds(axis.bucket_s)
-
-
-def _mean(values: Sequence[float | int | None]) -> float | None:
-    known = [v for v in values if v is not None]
-    return sum(known) / len(known) if known else None
-
-
-def _between(interval: Interval | None, missing: str) -> str:
-    return missing if interval is None else units.between(max(interval.low, 0.0), interval.high, "s")
-
-
-def _each(outages: Sequence[Failover], axis: Timeline) -> list[list[str]]:
-    return [
-        [
-            units.clock(axis.at(f.effective_ns or f.injecting_ns)), _between(f.impact_s, "none"),
-            _between(f.detection_s, units.NONE), _between(f.failover_s, units.NONE),
-            _between(f.recovery_s, "never"), _between(f.failback_s, "never"), units.count(f.flaps),
-            units.count(f.failed_requests), units.count(f.slow_requests), units.seconds(f.unavailable_s),
-            units.seconds(f.worst_stall_s), units.count(f.in_flight),
-        ]
-        for f in outages
-    ]  # fmt: skip
-
-
-def _cost(outages: Sequence[Failover]) -> list[tuple[str, str]]:
-    def each(values: Sequence[float | int | None]) -> str:
-        mean = _mean(values)
-        return units.NONE if mean is None else units.three(mean)
-
-    unavailable = _mean([f.unavailable_s for f in outages]) or 0.0
-    return [
-        ("failed requests", each([f.failed_requests for f in outages])),
-        ("slow requests", each([f.slow_requests for f in outages])),
-        ("unavailable", units.seconds(unavailable)),
-        ("longest stall", units.seconds(max(f.worst_stall_s for f in outages))),
-        ("extra provider calls", each([f.extra_provider_calls for f in outages])),
-        ("extra tokens", each([f.extra_tokens for f in outages])),
-        ("flaps", f"{sum(f.flaps for f in outages):,} in all" if len(outages) > 1 else units.count(outages[0].flaps)),
-        (f"of a month's budget at {units.share(words.BUDGET_SLO)}", words.budget(unavailable)),
-    ]
-
-
-def outages(findings: Findings, figures: Figures) -> list[dict[str, Any]]:
-    """Return one entry per kind of outage."""
-    found = []
-    for (upstream, kind), group in words.kinds(findings).items():
-        claim = words.claim_of(findings, kind)
-        totals = {name: sum(f.answers.get(name, 0) for f in group) for name in ("ok", "degraded", "failed")}
-        whole = sum(totals.values())
-        labels = (("ok", "in full", "full"), ("degraded", "degraded", "part-degraded"), ("failed", "not", "none"))
-        shares = [(label, totals[name] / whole if whole else 0.0, css) for name, label, css in labels]
-        said = ", ".join(f"{label} {units.share(share)}" for label, share, _ in shares)
-        found.append(
-            {
-                "answer": words.sentence(words.outage(upstream, kind, group, claim)),
-                "claim": words.claim(claim) if claim else "",
-                "figure": figures.recorders[upstream, kind].tag,
-                "cost_of": "mean of an outage" if len(group) > 1 else "this outage",
-                "answers": [(label, units.share(share), css) for label, share, css in shares],
-                "answers_bar": micro.share_bar([(css, s) for _, s, css in shares], f"Requests answered: {said}"),
-                "cost": _cost(group),
-                "each": _each(group, figures.axis),
-                "resolution": units.seconds(_mean([f.resolution_s for f in group])),
-            }
-        )
-    return found
 
 
 def providers(findings: Findings, figures: Figures) -> dict[str, str]:

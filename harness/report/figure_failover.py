@@ -1,21 +1,27 @@
-"""The failover flight recorder: what happened, in which order, when a provider went, and when it came back.
+"""The flight recorder: what happened, in which order, when something broke, and when it was mended.
 
-Two panels on the time axes of the outage itself: seconds since the fault took effect, and since it was cleared.
+Panels on the time axes of the outage itself: seconds since the fault took effect and, of a provider, since it was
+cleared, after which answers move back to it.
 Thin lines are the single outages, the bold one their median; the probe's own requests run along the bottom.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.clock import NS_PER_S
+from harness.model.findings import Interval
 from harness.model.request import BAD
 from harness.report import palette, units
 from harness.report.drawing import FONT, Drawn, draw
 from harness.report.series import rows
+from harness.report.toll import unharmed
+from harness.report.words import served
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from harness.analysis.frame import Array
-    from harness.model.findings import Failover, Interval
+    from harness.model.findings import Failover
     from harness.recording.reader import Recording
     from harness.report.series import Rows
     from harness.report.timeline import Timeline
@@ -65,18 +71,41 @@ class Milestone:
         return f"{self.name} {said}" + (f", {self.note}" if self.note else "")
 
 
-def early(outages: Sequence[Failover], *, ledger: bool) -> list[Milestone]:
-    """Return what happened after the fault took effect, in the order people think of it."""
-    return [
-        Milestone("first harm", tuple(f.impact_s for f in outages), "none seen"),
-        Milestone("breaker open", tuple(f.detection_s for f in outages), "not seen"),
-        Milestone("failed over" + (" (ledger)" if ledger else ""), tuple(f.failover_s for f in outages), "not seen"),
-        Milestone("recovered", tuple(f.recovery_s for f in outages), "never"),
-    ]
+def early(outages: Sequence[Failover]) -> list[Milestone]:
+    """Return what happened after the fault took effect, in the order people think of it.
+
+    Only of a provider is it told that no breaker opened and nobody failed over; a service comes back when it is mended,
+    so that moment is told in between.
+    """
+    provider = served(outages)
+    harm = Milestone("first harm", tuple(f.impact_s for f in outages), "none seen")
+    breaker = Milestone("breaker open", tuple(f.detection_s for f in outages), "not seen")
+    over = Milestone("failed over (ledger)", tuple(f.failover_s for f in outages), "not seen")
+    cleared = Milestone("fault cleared", tuple(_cleared(f) for f in outages), "never")
+    recovered = Milestone("recovered", tuple(f.recovery_s for f in outages), "never")
+    if all(map(unharmed, outages)):
+        recovered = Milestone("recovered", (None,) * len(outages), "service stayed good")
+    if provider:
+        return [harm, breaker, over, recovered]
+    return [harm, *([breaker] if breaker.seen else []), *_in_order(cleared, recovered)]
+
+
+def _in_order(*milestones: Milestone) -> list[Milestone]:
+    return sorted(milestones, key=lambda m: math.inf if m.median is None else m.median)
+
+
+def _cleared(outage: Failover) -> Interval | None:
+    """Return when a fault was cleared, seconds after it took effect; None when it never was."""
+    if outage.effective_ns is None or outage.cleared_ns is None:
+        return None
+    seconds = max(0, outage.cleared_ns - outage.effective_ns) / NS_PER_S
+    return Interval(low=seconds, high=seconds)
 
 
 def late(outages: Sequence[Failover]) -> list[Milestone]:
-    """Return what happened after the fault was cleared."""
+    """Return what happened after the fault was cleared: of a provider, that it served again."""
+    if not served(outages):
+        return []
     flaps = sum(f.flaps for f in outages)
     note = units.plural(flaps, "flap") if flaps else ""
     return [Milestone("failed back", tuple(f.failback_s for f in outages), "never", note)]
@@ -85,9 +114,6 @@ def late(outages: Sequence[Failover]) -> list[Milestone]:
 def _injected(axes: Axes, outages: Sequence[Failover], y: float) -> None:
     """Draw how long each injection took to bite: from there to here the fault came on."""
     delays = [(f.effective_ns - f.injecting_ns) / 1e9 for f in outages if f.effective_ns is not None]
-    if not delays:
-        axes.annotate("never seen to bite", (0, y), (8, 0), textcoords="offset points", va="center", color=palette.BAD)
-        return
     begin = max(-median(delays), axes.get_xlim()[0])
     axes.plot([begin, begin, begin, 0, 0, 0], [y - 5, y + 5, y, y, y - 5, y + 5], color=palette.BAD, linewidth=1.6)
     axes.annotate(
@@ -156,9 +182,9 @@ def _strokes(first: Array, second: Array) -> Array:
 
 def recorder(recording: Recording, axis: Timeline, outages: Sequence[Failover], slo_s: float) -> Drawn:
     """Draw all outages of one kind."""
-    first, second = early(outages, ledger=bool(recording.ledger.num_rows)), late(outages)
+    first, second = early(outages), late(outages)
     begun = [axis.at(f.effective_ns if f.effective_ns is not None else f.injecting_ns) for f in outages]
-    cleared = [axis.at(f.cleared_ns) for f in outages if f.cleared_ns is not None]
+    cleared = [axis.at(f.cleared_ns) for f in outages if f.cleared_ns is not None] if second else []
     probe = rows(recording.canary, axis)
     lines = min(len(outages), MOST) if recording.canary.num_rows else 0
     depth = lines * DOTS + (8 if lines else 0)

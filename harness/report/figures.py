@@ -23,7 +23,7 @@ class Figures:
     axis: Timeline
     drawn: dict[str, Drawn]
     recorders: dict[tuple[str, str], Drawn]
-    """Flight recorders by (upstream, kind)."""
+    """Flight recorders by (upstream, kind) of the outages that bit."""
     colours: dict[str, str]
     """Provider -> colour variable."""
     shares: series.Shares
@@ -49,7 +49,8 @@ def figures(recording: Recording, findings: Findings) -> Figures:
     for metric in dict.fromkeys(r.metric for r in used):
         drawn[f"resources-{metric}"] = figure_resources.resources(used, axis, metric)
     recorders = {
-        kind: figure_failover.recorder(recording, axis, outages, slo_s)
+        kind: figure_failover.recorder(recording, axis, bit, slo_s)
         for kind, outages in words.kinds(findings).items()
+        if (bit := [f for f in outages if f.bit])
     }
     return Figures(axis, drawn, recorders, colours, shares)

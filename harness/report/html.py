@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from harness.report import block_resources, blocks, palette, words
+from harness.report import block_outages, block_resources, blocks, palette, words
 from harness.report.micro import mark
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def page(recording: Recording, findings: Findings, verdicts: Verdicts, figures: 
         "checks": blocks.checks(verdicts),
         "validity": blocks.validity(findings),
         "users": blocks.users(findings, figures.axis),
-        "outages": blocks.outages(findings, figures),
+        "outages": block_outages.outages(findings, figures),
         "providers": blocks.providers(findings, figures),
         "cache": blocks.cache(findings),
         "resources": block_resources.resources(recording, findings, figures),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness.report import units, words
+from harness.report.toll import toll, unharmed
 from harness.report.units import middle
 
 if TYPE_CHECKING:
@@ -49,21 +50,27 @@ def _median(intervals: Sequence[Interval | None], never: str) -> str:
 
 
 def _outages(findings: Findings) -> list[str]:
-    rows = []
+    rows, tolls = [], []
     for (upstream, kind), group in words.kinds(findings).items():
-        good = sum(not f.censored for f in group)
-        rows.append([_plain(f"{upstream} {kind}"), f"{good} of {len(group)}", *_times(group)])
+        bit = [f for f in group if f.bit]
+        tolls.append(f"- {_plain(words.sentence(toll(upstream, kind, group)))}")
+        if bit:
+            good = sum(not f.censored for f in bit)
+            rows.append([_plain(f"{upstream} {kind}"), f"{good} of {len(bit)}", *_times(bit)])
     head = ("outage", "recovered", "first harm", "failed over", "recovered in", "failed back", "failed requests",
             "flaps")  # fmt: skip
-    lines = _table(head, rows, 1)
+    lines = _table(head, rows, 1) if rows else []
     claims = [f"- claim, {_plain(claim.kind)}: {words.claim(claim)}" for claim in findings.claims]
-    return [*lines, *([""] if claims else []), *claims]
+    return [*lines, "", *tolls, *claims]
 
 
 def _times(group: Sequence[Failover]) -> list[str]:
+    provider = words.served(group)
     return [
-        _median([f.impact_s for f in group], "none"), _median([f.failover_s for f in group], "not seen"),
-        _median([f.recovery_s for f in group], "never"), _median([f.failback_s for f in group], "never"),
+        _median([f.impact_s for f in group], "none"),
+        _median([f.failover_s for f in group], "not seen" if provider else units.NONE),
+        "no harm" if all(map(unharmed, group)) else _median([f.recovery_s for f in group], "never"),
+        _median([f.failback_s for f in group], "never" if provider else units.NONE),
         units.count(sum(f.failed_requests for f in group)), units.count(sum(f.flaps for f in group)),
     ]  # fmt: skip
 

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from harness.model.verdict import Verdict
 from harness.report import units, words
+from harness.report.toll import toll
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -75,6 +76,7 @@ def print_summary(console: Console, recording: Recording, findings: Findings, ve
         claim = words.claim_of(findings, kind)
         said = words.outage(upstream, kind, group, claim)
         _line(console, f"outage       {said}" + (f" (claim: {words.claim(claim)})" if claim else ""))
+        _line(console, f"             {words.sentence(toll(upstream, kind, group))}")
     _line(console, f"cache        {words.cache(findings)}")
     if full := words.saturated(findings):
         _line(console, f"limits       {words.sentence(full)}")

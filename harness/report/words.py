@@ -111,7 +111,9 @@ def kinds(findings: Findings) -> dict[tuple[str, str], list[Failover]]:
 
 
 def claim_of(findings: Findings, kind: str) -> Claim | None:
-    """Return the claim that outages of this kind support."""
+    """Return the claim that outages of this kind support; None when they were on several things: it mixes them."""
+    if len({f.upstream for f in findings.failovers if f.kind == kind and f.bit}) > 1:
+        return None
     return next((c for c in findings.claims if c.kind == kind), None)
 
 
@@ -125,12 +127,21 @@ def claim(said: Claim) -> str:
 
 
 def outage(upstream: str, kind: str, failovers: Sequence[Failover], said: Claim | None) -> str:
-    """Return what became of one kind of outage."""
-    whole = f"{upstream} {kind}: "
-    if said is not None and said.outages == len(failovers):
-        return whole + f"{said.recovered} of {said.outages} recovered under {units.seconds(said.limit_s)}"
-    good = sum(not f.censored for f in failovers)
-    return whole + f"{good} of {len(failovers)} recovered while observed"
+    """Return what became of one kind of outage; those that were never seen to bite are told apart."""
+    whole, bit = f"{upstream} {kind}: ", [f for f in failovers if f.bit]
+    missed = len(failovers) - len(bit)
+    if not bit:
+        return whole + "not seen to bite"
+    also = f"; {missed} not seen to bite" if missed else ""
+    if said is not None and said.outages == len(bit):
+        return whole + f"{said.recovered} of {said.outages} recovered under {units.seconds(said.limit_s)}{also}"
+    good = sum(not f.censored for f in bit)
+    return whole + f"{good} of {len(bit)} recovered while observed{also}"
+
+
+def served(failovers: Sequence[Failover]) -> bool:
+    """Tell whether the faults were on a provider that answers move away from and back to."""
+    return any(f.failover_s or f.failback_s or f.failback_censored for f in failovers)
 
 
 def budget(unavailable_s: float) -> str:

@@ -60,8 +60,10 @@ class System(Protocol):
     can_limit: ClassVar[bool]
     """Whether its controls can `limit`."""
 
-    def __init__(self, plan: Plan, *, run_id: int, logs: Path, journal: Journal) -> None:
-        """Start nothing. `logs` is the folder for ``<service>.log``."""
+    def __init__(
+        self, plan: Plan, *, run_id: int, logs: Path, journal: Journal, say: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """Start nothing. `logs` is the folder for ``<service>.log``; `say` tells the user why there is a wait."""
         ...
 
     def reserve(self) -> dict[str, str]:

@@ -3,75 +3,32 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ruamel.yaml import YAML
-
-from harness import leash
 from harness.clock import NS_PER_S, now_ns, sleep
 from harness.docker_engine import connect
 from harness.errors import FaultFailed, SystemFailed
 from harness.model.target import ComposeSystem
-from harness.system import compose_project as engine
 from harness.system.base import Carrier, Died
+from harness.system.compose_command import ComposeCommand, find_compose, get_images, last_lines
 from harness.system.compose_control import ContainerControl, listens
-from harness.system.compose_project import NUMBER_LABEL, SERVICE_LABEL
+from harness.system.compose_project import SERVICE_LABEL, ComposeProject, project_name, remove, translated
 from harness.system.container_logs import ContainerLogs
 from harness.system.ports import HOST, Held
 from harness.web import get
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
-
-    from docker import DockerClient
 
     from harness.model.plan import Plan
     from harness.system.base import Journal
 
 _FIRST_SIDE_DOOR = 29001
 """Ports inside the Toxiproxy container for our own questions, out of the way of what targets choose."""
-_ASK_S, _BUILD_S, _PULL_S = 30.0, 1800.0, 1800.0
 _POLL_S = 0.1
 _ANSWER_S = 2.0
 _WATCH_NS = NS_PER_S
-_OFFLINE = (
-    "  on a host without a registry, make the images once with reference/docker/offline.sh; else see that "
-    "`docker pull` works here"
-)
-
-
-def project_name(run_id: int) -> str:
-    """Return the name of a run's Compose project: it says whose it is, so that nobody else's is ever touched."""
-    return f"agentstorm-{run_id:016x}"
-
-
-class ComposeProject:
-    """The containers of one run, by the names that reports use: ``redis``, and ``agents-1`` where there may be more."""
-
-    def __init__(self, client: DockerClient, name: str, system: ComposeSystem) -> None:
-        self.client, self.name = client, name
-        self._system = system
-
-    def named(self, *services: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield the name of each container (of these services) and what the engine lists of it."""
-        for container in engine.containers_of(self.client, self.name, *services):
-            service = container["Labels"][SERVICE_LABEL]
-            number = container["Labels"][NUMBER_LABEL]
-            numbered = service == self._system.replicated or number != "1"
-            yield f"{service}-{number}" if numbered else service, container
-
-    def ids(self, *services: str) -> dict[str, str]:
-        """Return the id of each container, running or not."""
-        return {name: container["Id"] for name, container in self.named(*services)}
-
-    def address(self, service: str, inspected: Mapping[str, Any]) -> str | None:
-        """Return where a container's published port is reached; None when none is, or it does not run."""
-        port = self._system.publish.get(service)
-        published = (inspected["NetworkSettings"].get("Ports") or {}).get(f"{port}/tcp") or []
-        return f"{HOST}:{published[-1]['HostPort']}" if published else None
 
 
 class Compose:
@@ -83,10 +40,12 @@ class Compose:
 
     can_limit: ClassVar[bool] = True
 
-    def __init__(self, plan: Plan, *, run_id: int, logs: Path, journal: Journal) -> None:
+    def __init__(
+        self, plan: Plan, *, run_id: int, logs: Path, journal: Journal, say: Callable[[str], None] = lambda _: None
+    ) -> None:
         system = plan.target.system
         assert isinstance(system, ComposeSystem)  # noqa: S101 - `KINDS` chose this class by it
-        self._system, self._plan, self._logs, self._journal = system, plan, logs, journal
+        self._system, self._plan, self._logs, self._journal, self._say = system, plan, logs, journal, say
         self._name = project_name(run_id)
         self._file = plan.target_dir / system.file
         self._held: dict[str, Held] = {}
@@ -102,7 +61,7 @@ class Compose:
 
     def reserve(self) -> dict[str, str]:
         """Find engine and Compose, and return the address of each published service; its port is held until then."""
-        self._compose = engine.find_compose()
+        compose = find_compose()
         self._client = connect(local=True)
         self._project = ComposeProject(self._client, self._name, self._system)
         self._follower = ContainerLogs(self._client, self._logs)
@@ -111,8 +70,11 @@ class Compose:
         upstreams = list(self._plan.target.upstreams)
         for what in (*single, *(f"{u} proxy" for u in upstreams), *(f"{u} side door" for u in upstreams)):
             self._held[what] = Held(what, "auto")
-        self._override = self._logs / "compose.override.json"
-        self._override.write_text(json.dumps({"services": self._published()}, indent=1))
+        override = self._logs / "compose.override.json"
+        override.write_text(json.dumps({"services": self._published()}, indent=1))
+        self._compose = ComposeCommand(
+            compose, self._name, (self._file, override), self._system.env, self._logs / "compose.log", self._journal
+        )
         return {name: self._at(name) for name in single}
 
     def _at(self, what: str) -> str:
@@ -136,7 +98,7 @@ class Compose:
         self._check = check
         if self._entry is not None:
             return
-        self._get_images()
+        get_images(self._compose, self._client, self._say, check)
         self._entry = self._journal.containers(self._name, str(self._client.api.base_url))
         for held in self._held.values():
             held.release()
@@ -158,7 +120,7 @@ class Compose:
             },
         )
 
-    def up(self, upstreams: Mapping[str, str], check: Callable[[], None] = lambda: None) -> None:  # noqa: ARG002 - the file has them
+    def up(self, upstreams: Mapping[str, str], check: Callable[[], None] = lambda: None) -> None:
         """Start the rest and return once every container is healthy, or has done its work."""
         self._begin(check)
         replicated = self._system.replicated
@@ -167,70 +129,9 @@ class Compose:
         self._await_healthy()
         self._describe()
 
-    def _command(self) -> list[str]:
-        return [
-            *self._compose.command, "--project-name", self._name, "--project-directory", str(self._file.parent),
-            "--file", str(self._file), "--file", str(self._override),
-        ]  # fmt: skip
-
-    def _run(self, *arguments: str, within_s: float) -> tuple[int, str]:
-        """Run Compose to its end, on a leash and in the journal; return its exit code and the end of what it said."""
-        log = self._logs / "compose.log"
-        begin = log.stat().st_size if log.exists() else 0
-        process = leash.start(
-            [*self._command(), *arguments], log=log, env=self._system.env | os.environ, cwd=self._file.parent
-        )
-        entry = self._journal.process(process.real_pid, f"{self._compose.command[-1]} {arguments[0]}")
-        deadline_ns = now_ns() + int(within_s * NS_PER_S)
-        try:
-            while process.poll() is None and now_ns() < deadline_ns:
-                self._check()
-                sleep(_POLL_S)
-        finally:
-            code = leash.stop(process, 5)
-            self._journal.healed(entry)
-        with log.open("rb") as file:
-            file.seek(begin)
-            said = file.read().decode("utf-8", "replace").strip()
-        return code, said
-
-    def _get_images(self) -> None:
-        """Build what the Compose file builds (Docker's cache makes that quick) and pull what is not here."""
-        services = self._config()
-        built = [name for name, service in services.items() if "build" in service]
-        if built:
-            code, said = self._run("build", *built, within_s=_BUILD_S)
-            if code:
-                raise SystemFailed(f"the images of {', '.join(built)} cannot be built:{_last(said)}\n{_OFFLINE}")
-        pulled = [name for name in services if name not in built and not self._has_image(services[name]["image"])]
-        if pulled:
-            code, said = self._run("pull", *pulled, within_s=_PULL_S)
-            if code:
-                raise SystemFailed(f"the images of {', '.join(pulled)} are not here:{_last(said)}\n{_OFFLINE}")
-
-    def _config(self) -> dict[str, Any]:
-        """Return the services as Compose understands them, variables filled in."""
-        done = subprocess.run(
-            [*self._command(), "config"], env=self._system.env | os.environ, cwd=self._file.parent,
-            capture_output=True, text=True, timeout=_ASK_S, check=False,
-        )  # fmt: skip
-        if done.returncode:
-            raise SystemFailed(f"{self._file} is refused by {' '.join(self._compose.command)}:{_last(done.stderr)}")
-        services: dict[str, Any] = YAML(typ="safe", pure=True).load(done.stdout)["services"]
-        return services
-
-    def _has_image(self, name: str) -> bool:
-        from docker.errors import ImageNotFound  # noqa: PLC0415
-
-        try:
-            self._client.images.get(name)
-        except ImageNotFound:
-            return False
-        return True
-
     def _up(self, *arguments: str) -> None:
         left_s = max(1.0, (self._deadline_ns - now_ns()) / NS_PER_S)
-        code, said = self._run("up", "--detach", "--no-build", *arguments, within_s=left_s)
+        code, said = self._compose.run("up", "--detach", "--no-build", *arguments, within_s=left_s, check=self._check)
         self._follow()
         if code:
             sick = "".join(
@@ -238,7 +139,7 @@ class Compose:
                 for name, c in self._project.named()
                 if _unwell(c) and not _did_its_work(c)
             )
-            raise SystemFailed(f"the containers did not come up (exit code {code}):{_last(said)}{sick}")
+            raise SystemFailed(f"the containers did not come up (exit code {code}):{last_lines(said)}{sick}")
 
     def _follow(self) -> None:
         for name, id_ in self._project.ids().items():
@@ -301,7 +202,7 @@ class Compose:
         if now_ns() - self._watched_ns >= _WATCH_NS:
             self._watched_ns = now_ns()
             try:
-                with engine.translated("the Docker engine does not answer"):
+                with translated("the Docker engine does not answer"):
                     self._died = [
                         self._death(name, container)
                         for name, container in self._project.named()
@@ -340,7 +241,7 @@ class Compose:
         if self._entry is not None:
             self._follower.last_words()
             try:
-                engine.remove(self._client, self._name, grace_s=self._system.stop_within)
+                remove(self._client, self._name, grace_s=self._system.stop_within)
             except FaultFailed as error:
                 raise SystemFailed(f"project {self._name}: {error}") from error
             self._follower.close()
@@ -360,7 +261,7 @@ class Compose:
         self._described |= {
             "engine": version.get("Version"),
             "api": version.get("ApiVersion"),
-            "compose": {"command": " ".join(self._compose.command), "version": self._compose.version},
+            "compose": self._compose.describe(),
             "file": str(self._file),
             "replicas": self._plan.replicas,
             "images": images,
@@ -370,10 +271,6 @@ class Compose:
     def describe(self) -> dict[str, Any]:
         """Return the engine, the images with their digests and the containers, for the manifest."""
         return self._described
-
-
-def _last(said: str) -> str:
-    return "".join(f"\n    {line}" for line in said.splitlines()[-15:])
 
 
 def _well(container: Mapping[str, Any]) -> bool:

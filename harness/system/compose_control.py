@@ -13,7 +13,7 @@ from harness.web import get
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
-    from harness.system.compose import ComposeProject
+    from harness.system.compose_project import ComposeProject
 
 _MIB = 2**20
 _NANO = 10**9

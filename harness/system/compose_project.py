@@ -1,32 +1,28 @@
-"""A Compose project in the Docker engine: finding a Compose, what the engine has of a project, and removing all of it.
+"""A Compose project in the Docker engine: what there is of it, by which names, and removing all of it.
 
 `docker`, the SDK, is imported only when a target needs it.
 """
 
 from __future__ import annotations
 
-import os
-import shlex
-import shutil
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.clock import NS_PER_S, now_ns, sleep
-from harness.errors import FaultFailed, MissingComponent
+from harness.errors import FaultFailed
+from harness.system.ports import HOST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from docker import DockerClient
+
+    from harness.model.target import ComposeSystem
 
 PROJECT_LABEL, SERVICE_LABEL, NUMBER_LABEL = (
     f"com.docker.compose.{name}" for name in ("project", "service", "container-number")
 )
-VARIABLE = "AGENTSTORM_COMPOSE"
-_ASK_S = 20.0
 _REMOVE_S = 60.0
 _SETTLED_NS = NS_PER_S // 2
 """An order that a client gave just before its death may still be carried out: empty for this long is empty."""
@@ -41,39 +37,6 @@ def translated(what: str) -> Iterator[None]:
         yield
     except (DockerException, OSError) as error:  # requests' errors are OSErrors
         raise FaultFailed(f"{what}: {error}") from error
-
-
-@dataclass(frozen=True)
-class Compose:
-    """A Compose program and what it calls itself."""
-
-    command: tuple[str, ...]
-    version: str
-
-
-def find_compose() -> Compose:
-    """Return ``$AGENTSTORM_COMPOSE``, ``docker compose`` or ``docker-compose``; MissingComponent when there is none."""
-    named = os.environ.get(VARIABLE)
-    candidates = [tuple(shlex.split(named))] if named else [("docker", "compose"), ("docker-compose",)]
-    for command in candidates:
-        if shutil.which(command[0]) and (version := _version(command)):
-            return Compose(command, version)
-    tried = ", ".join(" ".join(command) for command in candidates)
-    raise MissingComponent(
-        f"no Docker Compose: {tried} cannot be run\n  install the Compose plugin "
-        "(https://docs.docker.com/compose/install), or docker-compose 1.29 or newer from your distribution, or set "
-        f"{VARIABLE} to the command"
-    )
-
-
-def _version(command: tuple[str, ...]) -> str:
-    try:
-        done = subprocess.run(
-            [*command, "version", "--short"], capture_output=True, text=True, timeout=_ASK_S, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout.strip().removeprefix("v")
 
 
 def containers_of(client: DockerClient, project: str, *services: str) -> list[dict[str, Any]]:
@@ -152,3 +115,34 @@ def _gone_meanwhile() -> Iterator[None]:
     except APIError as error:
         if error.status_code not in {404, 409}:  # 409: "removal of container ... is already in progress"
             raise
+
+
+def project_name(run_id: int) -> str:
+    """Return the name of a run's Compose project: it says whose it is, so that nobody else's is ever touched."""
+    return f"agentstorm-{run_id:016x}"
+
+
+class ComposeProject:
+    """The containers of one run, by the names that reports use: ``redis``, and ``agents-1`` where there may be more."""
+
+    def __init__(self, client: DockerClient, name: str, system: ComposeSystem) -> None:
+        self.client, self.name = client, name
+        self._system = system
+
+    def named(self, *services: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the name of each container (of these services) and what the engine lists of it."""
+        for container in containers_of(self.client, self.name, *services):
+            service = container["Labels"][SERVICE_LABEL]
+            number = container["Labels"][NUMBER_LABEL]
+            numbered = service == self._system.replicated or number != "1"
+            yield f"{service}-{number}" if numbered else service, container
+
+    def ids(self, *services: str) -> dict[str, str]:
+        """Return the id of each container, running or not."""
+        return {name: container["Id"] for name, container in self.named(*services)}
+
+    def address(self, service: str, inspected: Mapping[str, Any]) -> str | None:
+        """Return where a container's published port is reached; None when none is, or it does not run."""
+        port = self._system.publish.get(service)
+        published = (inspected["NetworkSettings"].get("Ports") or {}).get(f"{port}/tcp") or []
+        return f"{HOST}:{published[-1]['HostPort']}" if published else None

@@ -22,7 +22,15 @@ class External:
 
     can_limit: ClassVar[bool] = False
 
-    def __init__(self, plan: Plan, *, run_id: int, logs: Path, journal: Journal) -> None:  # noqa: ARG002
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        run_id: int,
+        logs: Path,
+        journal: Journal,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._url = plan.target.url.rstrip("/") + (plan.target.health or "/")
         self._status: int | None = None
 
@@ -33,7 +41,7 @@ class External:
     def carrier(self, check: Callable[[], None] = lambda: None) -> None:
         """Return nothing: the system is there already, whatever it is made of."""
 
-    def up(self, upstreams: Mapping[str, str], check: Callable[[], None] = lambda: None) -> None:  # noqa: ARG002
+    def up(self, upstreams: Mapping[str, str], check: Callable[[], None] = lambda: None) -> None:
         """Check that the system answers HTTP at its health page, else at its URL; any status will do, because a
         system that says it is unwell may be measured too."""
         try:

@@ -67,7 +67,7 @@ class ProcessControl:
             self._signal(signal.SIGSTOP)
             self._await(lambda: self._state() == "paused", "does not stop after SIGSTOP")
 
-    def limit(self, copies: Collection[str], *, cpus: float | None = None, memory_mib: float | None = None) -> None:  # noqa: ARG002
+    def limit(self, copies: Collection[str], *, cpus: float | None = None, memory_mib: float | None = None) -> None:
         """FaultFailed: a process has no limits of its own."""
         raise FaultFailed(f"{self.name}: a process cannot be given less CPU or memory; a container can")
 

@@ -97,7 +97,15 @@ class Processes:
 
     can_limit: ClassVar[bool] = False
 
-    def __init__(self, plan: Plan, *, run_id: int, logs: Path, journal: Journal) -> None:  # noqa: ARG002
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        run_id: int,
+        logs: Path,
+        journal: Journal,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._services = services_of(plan.target)
         self._needs = dependencies(plan.target)
         self._directory, self._logs, self._journal = plan.target_dir, logs, journal

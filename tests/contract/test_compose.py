@@ -19,8 +19,9 @@ from harness.errors import MissingComponent, SystemFailed
 from harness.journal import Journal, journals
 from harness.model.target import ComposeSystem, Target
 from harness.system import KINDS
-from harness.system.compose import Compose, project_name
-from harness.system.compose_project import VARIABLE, left_of
+from harness.system.compose import Compose
+from harness.system.compose_command import VARIABLE
+from harness.system.compose_project import left_of, project_name
 from tests.contract.small_systems import Noted, born, plan_of, running, small_target
 from tests.docker_engine import LABEL, engine, python_image
 

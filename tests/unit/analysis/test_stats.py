@@ -21,7 +21,9 @@ from harness.analysis.stats import (
     needed_for,
     percentile_ms,
     rank_interval,
+    ratio_estimate,
     share_estimate,
+    student,
     wilson,
 )  # fmt: skip
 
@@ -144,3 +146,38 @@ def test_how_many_more_recoveries_a_claim_needs() -> None:
 
 def test_observations_needed_before_a_percentile_can_pass() -> None:
     assert [needed_for(p) for p in (50, 95, 99, 99.9, 5)] == [6, 72, 2000, 20000, 72]
+
+
+def test_spending_per_unit_gained_is_the_ratio_of_the_sums() -> None:
+    found = ratio_estimate(np.array([2, 0, 1, 3]), np.array([1, 1, 0, 1]))
+    assert (found.value, found.n) == (2.0, 3)
+    assert found.high is not None
+    assert found.low == 0.0, "nobody spends less than nothing"
+
+
+def test_where_all_gain_one_it_is_the_mean() -> None:
+    spent = np.random.default_rng(1).poisson(1.3, 400)
+    found = ratio_estimate(spent, np.ones(400, bool))
+    half = student(399) * spent.std(ddof=1) / 20
+    assert (found.low, found.value, found.high) == pytest.approx(
+        (spent.mean() - half, spent.mean(), spent.mean() + half)
+    )
+
+
+def test_the_interval_of_a_ratio_covers_the_truth() -> None:
+    draw, covered = np.random.default_rng(2), 0
+    for _ in range(400):
+        gained = draw.random(80) < 0.8
+        found = ratio_estimate(draw.poisson(1 + gained), gained)  # 1.8 spent for 0.8 gained
+        assert found.low is not None
+        assert found.high is not None
+        covered += found.low <= 1.8 / 0.8 <= found.high
+    assert 0.92 <= covered / 400 <= 0.98
+
+
+@pytest.mark.parametrize(("spent", "gained", "value"), [([], [], None), ([3, 1], [0, 0], None), ([3], [1], 3.0)])
+def test_a_ratio_without_gain_or_with_one_request_has_no_interval(
+    spent: list[int], gained: list[int], value: float | None
+) -> None:
+    found = ratio_estimate(np.array(spent, float), np.array(gained, bool))
+    assert (found.value, found.low, found.high) == (value, None, None)

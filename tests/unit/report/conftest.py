@@ -44,3 +44,9 @@ def contained(tmp_path_factory: pytest.TempPathFactory) -> Reported:
     """The first minute and a half of the story, in containers."""
     path = tmp_path_factory.mktemp("contained") / "run"
     return report(story.write(path, hold=90.0, rate=2.0, containers=True))
+
+
+@pytest.fixture(scope="session")
+def parted(tmp_path_factory: pytest.TempPathFactory) -> Reported:
+    """The story of parts that are no provider."""
+    return report(story.parts(tmp_path_factory.mktemp("parts") / "run"))

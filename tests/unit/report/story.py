@@ -109,6 +109,38 @@ def _requests(builder: RecordingBuilder, rate: float, hold: float, *, faults: bo
         builder.sample(second, "metrics", METRICS["cache_misses"], round(misses * done))
 
 
+def parts(path: Path) -> Recording:
+    """Write a run in which parts of the system that are no provider break, and open it.
+
+    agents is killed twice for 10 s: 3 of 4 requests in flight are lost, nobody is answered for 11 s. redis refuses
+    twice for 10 s: everything is answered a tenth slower, at a call each instead of 0.6. A slow cache never bites.
+    """
+    kinds = (("kill", "agents", (20.0, 60.0)), ("refuse", "redis", (100.0, 140.0)))
+    times: dict[str, Any] = {"for": "10s", "every": "40s", "repeat": 2}
+    faults = [experiment(kind, **times) for kind, _, _ in kinds]
+    builder = RecordingBuilder(path, plan(hold_s=180, experiments=[*faults, experiment("slow", "cache")]))
+    builder.phases(baseline=0, fault=20, recovery=30, cooldown=180)
+    for kind, part, begins in kinds:
+        for number, at in enumerate(begins):
+            builder.fault(f"{part}-{kind}#{number}", at, at + 10, kind=kind, upstream=part, clearing_s=at + 9,
+                          width_s=0.0)  # fmt: skip
+    builder.fault("cache-slow#0", None, None, injecting_s=170, kind="slow", upstream="cache")
+    for i in range(3600):
+        t, took = i / 20, 0.05 + 0.001 * (i % 50)
+        if any(at <= t < at + 11 for at in kinds[0][2]):
+            builder.request(t, 0.001, outcome="failed", provider="", canary=bool(i % 2))
+        elif any(at <= t < at + 10 for at in kinds[1][2]):
+            builder.request(t, took * 1.1, canary=bool(i % 2))
+        else:
+            hit = i % 20 in (0, 4, 8, 12)
+            builder.request(t, took, provider="cache" if hit else "bedrock", hits=int(hit), canary=bool(i % 2))
+    for at in kinds[0][2]:
+        for outcome in ("ok", "failed", "failed", "timeout"):
+            builder.request(at - 0.01, 0.02, outcome=outcome)
+    builder.instrument(0, 180)
+    return builder.close(181)
+
+
 CHECKS = (
     Check(threshold="response_time: p(95)<3s", scope="scenario", observed=1020, low=940, high=1110, n=5365, limit=3000,
           unit="ms", verdict=Verdict.PASS, why="1.02 s is under 3 s"),

@@ -76,6 +76,20 @@ def test_the_recorder_says_what_happened_in_order(told: Reported) -> None:
     assert ">failed back 5" in svg
 
 
+def test_the_recorder_of_a_service_says_nothing_of_providers(parted: Reported) -> None:
+    assert list(parted.figures.recorders) == [("agents", "kill"), ("redis", "refuse")], "none of what never bit"
+    killed, refused = (
+        [text.replace("\u00a0", " ") for text in re.findall(r">([^<]*)</text>", figure.wide)]
+        for figure in parted.figures.recorders.values()
+    )
+    told = ("effective, 5 ms after injection", "first harm ", "fault cleared 10 s", "recovered 11")
+    assert all(any(text.startswith(start) for text in killed) for start in told)
+    assert "recovered: service stayed good" in refused
+    assert "first harm: none seen" in refused
+    for text in (*killed, *refused):
+        assert not any(word in text for word in ("failed over", "failed back", "breaker", "since it was cleared"))
+
+
 def test_a_limit_is_a_line_where_it_is_on_the_scale_and_is_said_in_any_case(contained: Reported) -> None:
     drawn = contained.figures.drawn
     assert list(drawn) == ["response", "ecdf", "providers", "resources-cpu", "resources-memory_mib", "resources-net"]

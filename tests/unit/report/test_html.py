@@ -44,7 +44,7 @@ def test_the_verdict_comes_first(told: Reported) -> None:
     body = told.page[told.page.index("<body>") :]
     order = [body.index(word) for word in (
         "<h1>Fail</h1>", "Users wait up to 2.78", "May we ship?", "Can I believe this run?", "What do users feel?",
-        "What happened when a provider went?", "Who answered?", "What is close to its limit?", "By agent, team",
+        "What happened when something broke?", "Who answered?", "What is close to its limit?", "By agent, team",
         "How was this made?",
     )]  # fmt: skip
     assert order == sorted(order)
@@ -99,6 +99,31 @@ def test_what_only_containers_have_is_no_column_of_a_run_without(told: Reported)
     assert "<details open>" not in block
 
 
+def test_what_broke_says_what_it_cost(parted: Reported) -> None:
+    block = parted.page[parted.page.index('<section id="failover">') : parted.page.index('<section id="providers">')]
+    block = block.replace("\u00a0", " ")
+    for said in (
+        "Agents killed twice: none of 200 requests was answered; 6 of 8 requests in flight were lost; ",
+        "; service was good again within 2.05 s of being started again each time.",
+        (
+            "Redis refused connections twice: every request was answered, p95 106 ms instead of 96 ms, "
+            "provider calls per answer 1 instead of 0.6 (+66.7 % tokens); no harm was seen."
+        ),
+        "Cache slow: not seen to bite.",
+        "Slow on cache was never seen to bite, so nothing was tested.",
+        "<small>before 0.6</small> 1</dd>",
+        "<small>in all</small> 6 of 8</dd>",
+        "mean of 2; 200 requests due",
+    ):
+        assert said in block
+    heads = re.findall(r"<th[^>]*>([^<]+)<", block)
+    each = ["at", "first harm", "recovered", "after clearing", "failed", "slow", "unavailable", "stall", "in flight"]
+    assert heads == each * 2
+    assert "never<" not in block
+    assert block.count("<article>") == 3
+    assert block.count("<figure") == 2
+
+
 def test_names_from_data_are_escaped(tmp_path: Path) -> None:
     evil = "<script>alert(1)</script>"
     text = report(story.write(tmp_path / "r", team=evil, rate=5)).page
@@ -139,7 +164,7 @@ def test_a_run_that_died_before_its_first_event_has_a_page(tmp_path: Path) -> No
 
 def test_a_run_without_faults_leaves_the_block_out(tmp_path: Path) -> None:
     told = report(story.write(tmp_path / "r", faults=False, hold=30))
-    assert "What happened when a provider went?" not in told.page
+    assert "What happened when something broke?" not in told.page
     assert told.figures.recorders == {}
 
 

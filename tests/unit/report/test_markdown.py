@@ -40,6 +40,19 @@ def test_outages_are_one_row_a_kind(told: Reported) -> None:
     assert "- claim, blackhole: ≥ 36.8 % of such outages at 95 % confidence" in text
 
 
+def test_a_service_has_no_providers_times_and_each_kind_says_what_it_cost(parted: Reported) -> None:
+    text = text_of(parted, story.verdicts())
+    assert "| agents kill | 2 of 2 | " in text
+    assert "| redis refuse | 2 of 2 | none | – | no harm | – | 0 | 0 |" in text
+    assert "| cache slow" not in text, "what never bit has no times"
+    for start in (
+        "- Agents killed twice: none of 200",
+        "- Redis refused connections twice",
+        "- Slow on cache was never",
+    ):
+        assert start in text
+
+
 def test_names_cannot_break_the_table(told: Reported) -> None:
     check = story.CHECKS[0].model_copy(update={"threshold": "a|b <img>\n: x"})
     text = text_of(told, story.verdicts().model_copy(update={"checks": (check,)}))

@@ -59,6 +59,16 @@ def test_who_is_at_a_limit_is_named(contained: Reported, told: Reported) -> None
         assert ("limits       Redis is at its memory limit: 96.9 % of 64 MiB" in written(screen)) is named
 
 
+def test_each_kind_of_outage_says_what_it_cost(parted: Reported) -> None:
+    screen = console(terminal=False)
+    print_summary(screen, parted.recording, parted.findings, story.verdicts())
+    lines = written(screen).splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("outage       agents kill: "))
+    assert lines[at + 1].startswith(
+        "             Agents killed twice: none of 200 requests was answered; 6 of 8 requests"
+    )
+
+
 def test_names_are_not_markup(told: Reported) -> None:
     screen = console(terminal=True)
     check = story.CHECKS[0].model_copy(update={"threshold": "[bold]x[/bold]"})

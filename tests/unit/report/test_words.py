@@ -91,6 +91,21 @@ def test_outages_are_grouped_by_what_was_broken_how(told: Reported) -> None:
     assert said(words.outage("bedrock", "blackhole", hung, claim)) == "bedrock blackhole: 3 of 3 recovered under 5 s"
 
 
+def test_what_never_bit_did_not_recover(parted: Reported) -> None:
+    (missed,) = words.kinds(parted.findings)["cache", "slow"]
+    killed = words.kinds(parted.findings)["agents", "kill"]
+    assert words.outage("cache", "slow", [missed], None) == "cache slow: not seen to bite"
+    both = [*killed, missed.model_copy(update={"kind": "kill"})]
+    assert words.outage("agents", "kill", both, None).endswith("2 of 2 recovered while observed; 1 not seen to bite")
+
+
+def test_a_claim_about_several_things_is_no_ones(parted: Reported) -> None:
+    first = parted.findings.failovers[0]
+    mixed = (*parted.findings.failovers, first.model_copy(update={"upstream": "bedrock"}))
+    assert words.claim_of(parted.findings, "kill") is not None
+    assert words.claim_of(parted.findings.model_copy(update={"failovers": mixed}), "kill") is None
+
+
 def used(**more: Any) -> Resources:
     """Return a container's use: half of its CPU limit and a quarter of its memory limit, unless told otherwise."""
 

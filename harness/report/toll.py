@@ -1,0 +1,154 @@
+"""What one kind of outage cost, in a sentence: who was answered, how fast, at what price, what was lost, until when."""
+
+from __future__ import annotations
+
+import math
+from operator import attrgetter
+from statistics import median
+from typing import TYPE_CHECKING
+
+from harness.model.findings import Estimate, PerAnswer
+from harness.report import units
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from harness.model.findings import Failover
+
+BROKEN: Mapping[str, str] = {
+    "blackhole": "hung",
+    "refuse": "refused connections",
+    "reset": "reset connections",
+    "slow": "slow",
+    "kill": "killed",
+    "stop": "stopped",
+    "pause": "frozen",
+    "restart": "restarted",
+    "cpu": "short of CPU",
+    "memory": "short of memory",
+}
+_STARTED = ("kill", "stop")
+"""Kinds whose clearing begins with starting a service again."""
+
+
+def toll(upstream: str, kind: str, outages: Sequence[Failover]) -> str:
+    """Return what outages of one kind cost, as a clause; numbers of several are sums, medians or, if said, the worst.
+
+    Outages that were never seen to bite cost nothing and are counted apart.
+    """
+    bit = [f for f in outages if f.bit]
+    head = f"{upstream} {BROKEN.get(kind, f'under {kind}')} {units.times(len(bit))}"
+    if not bit:
+        return f"{kind} on {upstream} was never seen to bite, so nothing was tested"
+    answered = ", ".join(filter(None, (_answered(bit), _latency(bit), _price(bit))))
+    return f"{head}: " + "; ".join(filter(None, (answered, _in_flight(bit), _until(kind, bit))))
+
+
+def _answered(bit: Sequence[Failover]) -> str:
+    ok, degraded, failed = (sum(f.answers[how] for f in bit) for how in ("ok", "degraded", "failed"))
+    whole = ok + degraded + failed
+    if not whole:
+        return "no request was due meanwhile"
+    if failed == whole:
+        return f"none of {whole:,} requests was answered" if whole > 1 else "the only request failed"
+    rules = "by the system's own rules only"
+    if not failed:
+        return "every request was answered" + (f", {degraded:,} of {whole:,} {rules}" if degraded else "")
+    return f"{failed:,} of {whole:,} requests failed" + (f", {degraded:,} were answered {rules}" if degraded else "")
+
+
+def _latency(bit: Sequence[Failover]) -> str:
+    """Say how fast answers were: p95 where there were enough of them to bound it, else the median."""
+    known = [f.response_ms for f in bit if f.response_ms and f.response_ms.healthy.p50.n and f.response_ms.during.p50.n]
+    if not known:
+        return ""
+    enough = all(times.p95.high is not None for r in known for times in (r.healthy, r.during))
+    name = "p95" if enough else "median"
+    of = attrgetter("p95.value" if enough else "p50.value")
+    before, now = (units.milliseconds(median(map(of, side))) for side in
+                   ([r.healthy for r in known], [r.during for r in known]))  # fmt: skip
+    return f"{name} {now} as before" if before == now else f"{name} {now} instead of {before}"
+
+
+def told_apart(one: Estimate, other: Estimate) -> bool:
+    """Tell whether two independent estimates differ by more than chance explains.
+
+    The interval of their difference leaves out 0 (square-and-add: Zou & Donner 2008, Newcombe 1998). An open side
+    explains any difference.
+    """
+    if one.value is None or other.value is None:
+        return False
+    low, high = (one, other) if one.value <= other.value else (other, one)
+    if low.value is None or high.value is None or low.high is None or high.low is None:
+        return False
+    return high.value - low.value > math.hypot(low.high - low.value, high.value - high.low)
+
+
+def per_answer(bit: Sequence[Failover], of: Callable[[Failover], PerAnswer | None]) -> PerAnswer | None:
+    """Return something per answer over several outages, every answer counted once; None where it is not known."""
+    parts = [figure for f in bit if (figure := of(f)) and figure.healthy.value is not None and figure.during.n]
+    n = sum(part.during.n for part in parts)
+    if not n:
+        return None
+    value = sum((part.during.value or 0.0) * part.during.n for part in parts) / n
+    halves = [None if p.during.high is None else (p.during.high - (p.during.value or 0.0)) * p.during.n for p in parts]
+    known = [half for half in halves if half is not None]
+    half = math.hypot(*known) / n if len(known) == len(halves) else None
+    during = Estimate(
+        value=value, low=None if half is None else value - half, high=None if half is None else value + half, n=n
+    )
+    return PerAnswer(healthy=parts[0].healthy, during=during)
+
+
+def _price(bit: Sequence[Failover]) -> str:
+    calls = per_answer(bit, lambda f: f.provider_calls_per_answer)
+    tokens = per_answer(bit, lambda f: f.tokens_per_answer)
+    if calls is None:
+        return ""
+    before, now = (units.three(e.value or 0.0) for e in (calls.healthy, calls.during))
+    said = f"provider calls per answer {now} "
+    if before == now:
+        said += "as before"
+    else:
+        said += (
+            f"instead of {before}" if told_apart(calls.healthy, calls.during) else f"(before {before}: within chance)"
+        )
+    if tokens is None or not tokens.healthy.value or not told_apart(tokens.healthy, tokens.during):
+        return said
+    more = (tokens.during.value or 0.0) / tokens.healthy.value - 1
+    return f"{said} ({'+' if more > 0 else ''}{units.share(more)} tokens)"
+
+
+def _in_flight(bit: Sequence[Failover]) -> str:
+    caught, lost = sum(f.in_flight for f in bit), sum(f.in_flight_failed for f in bit)
+    if not caught:
+        return ""
+    if caught == 1:
+        return f"the one request in flight {'was lost' if lost else 'survived'}"
+    if not lost:
+        return f"all {caught:,} requests in flight survived"
+    return f"{lost:,} of {caught:,} requests in flight {'was' if lost == 1 else 'were'} lost"
+
+
+def unharmed(outage: Failover) -> bool:
+    """Tell whether an outage bit and nobody noticed: no request failed or was too late, no window was bad."""
+    seen = outage.recovery_s is not None and outage.recovery_s.low == 0
+    return outage.bit and not outage.impact and seen and not outage.in_flight_failed
+
+
+def _until(kind: str, bit: Sequence[Failover]) -> str:
+    if all(map(unharmed, bit)):
+        degraded = any(f.answers["degraded"] for f in bit)
+        return "no request failed or came late" if degraded else "no harm was seen"
+    censored = sum(f.censored for f in bit)
+    if censored == len(bit):
+        return "service was not good again while it was watched"
+    again = [f.recovery_after_clearing_s.high for f in bit if f.recovery_after_clearing_s]
+    if len(again) == len(bit) - censored:
+        mended = "being started again" if kind in _STARTED else "the fault's end"
+        since = f"{units.seconds(max(again))} of {mended}"
+    else:
+        since = units.seconds(max(f.recovery_s.high for f in bit if f.recovery_s))
+    known = len(bit) - censored
+    each = "" if len(bit) == 1 else " each time" if known == len(bit) else f" in {known} of {len(bit)}"
+    return f"service was good again within {since}{each}"
