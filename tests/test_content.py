@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
 
+from harness.assess import assess
 from harness.errors import PlanError
+from harness.model.findings import Findings
 from harness.planfile import dump, load_experiment, load_scenario, load_target, read, resolve
-from harness.recording.reader import load_plan
+from harness.recording.reader import Recording, load_plan
 
 ROOT = Path(__file__).resolve().parent.parent
 LOADERS = {"scenarios": load_scenario, "chaos": load_experiment, "targets": load_target}
@@ -63,6 +67,19 @@ def test_every_audit_scenario_runs_with_every_experiment_on_every_target_and_sur
     plan = resolve(f"scenarios/{scenario}.yaml", *options, scale=0.1, seed=1)
     again = load_plan(dump(plan))
     assert again.model_dump(mode="json", by_alias=True) == plan.model_dump(mode="json", by_alias=True)
+
+
+def test_the_sample_is_a_real_recording_whose_pages_can_be_rebuilt(tmp_path: Path) -> None:
+    sample, copy = ROOT / "reports" / "sample", tmp_path / "sample"
+    shutil.copytree(sample, copy)
+    findings, verdicts = assess(Recording.open(copy))
+    told = Findings.model_validate_json((sample / "findings.json").read_text())
+    assert (findings.load.requests, findings.load.ok) == (told.load.requests, told.load.ok)
+    assert findings.load.response_ms.p95.value == pytest.approx(told.load.response_ms.p95.value)
+    assert [f.fault for f in findings.failovers] == [f.fault for f in told.failovers]
+    assert verdicts.verdict == json.loads((sample / "verdicts.json").read_text())["verdict"]
+    assert verdicts.verdict.value in (sample / "report.md").read_text().splitlines()[0].lower()
+    assert sum(path.stat().st_size for path in sample.rglob("*")) < 10_000_000
 
 
 def test_a_fault_that_outlives_its_load_is_refused() -> None:
