@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 _TIMEOUT_S = 30
 _CONNECTIONS = 64
+_KNOCK_S = 5.0
 
 
 def connect(timeout_s: int = _TIMEOUT_S, *, local: bool = False) -> DockerClient:
@@ -30,6 +32,7 @@ def connect(timeout_s: int = _TIMEOUT_S, *, local: bool = False) -> DockerClient
             "reached from here\n  run agentstorm there, or point DOCKER_HOST at this machine's engine"
         )
     try:
+        _knock(where)
         client = docker.DockerClient(base_url=where, timeout=timeout_s, tls=_tls(), max_pool_size=_CONNECTIONS)
         client.ping()
     except (DockerException, OSError) as error:
@@ -39,6 +42,17 @@ def connect(timeout_s: int = _TIMEOUT_S, *, local: bool = False) -> DockerClient
             "or set DOCKER_HOST; without Docker, --target targets/local.yaml runs the same system as processes"
         ) from error
     return client
+
+
+def _knock(address: str) -> None:
+    """Raise OSError when nobody listens there: the SDK would say the same in more words, and leave its socket open."""
+    parts = urlsplit(address)
+    if parts.scheme == "unix":
+        with socket.socket(socket.AF_UNIX) as plug:
+            plug.settimeout(_KNOCK_S)
+            plug.connect(parts.path)
+    elif parts.scheme in {"tcp", "http", "https"} and parts.hostname:
+        socket.create_connection((parts.hostname, parts.port or 2375), _KNOCK_S).close()
 
 
 def _is_here(address: str) -> bool:

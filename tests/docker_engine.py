@@ -14,6 +14,9 @@ import docker
 import docker.errors
 import pytest
 
+from harness.docker_engine import connect
+from harness.errors import MissingComponent
+
 LABEL = {"dev.agentstorm.test": "true"}
 IMAGES = ("agentstorm-offline/python:3.11", "python:3.12-slim-bookworm")
 
@@ -22,18 +25,16 @@ IMAGES = ("agentstorm-offline/python:3.11", "python:3.12-slim-bookworm")
 def _connect() -> docker.DockerClient | str:
     """Return a client of a reachable engine, or why there is none."""
     try:
-        client = docker.from_env(timeout=60)
-        client.ping()
-    except docker.errors.DockerException as error:
+        return connect(60)
+    except MissingComponent as error:
         return str(error)
-    return client
 
 
 def engine() -> docker.DockerClient:
     """Return a client of the engine; without one the test is skipped, or fails if $AGENTSTORM_DOCKER is `required`."""
     client = _connect()
     if isinstance(client, str):
-        _without(f"no Docker engine: {client}")
+        _without(client)
     return client
 
 

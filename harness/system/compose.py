@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.clock import NS_PER_S, now_ns, sleep
@@ -18,7 +19,7 @@ from harness.system.ports import HOST, Held
 from harness.web import get
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from harness.model.plan import Plan
@@ -106,10 +107,11 @@ class Compose:
 
     def carrier(self, check: Callable[[], None] = lambda: None) -> Carrier:
         """Get the images, start Toxiproxy with what it depends on, and return it."""
-        self._begin(check)
-        self._up(self._system.toxiproxy)
         api = self._at(self._system.toxiproxy)
-        self._await_answer(f"http://{api}/version", self._system.toxiproxy)
+        with _engine_trouble():
+            self._begin(check)
+            self._up(self._system.toxiproxy)
+            self._await_answer(f"http://{api}/version", self._system.toxiproxy)
         upstreams = list(self._plan.target.upstreams)
         return Carrier(
             api=api,
@@ -122,12 +124,13 @@ class Compose:
 
     def up(self, upstreams: Mapping[str, str], check: Callable[[], None] = lambda: None) -> None:
         """Start the rest and return once every container is healthy, or has done its work."""
-        self._begin(check)
         replicated = self._system.replicated
         scale = ["--scale", f"{replicated}={self._plan.replicas}"] if replicated else []
-        self._up("--no-recreate", *scale)
-        self._await_healthy()
-        self._describe()
+        with _engine_trouble():
+            self._begin(check)
+            self._up("--no-recreate", *scale)
+            self._await_healthy()
+            self._describe()
 
     def _up(self, *arguments: str) -> None:
         left_s = max(1.0, (self._deadline_ns - now_ns()) / NS_PER_S)
@@ -271,6 +274,16 @@ class Compose:
     def describe(self) -> dict[str, Any]:
         """Return the engine, the images with their digests and the containers, for the manifest."""
         return self._described
+
+
+@contextmanager
+def _engine_trouble() -> Iterator[None]:
+    """Turn what the engine refuses, or its silence, into SystemFailed."""
+    try:
+        with translated("the Docker engine does not do as it was asked"):
+            yield
+    except FaultFailed as error:
+        raise SystemFailed(str(error)) from error
 
 
 def _well(container: Mapping[str, Any]) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import gc
+import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import textwrap
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -96,17 +99,11 @@ def test_two_runs_share_a_host(tmp_path: Path) -> None:
         assert born(one.control("a").look()[0].address) != born(two.control("a").look()[0].address)
 
 
-# The SDK leaves the socket open that it could not connect.
-unclosed = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
-
-@unclosed
 def test_no_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = small_target("compose", tmp_path)
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
     with pytest.raises(MissingComponent, match=r"no Docker engine answers at unix://.*(?s:.)*targets/local\.yaml"):
         system(tmp_path, spec).reserve()
-    gc.collect()
 
 
 def test_no_compose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,6 +207,88 @@ def test_an_engine_of_another_machine_is_refused(tmp_path: Path, monkeypatch: py
         system(tmp_path, spec).reserve()
 
 
+class Line:
+    """A way to the engine's socket that can be cut and mended."""
+
+    def __init__(self) -> None:
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.address = f"tcp://127.0.0.1:{self._server.getsockname()[1]}"
+        self.cut = False
+        self._open: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self._server.accept()
+                if self.cut:
+                    near.close()
+                    continue
+                far = socket.socket(socket.AF_UNIX)
+                far.connect("/var/run/docker.sock")
+                self._open += [near, far]
+                for source, sink in ((near, far), (far, near)):
+                    threading.Thread(target=self._copy, args=(source, sink), daemon=True).start()
+
+    @staticmethod
+    def _copy(source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+        for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def hang_up(self) -> None:
+        self.cut = True
+        for end in self._open:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self.hang_up()
+        for end in (self._server, *self._open):
+            end.close()
+
+
+@pytest.fixture
+def line(monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
+    line = Line()
+    monkeypatch.setenv("DOCKER_HOST", line.address)
+    yield line
+    line.close()
+
+
+def test_an_engine_that_goes_away_while_it_comes_up_is_told(tmp_path: Path, line: Line) -> None:
+    made = system(tmp_path, small_target("compose", tmp_path))
+    made.reserve()
+    line.hang_up()
+    with pytest.raises(SystemFailed, match="Docker"):
+        made.carrier()
+    line.cut = False
+    made.down()
+    assert left_of(engine(), project_name(RUN_ID)) == []
+
+
+def test_an_engine_that_goes_away_later_ends_the_run_and_what_it_holds_can_be_removed_once_it_is_back(
+    tmp_path: Path, line: Line
+) -> None:
+    made = system(tmp_path, small_target("compose", tmp_path))
+    made.reserve()
+    try:
+        made.up({})
+        assert made.watch() == []
+        line.hang_up()
+        sleep(1.1)  # it is looked at once a second
+        (died,) = made.watch()
+        assert died.service == "docker"
+        assert "does not answer" in died.message
+    finally:
+        line.cut = False
+        made.down()
+    assert left_of(engine(), project_name(RUN_ID)) == []
+
+
 def test_a_system_without_upstreams_comes_up_and_goes(tmp_path: Path) -> None:
     made = system(tmp_path, small_target("compose", tmp_path))
     made.reserve()
@@ -286,7 +365,6 @@ def test_a_project_that_is_not_the_runs_own_is_left_alone(tmp_path: Path) -> Non
         container.remove(force=True)
 
 
-@unclosed
 def test_heal_with_no_engine_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = dead_run(tmp_path, project_name(RUN_ID))
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
@@ -295,7 +373,6 @@ def test_heal_with_no_engine_says_what_to_do(tmp_path: Path, monkeypatch: pytest
     assert "cannot be looked for" in report.left[0]
     assert "docker ps --all --filter label=" in report.left[0]
     path.unlink()
-    gc.collect()
 
 
 def test_nothing_of_ours_waits_longer_than_it_was_told(tmp_path: Path) -> None:

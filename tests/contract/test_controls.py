@@ -168,7 +168,9 @@ SERVICE_KINDS = sorted(name for name, kind in KINDS.items() if issubclass(kind, 
 @pytest.mark.parametrize("kind", SERVICE_KINDS)
 def test_every_fault_is_seen_to_bite_and_to_go(system: System, control: Control, tmp_path: Path, kind: str) -> None:
     if KINDS[kind].needs_limits and not type(system).can_limit:  # type: ignore[attr-defined]
-        pytest.skip("no limits on processes; a plan that wants them is refused")
+        with pytest.raises(FaultFailed):
+            control.limit(names(control), cpus=0.1)
+        return
     fault = KINDS[kind].model_validate(
         {"kind": kind, "service": "a", "at": "0s", "for": "1500ms", **SETTINGS.get(kind, {})}
     )

@@ -505,14 +505,9 @@ def test_a_toxiproxy_that_dies_with_a_fault_on_is_reported(upstream: str, tmp_pa
 def test_proxies_are_taken_away_when_one_cannot_be_made(server: ToxiproxyServer, upstream: str, tmp_path: Path) -> None:
     with closing(Journal(tmp_path, RUN_ID, tmp_path)) as journal:
         targets = {"a": Upstream(address=upstream), "b": Upstream(address=upstream, listen=upstream)}
+        places = {name: Place(upstream, target.listen) for name, target in targets.items()}
         with pytest.raises(FaultFailed, match="address already in use"):
-            put_in_front(
-                Toxiproxy(server.address),
-                RUN_ID,
-                targets,
-                dict.fromkeys(targets, Place(upstream, "127.0.0.1:0")),
-                journal,
-            )
+            put_in_front(Toxiproxy(server.address), RUN_ID, targets, places, journal)
         assert Toxiproxy(server.address).names() == []
 
 
