@@ -34,7 +34,7 @@ def engine() -> docker.DockerClient:
     """Return a client of the engine; without one the test is skipped, or fails if $AGENTSTORM_DOCKER is `required`."""
     client = _connect()
     if isinstance(client, str):
-        _without(client)
+        _without(client.splitlines()[0])
     return client
 
 
