@@ -19,19 +19,21 @@ LIMIT_S = 5.0
 
 
 def claims(plan: Plan, failovers: Iterable[Failover]) -> tuple[Claim, ...]:
-    """Return one claim per kind of fault, for the limit and confidence the plan claims (else 5 s at 0.95)."""
+    """Return one claim per kind of fault and what it was on, for the limit and confidence the plan claims (else 5 s at
+    0.95)."""
     found = []
-    by_kind: dict[str, list[Failover]] = {}
+    alike: dict[tuple[str, str], list[Failover]] = {}
     for failover in failovers:
         if failover.bit:
-            by_kind.setdefault(failover.kind, []).append(failover)
-    for kind, outages in by_kind.items():
-        limit, confidence = _claimed(plan, kind)
+            alike.setdefault((failover.upstream, failover.kind), []).append(failover)
+    for (upstream, kind), outages in alike.items():
+        limit, confidence = _claimed(plan, upstream, kind)
         recovered, n = sum(recovered_within(outage, limit) for outage in outages), len(outages)
         share = at_least(recovered, n, confidence)
         following = next((s for s in CLAIM_SHARES if s > share), None)
         found.append(
             Claim(
+                upstream=upstream,
                 kind=kind,
                 recovered=recovered,
                 outages=n,
@@ -50,12 +52,13 @@ def recovered_within(outage: Failover, limit_s: float) -> bool:
     return outage.recovery_s is not None and outage.recovery_s.high < limit_s
 
 
-def _claimed(plan: Plan, kind: str) -> tuple[float, float]:
-    """Return (limit seconds, confidence) of the first claim in the plan that is about faults of this kind."""
-    experiments = [e for e in plan.experiments if any(fault.kind == kind for fault in e.faults)]
+def _claimed(plan: Plan, upstream: str, kind: str) -> tuple[float, float]:
+    """Return (limit seconds, confidence) of the first claim in the plan that is about these faults."""
+    experiments = [e for e in plan.experiments if any((f.on, f.kind) == (upstream, kind) for f in e.faults)]
     for thresholds in (*(e.thresholds for e in experiments), plan.scenario.thresholds):
         for threshold in parse_all(thresholds):
-            wanted = dict(threshold.tags).get("fault", kind)
-            if threshold.metric == "failover_claim" and wanted == kind and threshold.confidence is not None:
+            tags = dict(threshold.tags)
+            meant = tags.get("fault", kind) == kind and tags.get("upstream", upstream) == upstream
+            if threshold.metric == "failover_claim" and meant and threshold.confidence is not None:
                 return threshold.limit, threshold.confidence
     return LIMIT_S, CONFIDENCE

@@ -146,8 +146,10 @@ class Failover(Frozen):
 
 
 class Claim(Frozen):
-    """What n outages support: at least `share` of them recover under `limit_s`, at `confidence` (Clopper-Pearson)."""
+    """What n outages of one kind on one upstream or service support: at least `share` of them recover under `limit_s`,
+    at `confidence` (Clopper-Pearson)."""
 
+    upstream: str
     kind: str
     recovered: int
     outages: int

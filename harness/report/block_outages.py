@@ -19,7 +19,7 @@ def outages(findings: Findings, figures: Figures) -> list[dict[str, Any]]:
     """Return one entry per kind of outage; one that was never seen to bite has its answer only."""
     found = []
     for (upstream, kind), group in words.kinds(findings).items():
-        claim = words.claim_of(findings, kind)
+        claim = words.claim_of(findings, upstream, kind)
         entry: dict[str, Any] = {
             "answer": words.sentence(words.outage(upstream, kind, group, claim)),
             "claim": words.claim(claim) if claim else "",

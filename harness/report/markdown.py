@@ -60,7 +60,9 @@ def _outages(findings: Findings) -> list[str]:
     head = ("outage", "recovered", "first harm", "failed over", "recovered in", "failed back", "failed requests",
             "flaps")  # fmt: skip
     lines = _table(head, rows, 1) if rows else []
-    claims = [f"- claim, {_plain(claim.kind)}: {words.claim(claim)}" for claim in findings.claims]
+    claims = [
+        f"- claim, {_plain(claim.upstream)} {_plain(claim.kind)}: {words.claim(claim)}" for claim in findings.claims
+    ]
     return [*lines, "", *tolls, *claims]
 
 

@@ -73,7 +73,7 @@ def print_summary(console: Console, recording: Recording, findings: Findings, ve
         _line(console, f"             {words.sentence(reason)}", believe)
     _line(console, f"users        {words.users(findings.load)}")
     for (upstream, kind), group in words.kinds(findings).items():
-        claim = words.claim_of(findings, kind)
+        claim = words.claim_of(findings, upstream, kind)
         said = words.outage(upstream, kind, group, claim)
         _line(console, f"outage       {said}" + (f" (claim: {words.claim(claim)})" if claim else ""))
         _line(console, f"             {words.sentence(toll(upstream, kind, group))}")

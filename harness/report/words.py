@@ -110,11 +110,9 @@ def kinds(findings: Findings) -> dict[tuple[str, str], list[Failover]]:
     return found
 
 
-def claim_of(findings: Findings, kind: str) -> Claim | None:
-    """Return the claim that outages of this kind support; None when they were on several things: it mixes them."""
-    if len({f.upstream for f in findings.failovers if f.kind == kind and f.bit}) > 1:
-        return None
-    return next((c for c in findings.claims if c.kind == kind), None)
+def claim_of(findings: Findings, upstream: str, kind: str) -> Claim | None:
+    """Return the claim that outages of this kind on `upstream` support; None when none bit."""
+    return next((c for c in findings.claims if (c.upstream, c.kind) == (upstream, kind)), None)
 
 
 def claim(said: Claim) -> str:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.analysis import analyse
+from harness.analysis.claims import claims
 from harness.analysis.stats import Share, Times
 from harness.judge import abort_crossed, judge
 from harness.model.findings import Failover, Findings, Interval, Validity
@@ -230,6 +231,18 @@ def test_claims(empty: Findings) -> None:
     assert check(empty, Sample(), "failover_claim", "0.90 at 0.95 under 5s", *misses).verdict is Verdict.FAIL
     straddles = [outage((4.9, 5.1))] * 29
     assert check(empty, Sample(), "failover_claim", "0.90 at 0.95 under 5s", *straddles).verdict is Verdict.FAIL
+
+
+def test_a_claim_is_about_one_kind_of_outage_on_one_thing() -> None:
+    agents = [outage((1, 2), kind="kill", upstream="agents")] * 3 + [outage((6, 7), kind="kill", upstream="agents")]
+    redis = [outage((0.1, 0.2), kind="kill", upstream="redis")] * 5
+    missed = [outage((1, 2), kind="kill", upstream="redis", bit=False)] * 9
+    strict = experiment("kill", "redis", thresholds={"failover_claim": ["0.50 at 0.90 under 1s"]})
+    found = claims(plan(experiments=[strict]), [*agents, *redis, *missed])
+    assert [(c.upstream, c.kind, c.recovered, c.outages, c.limit_s, c.confidence) for c in found] == [
+        ("agents", "kill", 3, 4, 5.0, 0.95), ("redis", "kill", 5, 5, 1.0, 0.9),
+    ]  # fmt: skip
+    assert found[1].share == pytest.approx((1 - 0.9) ** (1 / 5))
 
 
 def test_an_experiments_thresholds_are_about_its_own_faults(empty: Findings) -> None:
