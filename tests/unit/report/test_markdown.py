@@ -37,7 +37,7 @@ def test_outages_are_one_row_a_kind(told: Reported) -> None:
     text = text_of(told, story.verdicts())
     assert "| bedrock blackhole | 3 of 3 |" in text
     assert "| bedrock refuse | 2 of 2 |" in text
-    assert "- claim, blackhole: ≥ 36.8 % of such outages at 95 % confidence" in text
+    assert "- claim, bedrock blackhole: ≥ 36.8 % of such outages at 95 % confidence" in text
 
 
 def test_a_service_has_no_providers_times_and_each_kind_says_what_it_cost(parted: Reported) -> None:
