@@ -47,10 +47,6 @@ class Site(Protocol):
     def probe(self) -> Asks:
         """Sees what its faults do."""
 
-    @property
-    def source(self) -> str:
-        """Who carries its faults out, as the source of their events."""
-
     def journal(self, journal: Journal, fault: Fault, fault_id: str) -> int:
         """Write down that `fault` will be injected; return the entry's number."""
 

@@ -49,8 +49,6 @@ class Proxied:
     entries: Mapping[str, int]
     """Of the journal, by the name of each proxy."""
 
-    source = "toxiproxy"
-
     @property
     def name(self) -> str:
         """Name of the upstream."""

@@ -83,7 +83,6 @@ class ServiceSite:
     name: str
     ground: Control
     probe: ServiceProbe
-    source: str = "system"
 
     def journal(self, journal: Journal, fault: Fault, fault_id: str) -> int:  # noqa: ARG002
         """Write down that a fault will be on it; it goes with the processes or containers, which are journalled."""
