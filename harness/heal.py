@@ -11,7 +11,7 @@ import os
 import signal
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -20,6 +20,7 @@ from harness.errors import FaultFailed, MissingComponent, RecordingError
 from harness.journal import Entry, Found, is_same, journals, read, started_at
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 _TERM_S, _KILL_S = 3.0, 3.0
@@ -92,33 +93,88 @@ def _owner(found: Found) -> str:
     return f"run {found.run_id:016x} is still on (process {found.pid}, {found.recording})"
 
 
+@dataclass(frozen=True)
+class _Means:
+    """What can be asked and done about one kind of entry, from its data."""
+
+    there: Callable[[dict[str, Any], Found], str | None]
+    """Return what of it is still there, or that this cannot be told, in words; None when it is gone."""
+    undo: Callable[[dict[str, Any]], None]
+    """Remove it; FaultFailed, MissingComponent or OSError when that cannot be."""
+    by_hand: Callable[[dict[str, Any]], str]
+    """Return what somebody can do about it."""
+
+
 def _still_there(entry: Entry, found: Found) -> str | None:
-    """Return what of `entry` is still there, in words; None when it is gone. Faults go with their proxy."""
-    data = entry.data
-    if entry.kind == "process":
-        here = is_same(data["pid"], data["create_time"])
-        return f"process {data['pid']} ({data['what']}) is still running" if here else None
-    if entry.kind == "proxy":
-        try:
-            here = _proxy_there(data["api"], data["name"], found)
-        except FaultFailed as error:
-            return f"proxy {data['name']} cannot be looked at: {error}"
-        if not here:
-            return None
-        faults = [
-            e.data["fault_id"] for e in found.still_open if e.kind == "fault" and e.data.get("proxy") == data["name"]
-        ]
-        on = f", broken by {', '.join(faults)}" if faults else ""
-        return f"proxy {data['name']} is still in the Toxiproxy at {data['api']}{on}"
-    if entry.kind == "containers":
-        return _project_there(data["project"], found)
-    return None
+    """Return what of `entry` is still there, in words; None when it is gone."""
+    means = _MEANS.get(entry.kind)
+    return None if means is None else means.there(entry.data, found)
 
 
-def _project_there(project: str, found: Found) -> str | None:
-    from harness.docker_engine import connect  # noqa: PLC0415 - most heals find no journal
+def _undo(entry: Entry, found: Found, undone: list[str], problems: list[str]) -> None:
+    what = _still_there(entry, found)
+    if what is None:
+        return
+    means = _MEANS[entry.kind]
+    try:
+        means.undo(entry.data)
+    except (FaultFailed, MissingComponent, OSError) as error:
+        problems.append(f"{what}, and could not be removed: {error}\n  {means.by_hand(entry.data)}")
+        return
+    still = _still_there(entry, found)
+    if still is None:
+        undone.append(what)
+    else:
+        problems.append(f"{still}\n  {means.by_hand(entry.data)}")
+
+
+# --- proxies
+
+
+def _proxy_there(data: dict[str, Any], found: Found) -> str | None:
+    from harness.faults.toxiproxy import Toxiproxy, run_prefix  # noqa: PLC0415 - most heals find no journal
+
+    api, name = data["api"], data["name"]
+    if _server_gone(api, found) or not name.startswith(run_prefix(found.run_id)):
+        return None
+    try:
+        server = Toxiproxy(api)
+        here = server.listening() and server.proxy(name) is not None
+    except FaultFailed as error:
+        return f"proxy {name} cannot be looked at: {error}"
+    if not here:
+        return None
+    faults = [e.data["fault_id"] for e in found.still_open if e.kind == "fault" and e.data.get("proxy") == name]
+    on = f", broken by {', '.join(faults)}" if faults else ""
+    return f"proxy {name} is still in the Toxiproxy at {api}{on}"
+
+
+def _server_gone(api: str, found: Found) -> bool:
+    """Tell whether the Toxiproxy at `api` was a process of the run's own that is no more: somebody else may have its
+    port by now."""
+    own = [e.data for e in found.still_open if e.kind == "process" and e.data["what"] == f"toxiproxy at {api}"]
+    return any(not is_same(data["pid"], data["create_time"]) for data in own)
+
+
+def _delete_proxy(data: dict[str, Any]) -> None:
+    from harness.faults.toxiproxy import Toxiproxy  # noqa: PLC0415
+
+    Toxiproxy(data["api"]).delete(data["name"])
+
+
+def _proxy_by_hand(data: dict[str, Any]) -> str:
+    url = f"http://{data['api']}/proxies/{data['name']}"
+    return f"see that {data['api']} can be reached, or `curl -X DELETE {url}`, then run `agentstorm heal` again"
+
+
+# --- containers
+
+
+def _project_there(data: dict[str, Any], found: Found) -> str | None:
+    from harness.docker_engine import connect  # noqa: PLC0415
     from harness.system.compose_project import left_of, project_name  # noqa: PLC0415
 
+    project = data["project"]
     if project != project_name(found.run_id):
         return None
     try:
@@ -129,67 +185,31 @@ def _project_there(project: str, found: Found) -> str | None:
     return f"of {project} there are still {', '.join(left)}" if left else None
 
 
-def _remove_project(project: str) -> None:
+def _remove_project(data: dict[str, Any]) -> None:
     from harness.docker_engine import connect  # noqa: PLC0415
     from harness.system.compose_project import remove  # noqa: PLC0415
 
     with closing(connect()) as client:
-        remove(client, project, grace_s=0)
+        remove(client, data["project"], grace_s=0)
 
 
-def _server_gone(api: str, found: Found) -> bool:
-    """Tell whether the Toxiproxy at `api` was a process of the run's own that is no more."""
-    own = [e.data for e in found.still_open if e.kind == "process" and e.data["what"] == f"toxiproxy at {api}"]
-    return any(not is_same(data["pid"], data["create_time"]) for data in own)
+def _project_by_hand(data: dict[str, Any]) -> str:
+    return (
+        f"see that Docker runs (it was {data['engine']}) and run `agentstorm heal` again, or "
+        f"`docker ps --all --filter label=com.docker.compose.project={data['project']}` and remove them"
+    )
 
 
-def _proxy_there(api: str, name: str, found: Found) -> bool:
-    from harness.faults.toxiproxy import Toxiproxy, run_prefix  # noqa: PLC0415 - most heals find no journal
-
-    if _server_gone(api, found):  # somebody else may have its port by now
-        return False
-    server = Toxiproxy(api)
-    return name.startswith(run_prefix(found.run_id)) and server.listening() and server.proxy(name) is not None
+# --- processes
 
 
-def _undo(entry: Entry, found: Found, undone: list[str], problems: list[str]) -> None:
-    what = _still_there(entry, found)
-    if what is None:
-        return
-    try:
-        if entry.kind == "process":
-            _end_process(entry.data["pid"], entry.data["create_time"])
-        elif entry.kind == "containers":
-            _remove_project(entry.data["project"])
-        else:
-            _delete_proxy(entry.data["api"], entry.data["name"])
-    except (FaultFailed, MissingComponent, OSError) as error:
-        problems.append(f"{what}, and could not be removed: {error}\n  {_by_hand(entry)}")
-        return
-    still = _still_there(entry, found)
-    if still is None:
-        undone.append(what)
-    else:
-        problems.append(f"{still}\n  {_by_hand(entry)}")
+def _process_there(data: dict[str, Any], found: Found) -> str | None:  # noqa: ARG001 - as all are asked
+    here = is_same(data["pid"], data["create_time"])
+    return f"process {data['pid']} ({data['what']}) is still running" if here else None
 
 
-def _delete_proxy(api: str, name: str) -> None:
-    from harness.faults.toxiproxy import Toxiproxy  # noqa: PLC0415
-
-    Toxiproxy(api).delete(name)
-
-
-def _by_hand(entry: Entry) -> str:
-    if entry.kind == "process":
-        return f"look at it with `ps -p {entry.data['pid']}`, end it, then run `agentstorm heal` again"
-    if entry.kind == "containers":
-        project = entry.data["project"]
-        return (
-            f"see that Docker runs (it was {entry.data['engine']}) and run `agentstorm heal` again, or "
-            f"`docker ps --all --filter label=com.docker.compose.project={project}` and remove them"
-        )
-    url = f"http://{entry.data['api']}/proxies/{entry.data['name']}"
-    return f"see that {entry.data['api']} can be reached, or `curl -X DELETE {url}`, then run `agentstorm heal` again"
+def _process_by_hand(data: dict[str, Any]) -> str:
+    return f"look at it with `ps -p {data['pid']}`, end it, then run `agentstorm heal` again"
 
 
 def _end_process(pid: int, create_time: float) -> None:
@@ -222,3 +242,11 @@ def _group(leader: int) -> set[tuple[int, float]]:
             if os.getpgid(pid) == leader and (started := started_at(pid)) is not None:
                 members.add((pid, started))
     return members
+
+
+_MEANS = {
+    "process": _Means(_process_there, lambda data: _end_process(data["pid"], data["create_time"]), _process_by_hand),
+    "proxy": _Means(_proxy_there, _delete_proxy, _proxy_by_hand),
+    "containers": _Means(_project_there, _remove_project, _project_by_hand),
+}
+"""By the kind of an entry. Faults are not among them: they go with what they are on."""

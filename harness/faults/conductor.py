@@ -17,7 +17,7 @@ from harness.clock import NS_PER_S, now_ns, wait_until
 from harness.errors import FaultFailed
 from harness.faults import watch
 from harness.faults.fault import Fault
-from harness.faults.service import ServiceFault
+from harness.faults.service import ServiceFault, ServiceSite
 from harness.faults.watch import Moment
 
 if TYPE_CHECKING:
@@ -57,8 +57,8 @@ class Uncleared:
 class _Walk:
     """One site, the faults that shall be on it, and the one that is, if any."""
 
-    def __init__(self, site: Site, on_service: bool, occurrences: Sequence[Occurrence]) -> None:
-        self.site, self.on_service, self.occurrences = site, on_service, occurrences
+    def __init__(self, site: Site, occurrences: Sequence[Occurrence]) -> None:
+        self.site, self.occurrences = site, occurrences
         self.on: tuple[Occurrence, Fault, int] | None = None
         """The fault to clear, with its entry in the journal."""
         self.healthy_ns = 0
@@ -85,7 +85,7 @@ class Conductor:
         deadline_s: float = 5.0,
     ) -> None:
         self._walks = [
-            _Walk((services or {} if on_service else upstreams)[name], on_service, list(found))
+            _Walk((services or {} if on_service else upstreams)[name], list(found))
             for (on_service, name), found in groupby(sorted(occurrences, key=_by_site), key=lambda o: _by_site(o)[:2])
         ]
         self._events, self._journal = events, journal
@@ -122,7 +122,7 @@ class Conductor:
         for thread in self._threads:
             thread.join()
         left = [(walk, problem) for walk in self._walks if (problem := self._clear(walk)) is not None]
-        return [Uncleared(problem, walk.on_service) for walk, problem in left]
+        return [Uncleared(problem, isinstance(walk.site, ServiceSite)) for walk, problem in left]
 
     def _follow(self, walk: _Walk, t_zero_ns: int) -> None:
         for occurrence in walk.occurrences:

@@ -76,7 +76,7 @@ class Fault(FaultSpec):
         return max(50 * NS_PER_MS, 5 * healthy_ns)
 
     def bites(self, seen: Any, healthy_ns: int) -> bool:
-        """Return whether what a probe of its site saw is this fault."""
+        """Return whether what a probe of its site saw (`Seen`, `service.ServiceSeen`) is this fault."""
         raise NotImplementedError
 
 
@@ -128,10 +128,6 @@ class ProxyFault(Fault):
     def clear(self, ground: Breakable, fault_id: str) -> None:
         """Mend the proxy."""
         ground.remove(*reversed(self.toxic_names(fault_id)))
-
-    def bites(self, seen: Seen, healthy_ns: int) -> bool:
-        """Return whether what a probe saw through the proxy is this fault."""
-        raise NotImplementedError
 
 
 def to_ms(seconds: float) -> int:

@@ -40,7 +40,8 @@ class Place:
 class Proxied:
     """An upstream behind its proxy (a `fault.Site`)."""
 
-    upstream: str
+    name: str
+    """Of the upstream."""
     proxy: Proxy
     probe: ProbeSocket
     """Asks the upstream through the proxy."""
@@ -48,11 +49,6 @@ class Proxied:
     """Asks the upstream past all faults."""
     entries: Mapping[str, int]
     """Of the journal, by the name of each proxy."""
-
-    @property
-    def name(self) -> str:
-        """Name of the upstream."""
-        return self.upstream
 
     @property
     def ground(self) -> Proxy:

@@ -113,10 +113,6 @@ class ServiceFault(Fault):
         """Make its copies as they were."""
         ground.restore(self.victims(ground))
 
-    def bites(self, seen: ServiceSeen, healthy_ns: int) -> bool:
-        """Return whether what was seen of the service is this fault."""
-        raise NotImplementedError
-
 
 def sites(controls: Mapping[str, Control], doors: Mapping[str, tuple[str, str]]) -> dict[str, ServiceSite]:
     """Return a site for each service; `doors` has (protocol, ``host:port``) of those that are asked through one."""

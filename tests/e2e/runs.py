@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
+
+from harness.journal import journals
 
 ROOT = Path(__file__).resolve().parents[2]
 TERMINAL = {"NO_COLOR": "1", "COLUMNS": "120"}
@@ -29,6 +32,18 @@ def agentstorm(*arguments: str, timeout: float = 240, cwd: Path = ROOT) -> subpr
         command(*arguments), cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False,
         env=os.environ | TERMINAL,
     )  # fmt: skip
+
+
+def recorded(recording: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run to a judged recording that several tests look at, with a journal of its own that is empty in the end."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AGENTSTORM_STATE", str(recording.parent / "state"))
+        done = agentstorm("run", *arguments, "--out", str(recording))
+        assert journals() == []
+    assert "Traceback" not in done.stderr + done.stdout
+    assert (recording / "verdicts.json").exists(), done.stderr
+    assert done.returncode == load(recording, "verdicts.json")["exit_code"]
+    return done
 
 
 @dataclass
@@ -88,4 +103,4 @@ def load(recording: Path, name: str) -> dict[str, Any]:
     return data
 
 
-__all__ = ["ROOT", "Running", "agentstorm", "alive", "effective", "load", "signal", "start"]
+__all__ = ["ROOT", "Running", "agentstorm", "alive", "effective", "load", "recorded", "signal", "start"]
