@@ -51,8 +51,6 @@ class Compose:
         self._file = plan.target_dir / system.file
         self._held: dict[str, Held] = {}
         self._broken: set[str] = set()
-        self._done: set[str] = set()
-        """Containers that had something to do once (a migration) and have done it."""
         self._watched_ns = 0
         self._died: list[Died] = []
         self._entry: int | None = None
@@ -140,7 +138,7 @@ class Compose:
             sick = "".join(
                 self._told(name, c, _condition(c))
                 for name, c in self._project.named()
-                if _unwell(c) and not _did_its_work(c)
+                if _unwell(c) and not self._did_its_work(c)
             )
             raise SystemFailed(f"the containers did not come up (exit code {code}):{last_lines(said)}{sick}")
 
@@ -169,9 +167,8 @@ class Compose:
         """Wait for every container; a health check that fails for long or an end is told with the container's log."""
         while True:
             self._check()
-            there = list(self._project.named())
-            self._done = {name for name, c in there if _did_its_work(c) and not self._is_published(c)}
-            unwell = [(n, c) for n, c in there if n not in self._done and not (_well(c) and self._listens(c))]
+            there = self._project.named()
+            unwell = [(n, c) for n, c in there if not (_well(c) and self._listens(c)) and not self._did_its_work(c)]
             if not unwell:
                 return
             given_up = [(name, c) for name, c in unwell if _unwell(c)]
@@ -183,6 +180,14 @@ class Compose:
                     ).strip()
                 )
             sleep(_POLL_S)
+
+    def _did_its_work(self, container: Mapping[str, Any]) -> bool:
+        """Whether it had something to do once (a migration) and has done it: it ended with code 0, and nothing says
+        that it should go on, neither a published port nor a health check."""
+        if container["State"] != "exited" or "Exited (0)" not in container["Status"] or self._is_published(container):
+            return False
+        check = self._client.api.inspect_container(container["Id"])["Config"].get("Healthcheck") or {}
+        return (check.get("Test") or ["NONE"])[0] == "NONE"
 
     def _is_published(self, container: Mapping[str, Any]) -> bool:
         return container["Labels"][SERVICE_LABEL] in self._system.publish
@@ -209,7 +214,9 @@ class Compose:
                     self._died = [
                         self._death(name, container)
                         for name, container in self._project.named()
-                        if container["State"] in {"exited", "dead"} and name not in self._broken | self._done
+                        if container["State"] in {"exited", "dead"}
+                        and name not in self._broken
+                        and not self._did_its_work(container)
                     ]
             except FaultFailed as error:
                 self._died = [Died("docker", 1, str(error))]
@@ -294,10 +301,6 @@ def _well(container: Mapping[str, Any]) -> bool:
 
 def _unwell(container: Mapping[str, Any]) -> bool:
     return container["State"] in {"exited", "dead"} or "(unhealthy)" in container["Status"]
-
-
-def _did_its_work(container: Mapping[str, Any]) -> bool:
-    return container["State"] == "exited" and "Exited (0)" in container["Status"]
 
 
 def _condition(container: Mapping[str, Any]) -> str:

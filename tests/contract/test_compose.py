@@ -175,16 +175,34 @@ def test_giving_up_while_it_comes_up_is_heard_at_once(tmp_path: Path) -> None:
     assert left_of(engine(), project_name(RUN_ID)) == []
 
 
-def test_a_container_that_has_done_its_work_is_no_death(tmp_path: Path) -> None:
+@pytest.mark.parametrize("takes_s", [0, 3], ids=["at once", "after the others are up"])
+def test_a_container_that_has_done_its_work_is_no_death(tmp_path: Path, takes_s: int) -> None:
     spec = small_target("compose", tmp_path)
     whole = json.loads((tmp_path / "compose.yml").read_text())
-    whole["services"]["migration"] = whole["services"]["a"] | {"command": ["python3", "-c", "print('migrated')"]}
+    work = ["python3", "-c", f"import time; time.sleep({takes_s}); print('migrated')"]
+    whole["services"]["migration"] = whole["services"]["a"] | {"command": work}
     (tmp_path / "compose.yml").write_text(json.dumps(whole))
     with running(spec, tmp_path, RUN_ID) as made:
         assert "migration" in made.containers()
-        sleep(1.1)  # longer than it takes to notice
+        sleep(takes_s + 2)  # longer than it takes, and than it takes to notice
+        assert [copy.state for copy in made.control("migration").look()] == ["stopped"]
         assert made.watch() == []
     assert (tmp_path / "logs" / "migration.log").read_text() == "migrated\n"
+
+
+def test_one_that_should_go_on_is_dead_when_it_ends_whatever_its_code(tmp_path: Path) -> None:
+    spec = small_target("compose", tmp_path)
+    whole = json.loads((tmp_path / "compose.yml").read_text())
+    checked = {"test": ["CMD", "true"], **HEALTH}
+    ends = ["python3", "-c", "import time; time.sleep(4)"]
+    whole["services"]["worker"] = whole["services"]["a"] | {"command": ends, "healthcheck": checked}
+    (tmp_path / "compose.yml").write_text(json.dumps(whole))
+    with running(spec, tmp_path, RUN_ID) as made:
+        deadline = now_ns() + 20 * NS_PER_S
+        while not made.watch():
+            assert now_ns() < deadline, "never told"
+            sleep(0.1)
+        assert [(died.service, died.code) for died in made.watch()] == [("worker", 0)]
 
 
 def test_copies_that_the_compose_file_itself_asks_for_are_told_apart(tmp_path: Path) -> None:
