@@ -186,8 +186,8 @@ class Compose:
         that it should go on, neither a published port nor a health check."""
         if container["State"] != "exited" or "Exited (0)" not in container["Status"] or self._is_published(container):
             return False
-        check = self._client.api.inspect_container(container["Id"])["Config"].get("Healthcheck") or {}
-        return (check.get("Test") or ["NONE"])[0] == "NONE"
+        check: dict[str, Any] = self._client.api.inspect_container(container["Id"])["Config"].get("Healthcheck") or {}
+        return bool((check.get("Test") or ["NONE"])[0] == "NONE")
 
     def _is_published(self, container: Mapping[str, Any]) -> bool:
         return container["Labels"][SERVICE_LABEL] in self._system.publish
