@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.analysis import stats
 from harness.analysis.claims import recovered_within
-from harness.model.threshold import METRICS, WHEN_TAGS
+from harness.model.threshold import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ Tags = tuple[tuple[str, str], ...]
 class Samples(Protocol):
     """Offers the sample behind a threshold; `experiment` narrows faults to that experiment's own."""
 
-    def times(self, metric: str, tags: Tags, experiment: str | None = None) -> stats.Times:
+    def times(self, metric: str, tags: Tags, experiment: str | None = None) -> stats.Observed:
         """Return the sample of a time metric, ns, in due order."""
 
     def share(self, metric: str, tags: Tags, experiment: str | None = None) -> stats.Share:
@@ -90,13 +90,13 @@ def _trend(case: Case) -> Evidence:
     return _trend_of(threshold, case.measure.times(threshold.metric, threshold.tags, case.experiment))
 
 
-def _trend_of(threshold: Threshold, times: stats.Times) -> Evidence:
+def _trend_of(threshold: Threshold, times: stats.Observed) -> Evidence:
     n = len(times)
     if not n:
         return Evidence(None)
     if threshold.aggregator in ("min", "max"):  # facts about what was observed
-        value = float(times.ordered[0 if threshold.aggregator == "min" else -1]) / stats.NS_PER_MS
-        open_end = threshold.aggregator == "max" and bool(times.lost.any())
+        value = times.at(0 if threshold.aggregator == "min" else n - 1) / stats.NS_PER_MS
+        open_end = threshold.aggregator == "max" and bool(times.lost)
         return Evidence(value, value, math.inf if open_end else value, n)
     if threshold.percentile is None:
         return _from_estimate(stats.mean_ms(times))
@@ -230,7 +230,7 @@ def _against_baseline(case: Case) -> Evidence:
     kind = METRICS[threshold.metric].kind
     if kind in ("outage", "claim"):
         return Evidence(None, said=f"{threshold.metric} has no baseline to be held against")
-    tags = (*(t for t in threshold.tags if t[0] not in WHEN_TAGS), ("phase", "baseline"))
+    tags = threshold.baseline_tags
     now = _EVIDENCE[kind](replace(case, threshold=threshold))
     then = _EVIDENCE[kind](replace(case, threshold=replace(threshold, tags=tags), experiment=None))
     if now.observed is None or not then.observed:

@@ -10,7 +10,7 @@ import math
 from typing import TYPE_CHECKING
 
 from harness.analysis.frame import Frame, last_row
-from harness.analysis.measure import Measure
+from harness.analysis.measure import OfFrame
 from harness.analysis.timeline import Timeline
 from harness.errors import ExitCode
 from harness.evidence import Case, evidence_for
@@ -151,9 +151,9 @@ def abort_crossed(threshold: Threshold, window: pa.Table) -> float | None:
     """
     if not len(window):
         return None
-    frame, end_ns = Frame(window), last_row(window) + 1
+    frame, end_ns = Frame.of(window), last_row(window) + 1
     begin_ns = end_ns - round((threshold.window_s or 0.0) * 1e9)
     everything = Timeline(min(begin_ns, int(frame.due.min())), end_ns, ())
-    evidence = evidence_for(Case(threshold, Measure(frame, everything), ()))
+    evidence = evidence_for(Case(threshold, OfFrame(frame, everything), ()))
     crossed = evidence.observed is not None and threshold.holds(evidence.low) and threshold.holds(evidence.high)
     return evidence.observed if crossed else None

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from harness.analysis.attribution import attribution
 from harness.analysis.cache import cache_findings
 from harness.analysis.claims import claims
-from harness.analysis.failover import Evidence, failovers
-from harness.analysis.frame import Frame, last_row
-from harness.analysis.latency import load_findings
+from harness.analysis.failover import Outages
+from harness.analysis.frame import ALWAYS, Selection
+from harness.analysis.latency import LoadGroups
 from harness.analysis.ledger import Calls
-from harness.analysis.measure import Measure
+from harness.analysis.measure import Measure, OfPlan
+from harness.analysis.orders import Orders
 from harness.analysis.resources import resources
+from harness.analysis.scan import scans
+from harness.analysis.stats import percentile
 from harness.analysis.timeline import timeline
 from harness.analysis.validity import Facts, validity
-from harness.analysis.windows import service
+from harness.analysis.windows import Felt, healthy_limit
 from harness.model.findings import Findings
 
 if TYPE_CHECKING:
@@ -26,23 +30,34 @@ def analyse(recording: Recording) -> tuple[Findings, Measure]:
     """Return everything `recording` says, and the samples that thresholds are judged by.
 
     Copes with a run that was killed, and with one without ledger, faults, canary or requests: what cannot be said is
-    None or "unsupported", and validity tells why.
+    None or "unsupported", and validity tells why. First everything asks for what it needs, then the recording is read.
     """
     plan = recording.plan
-    last_ns = max([last_row(recording.requests, recording.canary), *(e.t_ns for e in recording.events)])
-    load, canary = Frame(recording.requests, last_ns), Frame(recording.canary, last_ns)
-    calls, when = Calls(recording.ledger, load), timeline(recording, last_ns)
-    felt = service(load, canary, plan.scenario.slo, when.healthy)
-    outages = failovers(Evidence(load, felt, calls, recording.events, when))
-    cache = cache_findings(load, canary, calls, recording.samples, plan.target.metrics, when)
-    named = attribution(load, calls, when)
+    load, probes = scans(recording)
+    canary, when = probes.whole(own=("request_id",)), timeline(recording, load.last_ns)
+    orders = Orders(load, canary, when.moments)
+    groups, measure = LoadGroups(orders, load.kinds, when), OfPlan(orders, load.kinds, when, plan)
+    measured = [(when.zero_ns, when.end_ns)]
+    lateness = orders.ask("lateness", Selection(measured, load.kinds.told("lateness")), (99,))
+    healthy = healthy_limit(orders, load.kinds, canary.kinds, when.healthy)
+    outages = Outages(orders, load.kinds, canary, when)
+    orders.run()
+
+    calls, everything = Calls(recording.ledger, load), orders.counts([ALWAYS])
+    limit = percentile(healthy, 95) * (1 + plan.scenario.slo.p95_within) if len(healthy) else math.inf
+    found = outages.failovers(Felt(load, canary, plan.scenario.slo, limit), calls, recording.events)
+    cache = cache_findings(orders, load.kinds, canary, calls, recording.samples, plan.target.metrics, when)
+    named = attribution(load, everything, calls, when)
+    facts = Facts(
+        recording, load, everything, orders.counts(measured), lateness, canary, calls, when, found, cache, named
+    )
     findings = Findings(
-        validity=validity(Facts(recording, load, canary, calls, when, outages, cache, named)),
-        load=load_findings(load, when),
-        failovers=outages,
-        claims=claims(plan, outages),
+        validity=validity(facts),
+        load=groups.findings(),
+        failovers=found,
+        claims=claims(plan, found),
         cache=cache,
         attribution=named,
         resources=resources(recording.samples, when),
     )
-    return findings, Measure(load, when)
+    return findings, measure

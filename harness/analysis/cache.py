@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from harness.analysis.frame import numbers, words
+from harness.analysis.frame import ALWAYS, numbers, words
 from harness.model.findings import CacheFindings, CacheWitness
 from harness.model.request import UNKNOWN, Outcome
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from harness.analysis.frame import Array, Frame
+    from harness.analysis.frame import Array, Frame, Kinds
     from harness.analysis.ledger import Calls
+    from harness.analysis.orders import Orders
     from harness.analysis.timeline import Timeline
     from harness.model.target import Metrics
 
@@ -30,18 +31,20 @@ Witness = CacheWitness | Literal["unsupported"]
 
 
 def cache_findings(
-    load: Frame, canary: Frame, calls: Calls, samples: pa.Table, metrics: Metrics | None, when: Timeline
+    orders: Orders, kinds: Kinds, canary: Frame, calls: Calls, samples: pa.Table, metrics: Metrics | None, when: Timeline
 ) -> CacheFindings:
     """Return the hit rate by every witness there is, and by group as the answers claim."""
-    everything = np.ones(len(load), bool)
+    everything = orders.counts([ALWAYS])
+    measured = orders.counts([(when.zero_ns, when.end_ns)])
+    shown = (everything > 0) & (kinds.numbers("cache_lookups") >= 0)
     return CacheFindings(
-        answers=_by_answers(load, everything) if (_lookups(load) >= 0).any() else "unsupported",
+        answers=_by_answers(kinds, everything) if shown.any() else "unsupported",
         metrics=_by_metrics(canary, samples, metrics),
-        ledger=_by_ledger(load, canary, calls),
-        by_tenant=_by_word(load, "tenant", load.measured(when)),
-        by_agent=_by_word(load, "agent", load.measured(when)),
+        ledger=_by_ledger(kinds, everything, canary, calls),
+        by_tenant=_by_word(kinds, "tenant", measured),
+        by_agent=_by_word(kinds, "agent", measured),
         by_phase=_shown(
-            {phase: _by_answers(load, load.within(when.spans(phase))) for phase in dict(when.phases)},
+            {phase: _by_answers(kinds, orders.counts(when.spans(phase))) for phase in dict(when.phases)},
         ),
     )
 
@@ -54,28 +57,27 @@ def _shown(witnesses: dict[str, CacheWitness]) -> dict[str, CacheWitness]:
     return {name: witness for name, witness in witnesses.items() if witness.n}
 
 
-def _lookups(frame: Frame) -> Array:
-    return frame.numbers("cache_lookups")
+def lookups_and_hits(kinds: Kinds, counts: Array) -> tuple[int, int]:
+    """Return the lookups and hits that answers show, of so many of each kind; of those that show both."""
+    lookups, hits = kinds.numbers("cache_lookups").astype(np.int64), kinds.numbers("cache_hits").astype(np.int64)
+    shown = counts * ((lookups != UNKNOWN) & (hits != UNKNOWN))
+    return int((lookups * shown).sum()), int((hits * shown).sum())
 
 
-def lookups_and_hits(frame: Frame, chosen: Array) -> tuple[int, int]:
-    """Return the lookups and hits that the chosen answers show, each summed over the answers that show both."""
-    lookups, hits = _lookups(frame)[chosen], frame.numbers("cache_hits")[chosen]
-    shown = (lookups != UNKNOWN) & (hits != UNKNOWN)
-    return int(lookups[shown].sum()), int(hits[shown].sum())
-
-
-def _by_answers(load: Frame, chosen: Array) -> CacheWitness:
-    lookups, hits = lookups_and_hits(load, chosen)
+def _by_answers(kinds: Kinds, counts: Array) -> CacheWitness:
+    lookups, hits = lookups_and_hits(kinds, counts)
     return _witness(hits, lookups)
 
 
-def _by_word(load: Frame, column: str, chosen: Array) -> dict[str, CacheWitness]:
-    values = load.words(column)
-    groups = {
-        word: _by_answers(load, chosen & (values.codes == code)) for code, word in enumerate(values.words) if word
-    }
+def _by_word(kinds: Kinds, column: str, counts: Array) -> dict[str, CacheWitness]:
+    values = kinds.words(column)
+    groups = {word: _by_answers(kinds, counts * values.among([word])) for word in values.words if word}
     return _shown(dict(sorted(groups.items())))
+
+
+def by_kind(frame: Frame, chosen: Array) -> Array:
+    """Return how many of the chosen requests are of each kind."""
+    return np.bincount(frame.kind[chosen], minlength=len(frame.kinds))
 
 
 def _by_metrics(canary: Frame, samples: pa.Table, metrics: Metrics | None) -> Witness:
@@ -91,7 +93,7 @@ def _by_metrics(canary: Frame, samples: pa.Table, metrics: Metrics | None) -> Wi
         for name in (metrics.cache_hits, metrics.cache_misses)
     )
     between = (canary.start >= moments.min()) & (canary.end >= 0) & (canary.end <= moments.max())
-    probes, probe_hits = lookups_and_hits(canary, between)
+    probes, probe_hits = lookups_and_hits(canary.kinds, by_kind(canary, between))
     lookups, hits = max(0, hits + misses - probes), max(0, hits - probe_hits)
     return _witness(min(hits, lookups), lookups) if lookups else "unsupported"
 
@@ -115,26 +117,32 @@ def _increase(samples: pa.Table, chosen: Array, first_scrape_ns: int) -> int:
     return round(total)
 
 
-def _by_ledger(load: Frame, canary: Frame, calls: Calls) -> Witness:
+def _by_ledger(kinds: Kinds, counts: Array, canary: Frame, calls: Calls) -> Witness:
     """1 - provider calls / lookups, over full answers: one that fell back to local rules made lookups and no call.
 
     Calls are joined to requests by id; when the system passes no ids on, totals are compared, canary included.
     """
     calls_made = calls.ok & ~calls.stream
-    frames = (load,) if calls.joined else (load, canary)
-    chosen = [_cacheable(frame) for frame in frames]
-    lookups = sum(lookups_and_hits(frame, rows)[0] for frame, rows in zip(frames, chosen, strict=True))
+    cacheable = _cacheable(kinds)
+    lookups = lookups_and_hits(kinds, counts * cacheable)[0]
+    if not calls.joined:
+        probes = by_kind(canary, np.ones(len(canary), bool)) * _cacheable(canary.kinds)
+        lookups += lookups_and_hits(canary.kinds, probes)[0]
     if not len(calls) or not lookups:
         return "unsupported"
     if not calls.joined:
         return _witness(max(0, lookups - int(calls_made.sum())), lookups)
-    calls_made &= (calls.load_row >= 0) & chosen[0][calls.load_row]
-    answered_by = np.bincount(calls.load_row[calls_made], minlength=len(load))
-    return _witness(lookups - int(np.minimum(answered_by, _lookups(load))[chosen[0]].sum()), lookups)
+    called = calls.called
+    chosen = cacheable.take(called.kind)
+    calls_made &= calls.load_row >= 0
+    answered_by = np.bincount(calls.load_row[calls_made], minlength=len(called))
+    return _witness(lookups - int(np.minimum(answered_by, called.numbers("cache_lookups"))[chosen].sum()), lookups)
 
 
-def _cacheable(frame: Frame) -> Array:
-    provider = frame.words("provider")
+def _cacheable(kinds: Kinds) -> Array:
+    provider = kinds.words("provider")
     local = [word for word in provider.words if "local" in word.split("+")]
-    cacheable: Array = frame.outcome.among([Outcome.OK]) & ~provider.among(local) & (_lookups(frame) > 0)
+    cacheable: Array = (
+        kinds.words("outcome").among([Outcome.OK]) & ~provider.among(local) & (kinds.numbers("cache_lookups") > 0)
+    )
     return cacheable

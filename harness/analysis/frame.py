@@ -1,6 +1,7 @@
-"""The request table as numpy columns, and the masks that thresholds and groups are cut with.
+"""Requests as numpy columns, and the masks that thresholds and groups are cut with.
 
 A request belongs to the moment it was **due**: its phase, the measured part and a fault's stretch all go by `due`.
+What requests of one kind share (`recording.packed`) is looked up by the kind's number, never held per row.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ import pyarrow as pa
 
 from harness.analysis.stats import Times
 from harness.model.request import ANSWERED, Outcome
+from harness.recording import packed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from harness.analysis.timeline import Span, Timeline
 
 Array = np.ndarray[Any, np.dtype[Any]]
+ALWAYS = (0, 2**62)
+"""The stretch that everything lies in."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Words:
         """Tell which rows hold one of the `wanted` words."""
         wanted = {str(word) for word in wanted}
         chosen = np.array([word in wanted for word in self.words] or [False])
-        return chosen[self.codes]
+        return chosen.take(self.codes)
 
 
 def words(table: pa.Table, name: str) -> Words:
@@ -56,37 +60,92 @@ def numbers(table: pa.Table, name: str) -> Array:
     return column
 
 
+class Kinds:
+    """What requests of each kind share (`packed.KIND_SCHEMA`): one row a kind."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table
+        self._words: dict[str, Words] = {}
+        self.lost = self.words("outcome").among([Outcome.LOST])
+        self.dropped = self.words("outcome").among([Outcome.DROPPED])
+        self.answered = self.words("outcome").among(ANSWERED)
+
+    def __len__(self) -> int:
+        return int(self._table.num_rows)
+
+    def told(self, metric: str) -> Array:
+        """Tell which kinds have a time of this metric (`METRICS`)."""
+        if metric == "response_time":
+            return self.answered | self.lost
+        return ~self.dropped if metric == "lateness" else self.answered
+
+    def words(self, name: str) -> Words:
+        """Return a shared column of strings, by kind."""
+        if name not in self._words:
+            self._words[name] = words(self._table, name)
+        return self._words[name]
+
+    def numbers(self, name: str) -> Array:
+        """Return a shared column of numbers, by kind."""
+        return numbers(self._table, name)
+
+
 class Frame:
     """Requests as columns. Times are ns; of a request never sent `start` and `end` are -1, of a lost one `end`.
 
     `last_ns` is the last moment the recording tells of: a lost request had not been answered by then.
     """
 
-    def __init__(self, table: pa.Table, last_ns: int | None = None) -> None:
-        self._table = table
-        self._numbers: dict[str, Array] = {}
-        self._words: dict[str, Words] = {}
-        self.due, self.start, self.end = (self.numbers(f"{name}_ns") for name in ("due", "start", "end"))
-        self.outcome = self.words("outcome")
-        self.lost = self.outcome.among([Outcome.LOST])
-        self.dropped = self.outcome.among([Outcome.DROPPED])
-        self.answered = self.outcome.among(ANSWERED) & (self.end >= 0)
-        self.last_ns = max(last_row(table), last_ns or 0)
+    def __init__(self, kinds: Kinds, kind: Array, columns: Mapping[str, Array], last_ns: int) -> None:
+        self.kinds, self.kind, self.last_ns = kinds, kind, last_ns
+        self._columns = columns
+        self.due, self.start, self.end = (columns[f"{name}_ns"] for name in ("due", "start", "end"))
+
+    @classmethod
+    def of(cls, table: pa.Table, last_ns: int | None = None) -> Frame:
+        """Return the requests of a table (`layout.REQUEST_SCHEMA`)."""
+        found = packed.Kinds()
+        kind = found.of(table)
+        columns = {name: numbers(table, name) for name in (packed.DUE, *packed.MOMENTS, *packed.OWN)}
+        return cls(Kinds(found.table()), kind, columns, max(last_row(table), last_ns or 0))
 
     def __len__(self) -> int:
         return len(self.due)
 
+    def take(self, rows: Array | slice) -> Frame:
+        """Return some of the requests."""
+        columns = {name: column[rows] for name, column in self._columns.items()}
+        return Frame(self.kinds, self.kind[rows], columns, self.last_ns)
+
     def words(self, name: str) -> Words:
         """Return a column of strings."""
-        if name not in self._words:
-            self._words[name] = words(self._table, name)
-        return self._words[name]
+        shared = self.kinds.words(name)
+        return Words(shared.codes.take(self.kind), shared.words)
 
     def numbers(self, name: str) -> Array:
         """Return a column of numbers; -1 where the answer did not show it."""
-        if name not in self._numbers:
-            self._numbers[name] = numbers(self._table, name)
-        return self._numbers[name]
+        return self._columns[name] if name in self._columns else self.kinds.numbers(name).take(self.kind)
+
+    @cached_property
+    def outcome(self) -> Words:
+        """What became of each request."""
+        return self.words("outcome")
+
+    @cached_property
+    def lost(self) -> Array:
+        """In flight when the run ended."""
+        return self.kinds.lost.take(self.kind)
+
+    @cached_property
+    def dropped(self) -> Array:
+        """Due and never sent."""
+        return self.kinds.dropped.take(self.kind)
+
+    @cached_property
+    def answered(self) -> Array:
+        """Requests that came to an end, good or bad."""
+        answered: Array = self.kinds.answered.take(self.kind) & (self.end >= 0)
+        return answered
 
     @cached_property
     def response(self) -> Array:
@@ -95,21 +154,9 @@ class Frame:
         return np.where(self.answered | self.lost, end - self.due, -1)
 
     def times(self, metric: str, mask: Array) -> Times:
-        """Return the sample of a time metric over the rows of `mask`, in due order, ns.
-
-        Response times hold timeouts with the time observed and lost requests with the time waited, marked as lower
-        bounds; service time and time to first byte are defined for answers only.
-        """
-        answered = mask & self.answered
-        if metric == "response_time":
-            return self._in_due_order(self.response, answered | (mask & self.lost))
-        if metric == "service_time":
-            return self._in_due_order(self.end - self.start, answered)
-        first = self.numbers("first_byte_ns")
-        return self._in_due_order(first - self.start, answered & (first >= 0))
-
-    def _in_due_order(self, values: Array, mask: Array) -> Times:
-        rows = np.flatnonzero(mask)
+        """Return the sample of a time metric (`METRICS`) over the rows of `mask`, in due order, ns."""
+        values, told = METRICS[metric](self)
+        rows = np.flatnonzero(mask if told is None else mask & told)
         due = self.due[rows]
         if len(rows) > 1 and (due[1:] < due[:-1]).any():
             rows = rows[np.argsort(due, kind="stable")]
@@ -130,25 +177,84 @@ class Frame:
         return inside
 
     def select(self, tags: Iterable[tuple[str, str]], when: Timeline, experiment: str | None = None) -> Array:
-        """Tell which requests match all `tags` of a threshold (`model.threshold.TAGS`).
-
-        Without a `phase` tag only the measured part counts. `fault` (an id or a kind) and `upstream` mean requests
-        due while such a fault was on; with `experiment`, only that experiment's faults are meant, by `phase:fault` too.
-        """
-        tags = list(tags)
-        chosen = np.ones(len(self), bool) if any(tag == "phase" for tag, _ in tags) else self.measured(when)
-        for tag, value in tags:
-            if tag == "phase":
-                chosen &= self.within(when.spans(value))
-            if tag in ("fault", "upstream") or (experiment is not None and (tag, value) == ("phase", "fault")):
-                chosen &= self.within(fault_spans(when, tag, value, experiment))
-            elif tag != "phase":
-                chosen &= self.words(tag).among([value])
-        return chosen
+        """Tell which requests match all `tags` of a threshold (`selection`)."""
+        chosen = selection(self.kinds, tags, when, experiment)
+        return self.within(chosen.spans) & chosen.kinds.take(self.kind)
 
     def measured(self, when: Timeline) -> Array:
         """Tell which requests were due in the measured part."""
-        return (self.due >= when.zero_ns) & (self.due < when.end_ns)
+        return self.within([(when.zero_ns, when.end_ns)])
+
+
+def _response(frame: Frame) -> tuple[Array, Array | None]:
+    if not frame.kinds.lost.any():
+        return frame.end - frame.due, _all_or(frame.answered)
+    return frame.response, _all_or(frame.answered | frame.lost)
+
+
+def _service(frame: Frame) -> tuple[Array, Array | None]:
+    return frame.end - frame.start, _all_or(frame.answered)
+
+
+def _to_first_byte(frame: Frame) -> tuple[Array, Array | None]:
+    first = frame.numbers("first_byte_ns")
+    return first - frame.start, _all_or(frame.answered & (first >= 0))
+
+
+def _lateness(frame: Frame) -> tuple[Array, Array | None]:
+    return frame.start - frame.due, _all_or(frame.start >= 0)
+
+
+def _all_or(told: Array) -> Array | None:
+    return None if told.all() else told
+
+
+METRICS: Mapping[str, Callable[[Frame], tuple[Array, Array | None]]] = {
+    "response_time": _response,
+    "service_time": _service,
+    "time_to_first_byte": _to_first_byte,
+    "lateness": _lateness,
+}
+"""Metric -> the values of all rows, ns, and which rows have one (None: all).
+
+Response times hold timeouts with the time observed and lost requests with the time waited, marked as lower bounds;
+service time and time to first byte are defined for answers only.
+"""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Requests of some kinds that were due in some stretches."""
+
+    spans: list[Span]
+    kinds: Array
+
+    def narrowed(self, kinds: Array) -> Selection:
+        """Return those of them that are of some kinds."""
+        return Selection(self.spans, self.kinds & kinds)
+
+
+def selection(
+    kinds: Kinds, tags: Iterable[tuple[str, str]], when: Timeline, experiment: str | None = None
+) -> Selection:
+    """Return the requests that match all `tags` of a threshold (`model.threshold.TAGS`).
+
+    Without a `phase` tag only the measured part counts. `fault` (an id or a kind) and `upstream` mean requests
+    due while such a fault was on; with `experiment`, only that experiment's faults are meant, by `phase:fault` too.
+    """
+    tags = list(tags)
+    tagged = any(tag == "phase" for tag, _ in tags)
+    spans: list[Span] = [(0 if tagged else when.zero_ns, ALWAYS[1] if tagged else when.end_ns)]
+    chosen = np.ones(len(kinds), bool)
+    for tag, value in tags:
+        if tag == "phase":
+            spans = overlap(spans, when.spans(value))
+        if tag in ("fault", "upstream") or (experiment is not None and (tag, value) == ("phase", "fault")):
+            spans = overlap(spans, merged(fault_spans(when, tag, value, experiment)))
+        elif tag != "phase":
+            chosen &= kinds.words(tag).among([value])
+    return Selection(spans, chosen)
+
 
 
 def fault_spans(when: Timeline, tag: str, value: str, experiment: str | None = None) -> list[Span]:
@@ -159,6 +265,23 @@ def fault_spans(when: Timeline, tag: str, value: str, experiment: str | None = N
         if (experiment is None or fault.experiment == experiment)
         and (tag == "phase" or value in ((fault.fault, fault.kind) if tag == "fault" else (fault.upstream,)))
     ]
+
+
+def merged(spans: Iterable[Span]) -> list[Span]:
+    """Return stretches in order, those that meet as one."""
+    found: list[Span] = []
+    for begin, end in sorted(spans):
+        if found and begin <= found[-1][1]:
+            found[-1] = (found[-1][0], max(end, found[-1][1]))
+        else:
+            found.append((begin, end))
+    return found
+
+
+def overlap(one: list[Span], other: list[Span]) -> list[Span]:
+    """Return what two lists of stretches have in common."""
+    cuts = [(max(a, c), min(b, d)) for a, b in one for c, d in other]
+    return [(begin, end) for begin, end in cuts if end > begin]
 
 
 def last_row(*tables: pa.Table) -> int:

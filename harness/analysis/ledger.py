@@ -14,17 +14,19 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from harness.analysis.frame import Array, Frame
+    from harness.analysis.frame import Array
+    from harness.analysis.scan import Scan
     from harness.model.event import Event
 
 
 class Calls:
     """Ledger rows by the time the provider received them. Times are ns; `answered` is -1 where it never answered.
 
-    `load_row` is the load's request that a call was made for, by number of its row; -1 where it is none of them.
+    `called` are the load's requests that a ledger knows of, and `load_row` says which of them a call was made for;
+    -1 where it is none.
     """
 
-    def __init__(self, ledger: pa.Table, load: Frame) -> None:
+    def __init__(self, ledger: pa.Table, load: Scan) -> None:
         order = np.argsort(numbers(ledger, "t_ns"), kind="stable")
         self.received, self.answered = numbers(ledger, "t_ns")[order], numbers(ledger, "answered_ns")[order]
         self.request_id = numbers(ledger, "request_id")[order]
@@ -33,7 +35,8 @@ class Calls:
         upstream = words(ledger, "upstream")
         self.upstream, self.upstreams = upstream.codes[order], upstream.words
         self.ok = words(ledger, "status").among(["ok"])[order]
-        self.load_row = self.rows_in(load.numbers("request_id"))
+        self.called = load.holding(np.unique(self.request_id[self.request_id != UNKNOWN]))
+        self.load_row = self.rows_in(self.called.numbers("request_id"))
 
     def __len__(self) -> int:
         return len(self.received)

@@ -5,97 +5,140 @@ Answers are the load's; the canary is ours. Calls are those in the providers' le
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.analysis.attribution import accounted
+from harness.analysis.cache import by_kind
+from harness.analysis.frame import Selection
 from harness.analysis.stats import percentile_ms, ratio_estimate
+from harness.analysis.windows import SUCCEEDED, from_cache
 from harness.model.findings import AnswerTimes, PerAnswer, ResponseShift
 from harness.model.request import Outcome
 
 if TYPE_CHECKING:
-    from harness.analysis.frame import Array, Frame
+    from harness.analysis.frame import Array, Frame, Kinds
     from harness.analysis.ledger import Calls
+    from harness.analysis.orders import Orders
+    from harness.analysis.sample import Sample
     from harness.analysis.timeline import Span
-    from harness.analysis.windows import Service
+
+
+def answers(kinds: Kinds) -> Array:
+    """Tell which kinds of requests were answered."""
+    return kinds.words("outcome").among(SUCCEEDED)
+
+
+def ask_times(orders: Orders, kinds: Kinds, spans: list[Span], *, done: bool = False) -> Sample:
+    """Ask for the response times of the answers to requests due in the spans."""
+    return orders.ask("response_time", Selection(spans, answers(kinds)), (50, 95), done=done)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Some requests: how many of each kind the load has, and which of those that ledgers know, and of the canary."""
+
+    load: Array
+    called: Array
+    canary: Array
 
 
 class Costs:
-    """What answers took in the healthy stretches, and what they take in others. Masks are over rows of the load."""
+    """What answers took in the healthy stretches, and what they take in others."""
 
-    def __init__(self, load: Frame, service: Service, calls: Calls, healthy: list[Span]) -> None:
-        self._load, self._service, self._calls = load, service, calls
-        self._answers = load.outcome.among([Outcome.OK, Outcome.DEGRADED]) & load.answered
-        self._healthy = load.done_within(healthy)
+    def __init__(self, orders: Orders, kinds: Kinds, canary: Frame, healthy: list[Span]) -> None:
+        self._orders, self._kinds, self._canary, self._healthy = orders, kinds, canary, healthy
+        self._healthy_times = ask_times(orders, kinds, healthy, done=True)
 
-    def response_ms(self, during: Array) -> ResponseShift:
+    def hold(self, calls: Calls) -> None:
+        """Take the ledgers, and count healthy requests; the scan has run."""
+        self._calls = calls
+        self._before = Chosen(
+            self._orders.counts(self._healthy, done=True),
+            calls.called.done_within(self._healthy),
+            self._canary.done_within(self._healthy),
+        )
+
+    def response_ms(self, during: Sample) -> ResponseShift:
         """Return the response times of the answers given in healthy times and to the requests `during` the fault."""
-        return ResponseShift(healthy=self._healthy_times, during=self._times(during))
+        healthy, now = (
+            AnswerTimes(p50=percentile_ms(times, 50), p95=percentile_ms(times, 95))
+            for times in (self._healthy_times, during)
+        )
+        return ResponseShift(healthy=healthy, during=now)
 
-    @cached_property
-    def _healthy_times(self) -> AnswerTimes:
-        return self._times(self._healthy)
-
-    def _times(self, chosen: Array) -> AnswerTimes:
-        times = self._load.times("response_time", chosen & self._answers)
-        return AnswerTimes(p50=percentile_ms(times, 50), p95=percentile_ms(times, 95))
-
-    def provider_calls(self, during: Array) -> PerAnswer | None:
+    def provider_calls(self, during: Span) -> PerAnswer | None:
         """Return the provider calls made per answer; None when the ledgers cannot tell calls apart by request."""
         return self._per_answer(np.ones(len(self._calls)), during)
 
-    def tokens(self, during: Array) -> PerAnswer | None:
+    def tokens(self, during: Span) -> PerAnswer | None:
         """Return the tokens spent per answer, calls whose answer nobody heard included; None as above."""
         return self._per_answer(self._calls.tokens, during)
 
-    def _per_answer(self, weights: Array, during: Array) -> PerAnswer | None:
-        if not self._calls.joined:
+    def _per_answer(self, weights: Array, during: Span) -> PerAnswer | None:
+        calls = self._calls
+        if not calls.joined:
             return None
-        ours = self._calls.load_row >= 0
-        spent = np.bincount(self._calls.load_row[ours], weights[ours], minlength=len(self._load))
+        ours = calls.load_row >= 0
+        spent = np.bincount(calls.load_row[ours], weights[ours], minlength=len(calls.called))
+        # Full answers by a provider whose calls no ledger has went with a killed provider, and are left out.
+        named, known = accounted(self._kinds, calls)
+        left_out = named.take(calls.called.kind) & ~known
+        gained = answers(self._kinds)
 
-        healthy, met = (
-            ratio_estimate(spent[known], self._answers[known])
-            for known in (self._healthy & ~self._unaccounted, during & ~self._unaccounted)
+        def of(load: Array, called: Array) -> tuple[Array, Array, Array]:
+            rows = np.flatnonzero(called & ~left_out)
+            quiet = (load - by_kind(calls.called, called)) * ~named
+            many = np.array([quiet[~gained].sum(), quiet[gained].sum()])
+            return (
+                np.concatenate([spent[rows], (0.0, 0.0)]),
+                np.concatenate([gained.take(calls.called.kind[rows]), (0, 1)]),
+                np.concatenate([np.ones(len(rows), np.int64), many]),
+            )
+
+        met = of(self._orders.counts([during]), calls.called.within([during]))
+        return PerAnswer(
+            healthy=ratio_estimate(*of(self._before.load, self._before.called)), during=ratio_estimate(*met)
         )
-        return PerAnswer(healthy=healthy, during=met)
 
-    @cached_property
-    def _unaccounted(self) -> Array:
-        """Full answers by a provider whose calls no ledger has: they went with a killed provider, and are left out."""
-        named, known = accounted(self._load, self._calls)
-        unaccounted: Array = named & ~known
-        return unaccounted
-
-    def surplus(self, met: Array) -> tuple[int | None, int | None]:
-        """Return the calls and tokens that the requests of `Service` that `met` a fault cost beyond healthy ones.
+    def surplus(self, met: Chosen) -> tuple[int | None, int | None]:
+        """Return the calls and tokens that the requests that `met` a fault cost beyond healthy ones.
 
         Held against calls needed, not requests: a warmer cache or fewer workflows are no saving by the fault. None
         without anything healthy to hold it against, or when the ledgers cannot tell calls apart by request.
         """
-        healthy, during = self._sums(self._service.healthy), self._sums(met)
+        healthy, during = self._sums(self._before), self._sums(met)
         if not self._calls.joined or not healthy[0]:
             return None, None
         calls, tokens = (round(during[i] - healthy[i] * during[0] / healthy[0]) for i in (1, 2))
         return calls, tokens
 
-    def _sums(self, chosen: Array) -> tuple[int, int, int]:
+    def _sums(self, chosen: Chosen) -> tuple[int, int, int]:
         """Return (provider calls that the chosen requests needed, calls made for them, tokens of those)."""
-        needed, made, spent = (int(values[chosen].sum()) for values in self._calls_of_all)
-        return needed, made, spent
+        calls = self._calls
+        probes = by_kind(self._canary, chosen.canary)
+        needed = int((chosen.load * needs(self._kinds)).sum()) + int((probes * needs(self._canary.kinds)).sum())
+        made = np.zeros(len(calls), bool)
+        for rows, these in ((calls.load_row, chosen.called), (self._canary_row, chosen.canary)):
+            known = np.flatnonzero(rows >= 0)
+            made[known] |= these[rows[known]]
+        return needed, int(made.sum()), int(calls.tokens[made].sum())
 
     @cached_property
-    def _calls_of_all(self) -> Array:
-        """Of every request in `Service`: the provider calls it needed, those made for it, and their tokens.
+    def _canary_row(self) -> Array:
+        return self._calls.rows_in(self._canary.numbers("request_id"))
 
-        A full answer needed a call per cache miss it shows, and at least one unless the cache gave it alone. What did
-        not lead to a full answer was not needed.
-        """
-        service, calls = self._service, self._calls
-        rows = calls.rows_in(service.request_id)
-        known, n = rows >= 0, len(service.due)
-        made = np.bincount(rows[known], minlength=n)
-        needed = np.where(service.full & ~service.from_cache, np.maximum(service.misses, 1), 0)
-        return np.stack([needed, made, np.bincount(rows[known], calls.tokens[known], minlength=n)])
+
+def needs(kinds: Kinds) -> Array:
+    """Return the provider calls that a request of each kind needed.
+
+    A full answer needed a call per cache miss it shows, and at least one unless the cache gave it alone. What did not
+    lead to a full answer was not needed.
+    """
+    misses = np.maximum(kinds.numbers("cache_lookups") - kinds.numbers("cache_hits"), 0)
+    full = kinds.words("outcome").among([Outcome.OK])
+    needed: Array = np.where(full & ~from_cache(kinds), np.maximum(misses, 1), 0)
+    return needed

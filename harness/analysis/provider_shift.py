@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from harness.analysis.frame import Array
     from harness.analysis.ledger import Calls
     from harness.analysis.timeline import Span
-    from harness.analysis.windows import Service
+    from harness.analysis.windows import Felt
 
 NEGLIGIBLE = 0.05
 """An upstream that gave less than this share of the healthy answers is not what the system fails over from."""
@@ -50,7 +50,7 @@ def primary_share(calls: Calls, upstream: str, healthy: list[Span]) -> PrimarySh
     return PrimaryShare(received, calls.answered[ok], calls.request_id[ok], calls.upstream[ok], by_others, share)
 
 
-def failed_over(service: Service, share: PrimaryShare, begin: int, end: int) -> tuple[int, int] | None:
+def failed_over(felt: Felt, calls: Calls, share: PrimaryShare, begin: int, end: int) -> tuple[int, int] | None:
     """Return between which moments (ns) the first request after `begin` was answered by another provider.
 
     The ledger's answer time is exact; a request sent any time since the previous one could have been answered that
@@ -69,16 +69,17 @@ def failed_over(service: Service, share: PrimaryShare, begin: int, end: int) -> 
         return None
     row = rows[begins[0]]
     answered = int(share.answered[row])
-    return answered - _gap_before(service, int(share.request_id[row]), begin), answered
+    return answered - _gap_before(felt, calls, int(share.request_id[row]), begin), answered
 
 
-def _gap_before(service: Service, request_id: int, begin: int) -> int:
+def _gap_before(felt: Felt, calls: Calls, request_id: int, begin: int) -> int:
     """Return the ns between a request's start and the one sent before it; 0 when it was in flight at `begin`."""
-    start = service.start[service.request_id == request_id]
+    sent = [f.start[(f.numbers("request_id") == request_id) & ~f.dropped] for f in (calls.called, felt.canary)]
+    start = np.concatenate(sent)
     if not len(start) or start[0] < begin:
         return 0
-    earlier = service.start[(service.start >= begin) & (service.start < start[0])]
-    return int(start[0]) - (int(earlier.max()) if len(earlier) else begin)
+    earlier = felt.latest_start(begin, int(start[0]))
+    return int(start[0]) - (begin if earlier is None else earlier)
 
 
 def failed_back(share: PrimaryShare, begin: int, end: int, window_ns: int) -> tuple[int, int] | None:

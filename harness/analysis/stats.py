@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from scipy import special
@@ -28,25 +28,67 @@ MAX_TRIALS = 100_000
 """More outages than anybody will ever run: a claim that needs more is out of reach."""
 
 
+class Observed(Protocol):
+    """What percentiles and means are read from: an array (`Times`), or a scan (`analysis.orders.Sample`)."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def lost(self) -> int:
+        """Observations whose true time is longer than the one given."""
+
+    def at(self, rank: int) -> int:
+        """Return the value with so many (0-based) below it in order, ns."""
+
+    def known_at(self, rank: int) -> int:
+        """Return the same among values that are not lost, which lie above them all as far as anybody knows."""
+
+    def worth(self, value: float) -> int:
+        """Return how many independent observations the share at or below `value` is worth."""
+
+    def moments(self) -> tuple[float, float, int]:
+        """Return mean, standard deviation, and how many independent observations that mean is worth."""
+
+
 @dataclass(frozen=True)
 class Times:
-    """A sample of times, ns, in due order. Where `lost` is set, the true time is longer than the one given."""
+    """A sample of times, ns, in due order. Where `marked` is set, the true time is longer than the one given."""
 
     values: Array
-    lost: Array
+    marked: Array
 
     def __len__(self) -> int:
         return len(self.values)
 
+    @property
+    def lost(self) -> int:
+        """How many are marked."""
+        return int(self.marked.sum())
+
     @cached_property
-    def ordered(self) -> Array:
-        """All values, sorted."""
+    def _ordered(self) -> Array:
         return np.sort(self.values)
 
     @cached_property
-    def known(self) -> Array:
-        """Sorted values without the lost ones, which lie above them all as far as anybody knows."""
-        return np.sort(self.values[~self.lost]) if self.lost.any() else self.ordered
+    def _known(self) -> Array:
+        return np.sort(self.values[~self.marked]) if self.lost else self._ordered
+
+    def at(self, rank: int) -> int:
+        """Return the value with so many (0-based) below it in order."""
+        return int(self._ordered[rank])
+
+    def known_at(self, rank: int) -> int:
+        """Return the same without the marked ones."""
+        return int(self._known[rank])
+
+    def worth(self, value: float) -> int:
+        """Return how many independent observations the share at or below `value` is worth."""
+        return effective_size(self.values <= value)
+
+    def moments(self) -> tuple[float, float, int]:
+        """Return mean, standard deviation, and how many independent observations that mean is worth."""
+        deviation = float(self.values.std(ddof=1)) if len(self) > 1 else 0.0
+        return float(self.values.mean()), deviation, effective_size(self.values)
 
 
 @dataclass(frozen=True)
@@ -61,7 +103,7 @@ class Share:
 # --- percentiles and means -------------------------------------------------------------------------------------------
 
 
-def percentile_ms(times: Times, percent: float) -> Estimate:
+def percentile_ms(times: Observed, percent: float) -> Estimate:
     """Return the exact percentile of `times` with its interval, ms.
 
     The value is numpy's on the raw ns: ``linear``, type 7 of Hyndman & Fan (1996). The interval lies between order
@@ -72,27 +114,28 @@ def percentile_ms(times: Times, percent: float) -> Estimate:
     n = len(times)
     if n == 0:
         return Estimate(value=None, low=None, high=None, n=0)
-    value = _type7(times.ordered, percent / 100)
-    low, high = _ranks(n, effective_size(times.values <= value), percent / 100)
-    known = times.known
+    value = percentile(times, percent)
+    low, high = interval_ranks(n, times.worth(value), percent / 100)
     return Estimate(
         value=value / NS_PER_MS,
-        low=None if low is None else min(value, float(times.ordered[low - 1])) / NS_PER_MS,
-        high=None if high is None or high > len(known) else max(value, float(known[high - 1])) / NS_PER_MS,
+        low=None if low is None else min(value, float(times.at(low - 1))) / NS_PER_MS,
+        high=None if high is None or high > n - times.lost else max(value, float(times.known_at(high - 1))) / NS_PER_MS,
         n=n,
     )
 
 
-def _type7(ordered: Array, share: float) -> float:
-    """`numpy.percentile` of a sorted sample, to the last bit, without its second sort."""
-    place = (len(ordered) - 1) * share
+def percentile(times: Observed, percent: float) -> float:
+    """Return `numpy.percentile` of a sample, to the last bit, from its order statistics."""
+    n = len(times)
+    place = (n - 1) * (percent / 100)
     below = math.floor(place)
-    weight, step = place - below, float(ordered[min(below + 1, len(ordered) - 1)] - ordered[below])
+    first, weight = times.at(below), place - below
+    step = float(times.at(min(below + 1, n - 1)) - first)
     # numpy interpolates from the nearer end, so that rounding cannot leave the two.
-    return float(ordered[below]) + step * weight if weight < 0.5 else float(ordered[below]) + step - step * (1 - weight)
+    return float(first) + step * weight if weight < 0.5 else float(first) + step - step * (1 - weight)
 
 
-def _ranks(n: int, worth: int, share: float) -> tuple[int | None, int | None]:
+def interval_ranks(n: int, worth: int, share: float) -> tuple[int | None, int | None]:
     """Return the ranks between which a quantile of n observations lies that are worth fewer."""
     plain_low, plain_high = rank_interval(n, share)
     low, high = rank_interval(worth, share)
@@ -102,7 +145,7 @@ def _ranks(n: int, worth: int, share: float) -> tuple[int | None, int | None]:
     )
 
 
-def percentiles_ms(times: Times) -> Percentiles:
+def percentiles_ms(times: Observed) -> Percentiles:
     """Return p50, p95 and p99 of `times`, ms."""
     return Percentiles(p50=percentile_ms(times, 50), p95=percentile_ms(times, 95), p99=percentile_ms(times, 99))
 
@@ -125,33 +168,36 @@ def _binomial_quantile(probability: float, n: int, share: float) -> int:
     return k - 1 if k >= 1 and special.bdtr(k - 1, n, share) >= probability else k
 
 
-def ratio_estimate(spent: Array, gained: Array) -> Estimate:
+def ratio_estimate(spent: Array, gained: Array, times: Array | None = None) -> Estimate:
     """Return what was spent per unit gained, both given per request, with Student's interval; `n` counts units.
 
-    The variance of a ratio of sums is that of its residuals (Cochran, Sampling Techniques, 1977, 6.3). No interval for
-    fewer than two requests; no value without gain.
+    `times` says how many requests each entry stands for (else one). The variance of a ratio of sums is that of its
+    residuals (Cochran, Sampling Techniques, 1977, 6.3). No interval for fewer than two requests; no value without gain.
     """
-    n, gain = len(spent), float(gained.sum())
+    times = np.ones(len(spent), np.int64) if times is None else times
+    n, gain = int(times.sum()), float((times * gained).sum())
     if not gain:
         return Estimate(value=None, low=None, high=None, n=0)
-    value = float(spent.sum()) / gain
+    value = float((times * spent).sum()) / gain
     if n < 2:
         return Estimate(value=value, low=None, high=None, n=round(gain))
-    half = student(n - 1) * math.sqrt(n * float(np.var(spent - value * gained, ddof=1))) / gain
+    residuals = spent - value * gained
+    variance = float((times * (residuals - (times * residuals).sum() / n) ** 2).sum()) / (n - 1)
+    half = student(n - 1) * math.sqrt(n * variance) / gain
     return Estimate(value=value, low=max(0.0, value - half), high=value + half, n=round(gain))
 
 
-def mean_ms(times: Times) -> Estimate:
+def mean_ms(times: Observed) -> Estimate:
     """Return the mean of `times` with Student's interval for as many observations as the series is worth, ms."""
     n = len(times)
     if n == 0:
         return Estimate(value=None, low=None, high=None, n=0)
-    mean = float(times.values.mean()) / NS_PER_MS
-    worth = effective_size(times.values)
+    mean, deviation, worth = times.moments()
     if worth < 2:
-        return Estimate(value=mean, low=None, high=None, n=n)
-    half = student(worth - 1) * float(times.values.std(ddof=1)) / math.sqrt(worth) / NS_PER_MS
-    return Estimate(value=mean, low=mean - half, high=None if times.lost.any() else mean + half, n=n)
+        return Estimate(value=mean / NS_PER_MS, low=None, high=None, n=n)
+    half = student(worth - 1) * deviation / math.sqrt(worth)
+    low, high = (mean - half) / NS_PER_MS, (mean + half) / NS_PER_MS
+    return Estimate(value=mean / NS_PER_MS, low=low, high=None if times.lost else high, n=n)
 
 
 def student(freedom: float, confidence: float = CONFIDENCE) -> float:
@@ -165,20 +211,36 @@ def student(freedom: float, confidence: float = CONFIDENCE) -> float:
 def effective_size(series: Array) -> int:
     """Return how many independent observations the mean of a series in due order is worth; at most its length.
 
-    n times the variance of one observation over the long-run variance (`long_run`). With percentiles the series is
-    0/1 (at or below the percentile): the spread of its mean carries over to ranks (Bahadur 1966). With few blocks
-    Student's t replaces the normal quantile, hence the factor.
+    With percentiles the series is 0/1 (at or below the percentile): the spread of its mean carries over to ranks
+    (Bahadur 1966).
     """
     n = len(series)
-    batch = max(1, n // MAX_BATCHES)
-    batches = series[: n // batch * batch].reshape(-1, batch).sum(axis=1) / batch
+    batch = batch_size(n)
+    batches = series[: n // batch * batch].reshape(-1, batch).sum(axis=1)
     mean = float(series.mean())
     single = mean * (1 - mean) if series.dtype == bool else float(series.var())
-    if len(batches) < 8 or single <= 0:
+    return effective_size_of(n, mean, single, batches, np.full(len(batches), batch))
+
+
+def batch_size(n: int) -> int:
+    """Return how many rows of a sample of n are summed before anything else is done with them."""
+    return max(1, n // MAX_BATCHES)
+
+
+def effective_size_of(n: int, mean: float, single: float, sums: Array, sizes: Array) -> int:
+    """Return how many independent observations the mean of n is worth, from sums over batches in due order.
+
+    n times the variance of one observation, `single`, over the long-run variance (`long_run`). Batches need not be of
+    one size: what counts is how far a batch's sum lies from what `mean` lets expect (the ratio estimator of Cochran,
+    Sampling Techniques, 1977, 6.3). With few blocks Student's t replaces the normal quantile, hence the factor.
+    """
+    if len(sums) < 8 or single <= 0:
         return n
-    variance, blocks = long_run(batches)
+    batch = float(sizes.mean())
+    even = bool((sizes == sizes[0]).all())
+    variance, blocks = long_run(sums / batch if even else (sums - mean * sizes) / batch)
     inflation = variance * batch / single
-    if blocks < len(batches):
+    if blocks < len(sums):
         inflation *= (student(max(1.0, blocks - 1)) / student(np.inf)) ** 2
     return max(1, math.floor(n / inflation)) if inflation > 1 + 1e-9 else n  # rounding is no autocorrelation
 

@@ -70,6 +70,13 @@ class Timeline:
         begin = self.phases[0][1][0] if self.phases else self.zero_ns
         return [(begin, min([self.end_ns, *(fault.injecting_ns for fault in self.faults)]))]
 
+    @property
+    def moments(self) -> list[int]:
+        """Every moment at which something that findings tell apart begins or ends, ns."""
+        spans = [*(span for _, span in self.phases), *self.healthy, *(fault.on(self.end_ns) for fault in self.faults)]
+        observed = [self.observed_until(fault) for fault in self.faults]
+        return [self.zero_ns, self.end_ns, *observed, *(moment for span in spans for moment in span)]
+
     def observed_until(self, span: FaultSpan) -> int:
         """Return where the observation of a fault ends: the end of load or the next fault, ns.
 

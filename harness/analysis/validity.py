@@ -13,6 +13,7 @@ import numpy as np
 from harness.analysis.attribution import MOST_NAMES, accounted, everybody_named
 from harness.analysis.frame import numbers, words
 from harness.analysis.ledger import losses
+from harness.analysis.stats import percentile
 from harness.clock import NS_PER_MS, NS_PER_S
 from harness.model.findings import Validity
 
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from harness.analysis.frame import Frame
+    from harness.analysis.frame import Array, Frame
     from harness.analysis.ledger import Calls
+    from harness.analysis.sample import Sample
+    from harness.analysis.scan import Scan
     from harness.analysis.timeline import Timeline
     from harness.model.findings import Attribution, CacheFindings, Failover
     from harness.recording.reader import Recording
@@ -46,7 +49,12 @@ class Facts:
     """What validity is judged from."""
 
     recording: Recording
-    load: Frame
+    load: Scan
+    counts: Array
+    """Requests of the load of each kind."""
+    measured: Array
+    """Those of them that were due in the measured part."""
+    lateness: Sample
     canary: Frame
     calls: Calls
     when: Timeline
@@ -63,18 +71,16 @@ def validity(facts: Facts) -> Validity:
 
 
 def _instrument(facts: Facts) -> dict[str, float | int | None]:
-    load, measured = facts.load, facts.load.measured(facts.when)
-    late = (load.start - load.due)[measured & (load.start >= 0)]
-    samples = _Workers(facts.recording.samples, facts.when)
+    samples, kinds = _Workers(facts.recording.samples, facts.when), facts.load.kinds
     return {
-        "lateness_p99_ms": float(np.percentile(late, 99)) / NS_PER_MS if len(late) else None,
+        "lateness_p99_ms": percentile(facts.lateness, 99) / NS_PER_MS if len(facts.lateness) else None,
         "lag_p99_ms": samples.percentile("lag_p99_ms", 100 * (1 - SECONDS_OVER)),
         "lag_max_ms": samples.percentile("lag_max_ms", 100),
         "cpu_median": samples.percentile("cpu", 50),
         "cpu_p95": samples.percentile("cpu", 95),
         "errors": samples.last("errors"),
-        "dropped": int((measured & load.dropped).sum()),
-        "lost": int((measured & load.lost).sum()),
+        "dropped": int(facts.measured[kinds.dropped].sum()),
+        "lost": int(facts.measured[kinds.lost].sum()),
         "ledger_coverage": _coverage(facts),
     }
 
@@ -107,12 +113,13 @@ def _coverage(facts: Facts) -> float | None:
     """Share of full answers by a provider that at least one ok ledger row belongs to."""
     if not facts.calls.joined:
         return None
-    named, known = accounted(facts.load, facts.calls)
-    return float(known.sum() / named.sum()) if named.any() else None
+    named, known = accounted(facts.load.kinds, facts.calls)
+    answers = int(facts.counts[named].sum())
+    return int(known.sum()) / answers if answers else None
 
 
 def _wholeness(facts: Facts) -> Iterator[str]:
-    recording, load, when = facts.recording, facts.load, facts.when
+    recording = facts.recording
     if not recording.finished:
         yield "The run did not end by itself: the recording stops where it was killed. Run it again."
     for missing in recording.truncated:
@@ -124,20 +131,20 @@ def _wholeness(facts: Facts) -> Iterator[str]:
             observed = event.data.get("observed")
             said = f"{observed:.3g}" if isinstance(observed, float) else observed
             yield f"The run was stopped by its abort condition {event.data.get('threshold')!r} (observed {said})."
-    if not len(load):
+    if not facts.load.rows:
         yield "No request was made: look at logs/ for why the load generator sent nothing."
-    elif not load.measured(when).any():
+    elif not facts.measured.any():
         yield "Only the warm-up was recorded, no measured request: let the load hold longer."
 
 
 def _generator(facts: Facts, instrument: dict[str, float | int | None]) -> Iterator[str]:
     dropped, errors = instrument["dropped"] or 0, instrument["errors"] or 0
     silent = instrument["lag_p99_ms"] is None or instrument["cpu_median"] is None
-    if silent and facts.load.measured(facts.when).any():
+    if silent and facts.measured.any():
         yield "The generator said nothing about itself, so nobody knows how late and how busy it was. Run it again."
-    if errors > ERROR_SHARE * len(facts.load):
+    if errors > ERROR_SHARE * facts.load.rows:
         yield (
-            f"The workload's own code raised {errors} times for {len(facts.load)} requests, so less load was made than "
+            f"The workload's own code raised {errors} times for {facts.load.rows} requests, so less load was made than "
             "planned: see logs/locust.log."
         )
     lateness, lag, cpu = (instrument[key] or 0 for key in ("lateness_p99_ms", "lag_p99_ms", "cpu_median"))
@@ -221,7 +228,7 @@ def _notes(facts: Facts, instrument: dict[str, float | int | None]) -> Iterator[
     yield from _ledger_gaps(facts)
     if facts.when.faults and facts.when.healthy != facts.when.spans("baseline"):
         yield "No baseline before the first fault: recovery was held against everything before it, warm-up included."
-    if (many := len(everybody_named(facts.load, facts.calls))) > MOST_NAMES:
+    if (many := len(everybody_named(facts.load.kinds, facts.calls))) > MOST_NAMES:
         yield (
             f"{many} names of providers are too many to hold answers against ledgers (at most {MOST_NAMES}): see what "
             "observe.provider reads."

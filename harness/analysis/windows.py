@@ -7,7 +7,6 @@ request is bad; a dropped one was never sent and says nothing about the system.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -15,13 +14,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.analysis import stats
+from harness.analysis.frame import Selection
 from harness.clock import NS_PER_S
 from harness.model.request import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from harness.analysis.frame import Array, Frame
+    from harness.analysis.frame import Array, Frame, Kinds
+    from harness.analysis.orders import Orders
+    from harness.analysis.sample import Sample
+    from harness.analysis.scan import Scan
     from harness.analysis.timeline import Span
     from harness.model.plan import Slo
 
@@ -32,29 +35,15 @@ CHANGE_DRIFT = 0.25
 
 @dataclass(frozen=True)
 class Service:
-    """Requests of load and canary in due order. `slow` is set where p95's limit is exceeded."""
+    """Requests of load and canary in due order, of some stretch. `slow` is set where p95's limit is exceeded."""
 
     due: Array
-    start: Array
-    end: Array
-    """-1 where lost."""
-    healthy: Array
-    """What faults are held against."""
-    request_id: Array
-    full: Array
-    """ok, however late."""
     good: Array
-    succeeded: Array
-    """ok or degraded, however late."""
     slow: Array
     from_cache: Array
     """Answered by the cache alone."""
-    misses: Array
-    """Cache lookups that missed; 0 where the answer shows none."""
     good_share: float
     window_ns: int
-    late_ns: float
-    """A slower request is bad, whatever its outcome."""
 
     @cached_property
     def harmed(self) -> Array:
@@ -111,17 +100,26 @@ class Windows:
 
         The window that begins behind the tail has to meet as well. None: no such window was seen.
         """
+        return self.good_before(harmed, None)[0]
+
+    def good_before(self, harmed: Array, stop: int | None) -> tuple[int | None, int]:
+        """Return the same among windows that begin before observation `stop`, and the observation to go on from.
+
+        Beyond `stop` there have to be as many windows as one window is long, or all there are.
+        """
         candidates = np.flatnonzero(self.meets)
         at = 0
         while at < len(candidates):
             index = candidates[at]
+            if stop is not None and self.first[index] >= stop:
+                return None, int(self.first[index])
             skip = tail(harmed[self.first[index] : self.until[index]])
             behind = int(self.first[index]) + skip
             later = int(np.searchsorted(self.first, behind))
             if later < len(self.first) and self.meets[later]:
-                return behind
+                return behind, behind
             at = int(np.searchsorted(candidates, later))
-        return None
+        return None, int(self.first[-1]) + 1 if len(self.first) else 0
 
 
 def slow_allowed(n: Array) -> Array:
@@ -140,45 +138,81 @@ def running(flags: Array) -> Array:
     return np.concatenate(([0], np.cumsum(flags)))
 
 
-def service(load: Frame, canary: Frame, slo: Slo, healthy: list[Span]) -> Service:
-    """Return load and canary as one series; `healthy` are the stretches that faults are held against.
+class Felt:
+    """The service of a run as its users felt it: load and canary as one series, read stretch by stretch."""
 
-    Without requests in them there is no limit on p95, only on the share of good requests. Requests still in flight at
-    the end of a stretch were met by the fault and are none of them.
+    def __init__(self, load: Scan, canary: Frame, slo: Slo, limit_ns: float) -> None:
+        self.load = load
+        self.canary = canary.take(np.flatnonzero(~canary.dropped))
+        self._slo = slo
+        self.limit_ns = limit_ns
+        """On p95; endless when there were no healthy times to take it from: then only the share of good ones counts."""
+        self.late_ns = slo.response_time * NS_PER_S
+        """A slower request is bad, whatever its outcome."""
+        self.good_share = slo.good_share
+        self.window_ns = round(slo.window * NS_PER_S)
+
+    def good(self, frame: Frame) -> Array:
+        """Tell which requests were answered well and in time."""
+        good: Array = frame.outcome.among(SUCCEEDED) & (frame.response <= self.late_ns)
+        return good
+
+    def probes(self, begin_ns: int, end_ns: int) -> Frame:
+        """Return the canary's requests due in a stretch."""
+        rows = np.searchsorted(self.canary.due, (begin_ns, end_ns))
+        return self.canary.take(slice(*rows))
+
+    def stretch(self, begin_ns: int, end_ns: int) -> Service:
+        """Return the requests due in a stretch."""
+        load = self.load.whole(begin_ns, end_ns)
+        frames = (load.take(np.flatnonzero(~load.dropped)), self.probes(begin_ns, end_ns))
+        order = np.argsort(np.concatenate([frame.due for frame in frames]), kind="stable")
+
+        def column(of: Callable[[Frame], Array]) -> Array:
+            values: Array = np.concatenate([of(frame) for frame in frames])[order]
+            return values
+
+        return Service(
+            due=column(lambda f: f.due),
+            good=column(self.good),
+            slow=column(lambda f: f.response > self.limit_ns),
+            from_cache=column(lambda f: from_cache(f.kinds).take(f.kind)),
+            good_share=self.good_share,
+            window_ns=self.window_ns,
+        )
+
+    def latest_start(self, begin_ns: int, end_ns: int) -> int | None:
+        """Return when the last request sent within a stretch was; None if none was."""
+        found = []
+        for frame in (*self.load.blocks(None, end_ns, alive_at=begin_ns), self.canary):
+            starts = frame.start[(frame.start >= begin_ns) & (frame.start < end_ns)]
+            found += [int(starts.max())] if len(starts) else []
+        return max(found, default=None)
+
+    def last_success(self, before_ns: int) -> int | None:
+        """Return when the last request that succeeded, however late, was over before a moment; None if none was."""
+        canary = self.canary
+        ends = canary.end[canary.outcome.among(SUCCEEDED) & (canary.end < before_ns)]
+        load = self.load.last_end(before_ns, SUCCEEDED)
+        return max([*([int(ends.max())] if len(ends) else []), *([] if load is None else [load])], default=None)
+
+
+SUCCEEDED = (Outcome.OK, Outcome.DEGRADED)
+
+
+def healthy_limit(orders: Orders, load: Kinds, canary: Kinds, healthy: list[Span]) -> Sample:
+    """Ask for the response times that faults are held against: of load and canary in healthy stretches.
+
+    Requests still in flight at the end of a stretch were met by the fault and are none of them.
     """
-    frames = (load, canary)
-    sent = [~frame.dropped for frame in frames]
-    order = np.argsort(np.concatenate([f.due[keep] for f, keep in zip(frames, sent, strict=True)]), kind="stable")
-
-    def column(of: Callable[[Frame], Array]) -> Array:
-        values: Array = np.concatenate([of(f)[keep] for f, keep in zip(frames, sent, strict=True)])[order]
-        return values
-
-    late_ns = slo.response_time * NS_PER_S
-    due, response = column(lambda f: f.due), column(lambda f: f.response)
-    succeeded = column(lambda f: f.outcome.among([Outcome.OK, Outcome.DEGRADED]))
-    in_healthy = column(lambda f: f.done_within(healthy))
-    limit = np.percentile(response[in_healthy], 95) * (1 + slo.p95_within) if in_healthy.any() else math.inf
-    return Service(
-        due,
-        start=column(lambda f: f.start),
-        end=column(lambda f: f.end),
-        healthy=in_healthy,
-        request_id=column(lambda f: f.numbers("request_id")),
-        full=column(lambda f: f.outcome.among([Outcome.OK])),
-        good=succeeded & (response <= late_ns),
-        succeeded=succeeded,
-        slow=response > limit,
-        from_cache=column(_from_cache),
-        misses=column(lambda f: np.maximum(f.numbers("cache_lookups") - f.numbers("cache_hits"), 0)),
-        good_share=slo.good_share,
-        window_ns=round(slo.window * NS_PER_S),
-        late_ns=late_ns,
-    )
+    metric = "response_time"
+    chosen = Selection(healthy, load.answered)
+    return orders.ask(metric, chosen, (95,), done=True, canary=canary.answered)
 
 
-def _from_cache(frame: Frame) -> Array:
-    lookups, hits = frame.numbers("cache_lookups"), frame.numbers("cache_hits")
+def from_cache(kinds: Kinds) -> Array:
+    """Tell which kinds of requests the cache answered alone."""
+    lookups, hits = kinds.numbers("cache_lookups"), kinds.numbers("cache_hits")
     alone: Array = (lookups > 0) & (hits == lookups)
     return alone
 

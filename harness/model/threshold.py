@@ -109,6 +109,11 @@ class Threshold:
         return METRICS[self.metric].unit
 
     @property
+    def baseline_tags(self) -> tuple[tuple[str, str], ...]:
+        """The tags of the figure that ``vs baseline`` means."""
+        return (*(tag for tag in self.tags if tag[0] not in WHEN_TAGS), ("phase", "baseline"))
+
+    @property
     def percentile(self) -> float | None:
         """The N of ``p(N)`` (``med`` is 50), else None."""
         if self.aggregator == "med":

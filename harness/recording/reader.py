@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
+import shutil
+import weakref
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import pyarrow as pa
@@ -17,41 +19,13 @@ from ruamel.yaml.error import YAMLError
 from harness.errors import RecordingError
 from harness.model.event import Event
 from harness.model.plan import Plan
-from harness.recording import layout
-
-_END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
-"""How a closed Arrow IPC stream ends (Arrow columnar format, IPC streaming format)."""
-
-
-def _closed(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(-len(_END), os.SEEK_END)
-        return file.read() == _END
-
+from harness.recording import layout, packed
+from harness.recording.finish import rewrite_requests
+from harness.recording.stream import Stream, read_stream
 
 def load_plan(text: str) -> Plan:
     """Return the plan written in a recording."""
     return Plan.model_validate(YAML(typ="safe", pure=True).load(text))
-
-
-def read_stream(path: Path) -> tuple[pa.Table, str]:
-    """Read an Arrow IPC stream up to where it was cut; return the table and, when cut, what is missing."""
-    batches, cut = [], ""
-    try:
-        with pa.OSFile(str(path), "rb") as source:
-            reader = pa.ipc.open_stream(source)
-            schema = reader.schema
-            try:
-                while True:
-                    batches.append(reader.read_next_batch())
-            except StopIteration:
-                if not _closed(path):
-                    cut = f"{path.name}: never closed by its writer; a second after batch {len(batches)} may be missing"
-            except (pa.ArrowInvalid, OSError) as error:
-                cut = f"{path.name}: cut in the middle of a batch after {len(batches)} whole ones ({error})"
-    except (pa.ArrowInvalid, OSError):
-        return pa.table({}), f"{path.name}: holds not even its header"
-    return pa.Table.from_batches(batches, schema), cut
 
 
 @dataclass
@@ -61,6 +35,7 @@ class Recording:
     path: Path
     truncated: list[str] = field(default_factory=list)
     """What is known to be missing, in words."""
+    _packed: dict[str, list[Path]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def open(cls, path: Path | str) -> Recording:
@@ -139,6 +114,53 @@ class Recording:
         """The providers' own account (`layout.LEDGER_SCHEMA`)."""
         return self._table(self.path / layout.LEDGER, layout.LEDGER_SCHEMA)
 
+    def packed(self, name: str) -> list[Path]:
+        """Return the tables of requests in a folder as `recording.packed` stores them, worker by worker.
+
+        What is not stored so (a run that still lasts or was killed, a recording of an older version) is rewritten into
+        a temporary folder first.
+        """
+        if name not in self._packed:
+            folder = self.path / name
+            stems = sorted({p.stem for p in folder.glob("*") if p.suffix in (".arrows", ".parquet")})
+            self._packed[name] = [path for stem in stems if (path := self._packed_table(folder / stem)) is not None]
+        return self._packed[name]
+
+    def _packed_table(self, stem: Path) -> Path | None:
+        parquet, stream = stem.with_suffix(".parquet"), stem.with_suffix(".arrows")
+        if not parquet.exists():
+            with Stream(stream) as rows:
+                if rows.schema is not None:
+                    rewrite_requests(rows, self._copy(parquet))
+                self._missing(rows.cut)
+                return None if rows.schema is None else self._copy(parquet)
+        try:
+            if packed.is_packed(pq.read_schema(parquet)):
+                pq.read_metadata(packed.kinds_path(parquet))
+                return parquet
+            schema = layout.TABLES[stem.parent.name]
+            with pq.ParquetFile(parquet, read_dictionary=_words(schema)) as file:
+                batches = file.iter_batches(packed.GROUP_ROWS)
+                rewrite_requests((pa.Table.from_batches([batch]).cast(schema) for batch in batches), self._copy(parquet))
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise RecordingError(f"{parquet}: cannot be read: {error}") from error
+        return self._copy(parquet)
+
+    def _copy(self, parquet: Path) -> Path:
+        folder = self._spool / parquet.parent.name
+        folder.mkdir(exist_ok=True)
+        return folder / parquet.name
+
+    def _missing(self, what: str) -> None:
+        if what and what not in self.truncated:
+            self.truncated.append(what)
+
+    @cached_property
+    def _spool(self) -> Path:
+        folder = Path(mkdtemp(prefix="agentstorm-"))
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return folder
+
     def _folder(self, name: str) -> pa.Table:
         folder = self.path / name
         stems = sorted({p.stem for p in folder.glob("*") if p.suffix in (".arrows", ".parquet")})
@@ -150,14 +172,17 @@ class Recording:
         parquet, stream = stem.with_suffix(".parquet"), stem.with_suffix(".arrows")
         if parquet.exists():
             try:
-                return pq.read_table(parquet, read_dictionary=_words(schema)).cast(schema)
+                stored = pq.read_table(parquet, read_dictionary=_words(schema))
+                if packed.is_packed(stored.schema):
+                    kinds = packed.kinds_path(parquet)
+                    stored = packed.unpack(stored, pq.read_table(kinds, read_dictionary=_words(schema)))
+                return stored.cast(schema)
             except (OSError, ValueError, pa.ArrowException) as error:
                 raise RecordingError(f"{parquet}: cannot be read: {error}") from error
         if not stream.exists():
             return schema.empty_table()
         table, cut = read_stream(stream)
-        if cut:
-            self.truncated.append(cut)
+        self._missing(cut)
         return table if table.num_columns else schema.empty_table()
 
     def _json(self, name: str) -> dict[str, Any]:

@@ -303,10 +303,11 @@ def test_a_pass_and_a_fail_are_never_both_possible(
 
 def test_a_real_recording_is_judged_by_tags(tmp_path: Path) -> None:
     recording = storm(tmp_path)
-    findings, measure = analyse(recording)
     slow = {"response_time{phase:fault}": ["max>2s"], "response_time{phase:recovery}": ["max<2s"]}
     thresholds = slow | {"requests{phase:fault}": ["rate>16"], "cache_hit{tenant:meetmind}": ["rate>0.2"]}
-    found = judge(plan(thresholds=thresholds), findings, measure)
+    recording.plan = plan(thresholds=thresholds)
+    findings, measure = analyse(recording)
+    found = judge(recording.plan, findings, measure)
     assert [c.verdict for c in found.checks] == [Verdict.PASS] * 4, found
 
 

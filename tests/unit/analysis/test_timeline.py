@@ -84,7 +84,7 @@ def test_tags_select_by_due_time(tmp_path: Path) -> None:
         builder.request(due_s, 1.0, agent="coordinator" if due_s < 30 else "architect")
     builder.request(30, outcome="dropped", agent="architect")
     recording = builder.close(61)
-    when, frame = timeline(recording, ns(61)), Frame(recording.requests)
+    when, frame = timeline(recording, ns(61)), Frame.of(recording.requests)
 
     def due(*tags: tuple[str, str], experiment: str | None = None) -> list[float]:
         chosen = frame.select(tags, when, experiment)
@@ -108,9 +108,9 @@ def test_times_are_in_due_order_with_lost_as_waited_for(tmp_path: Path) -> None:
     builder.request(5, outcome="lost")
     builder.request(7, 2.0, outcome="timeout")
     builder.request(8, outcome="dropped")
-    frame = Frame(builder.close(61).requests, ns(40))
+    frame = Frame.of(builder.close(61).requests, ns(40))
     everything = np.ones(len(frame), bool)
     response, service = (frame.times(metric, everything) for metric in ("response_time", "service_time"))
     assert (response.values / 1e9).tolist() == [35.0, 2.0, 0.6]
-    assert response.lost.tolist() == [True, False, False]
+    assert response.marked.tolist() == [True, False, False]
     assert (service.values / 1e9).tolist() == [2.0, 0.5]

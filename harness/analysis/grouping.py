@@ -1,0 +1,210 @@
+"""How rows are told apart by bucket for many overlapping samples at once, a few nanoseconds a row.
+
+A request belongs to many samples: all, its phase, its agent, its provider ... Kinds that belong to the same samples
+are one **atom**; samples are looked at in clusters that need few atoms, so that a row is looked up once a cluster,
+not once a sample.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.analysis.buckets import BUCKETS, NOWHERE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from harness.analysis.frame import Array
+    from harness.analysis.sample import Sample
+
+ATOMS = 128
+"""Most atoms of a cluster: its tables stay in the processor's cache."""
+SUMS = 1 << 20
+"""Most counts by fine batch and level that are held at a time."""
+
+
+class _Cluster:
+    def __init__(self, samples: list[Sample], atom: Array) -> None:
+        self.samples = samples
+        self.first = atom.astype(np.intp) * BUCKETS
+        """Where the buckets of each kind begin."""
+        self.atoms = int(atom.max()) + 1 if len(atom) else 1
+        of_atom = np.zeros(self.atoms, np.intp)
+        of_atom[atom] = np.arange(len(atom))
+        self.inside = np.array([sample.kinds[of_atom] for sample in samples])
+        """[sample, atom]."""
+        self.counts = np.zeros(self.atoms * BUCKETS, np.int64)
+
+
+class Lens:
+    """The samples of one metric that are looked at together in a stretch."""
+
+    def __init__(self, metric: str, samples: list[Sample]) -> None:
+        self.metric, self.samples = metric, samples
+        self.clusters: list[_Cluster] = []
+        mine: list[Sample] = []
+        atom = np.zeros(len(samples[0].kinds), np.int64)
+        for sample in samples:
+            finer = np.unique(2 * atom + sample.kinds, return_inverse=True)[1]
+            if mine and finer.max() >= ATOMS:
+                self.clusters.append(_Cluster(mine, atom))
+                mine, finer = [], np.unique(sample.kinds, return_inverse=True)[1]
+            mine, atom = [*mine, sample], finer
+        self.clusters.append(_Cluster(mine, atom))
+
+    def count(self, kind: Array, bucket: Array) -> None:
+        """Count rows by kind and bucket."""
+        for cluster in self.clusters:
+            np.add.at(cluster.counts, cluster.first.take(kind) + bucket, 1)
+
+    def hand_out(self) -> None:
+        """Add what was counted to the samples."""
+        for cluster in self.clusters:
+            by_atom = cluster.counts.reshape(cluster.atoms, BUCKETS)
+            for sample, inside in zip(cluster.samples, cluster.inside, strict=True):
+                sample.counts += by_atom[inside].sum(axis=0)
+            cluster.counts[:] = 0
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What a reading found for one sample: the values in ranges of buckets with the batch of each, and how many rows
+    of every batch lie in which level (between which cuts)."""
+
+    ranges: list[tuple[int, int, Array, Array]]
+    levels: Array
+    """[batch, level]."""
+    cuts: Array
+
+    def below(self, bucket: int) -> Array:
+        """Return how many rows of each batch lie in lower buckets; a cut has to be there."""
+        return self.levels[:, : int(np.searchsorted(self.cuts, bucket)) + 1].sum(axis=1)
+
+    def sizes(self) -> Array:
+        """Return how many rows each batch has."""
+        return self.levels.sum(axis=1)
+
+
+class _Table:
+    """Of one cluster: what a row's atom and bucket mean. Its cells lie between the cuts of all samples of an atom."""
+
+    def __init__(self, cluster: _Cluster, reading: Reading) -> None:
+        marks = np.zeros((cluster.atoms, BUCKETS), bool)
+        marks[:, [0, NOWHERE]] = True
+        for sample, inside in zip(cluster.samples, cluster.inside, strict=True):
+            cuts = reading.cuts[sample]
+            marks[np.ix_(inside, cuts[cuts < BUCKETS])] = True
+        self.cell = (np.cumsum(marks.ravel()) - 1).astype(np.intp)
+        atom, first = np.nonzero(marks)
+        self.cells = len(atom)
+        depth = max(1, int(cluster.inside.sum(axis=0).max())) if len(cluster.samples) else 1
+        self.column = np.full((depth, self.cells), reading.columns, np.intp)
+        """Column (sample and level) of a cell, for each of the samples it belongs to; the last one is nobody's."""
+        used = np.zeros(self.cells, np.intp)
+        for sample, inside in zip(cluster.samples, cluster.inside, strict=True):
+            mine = np.flatnonzero(inside[atom] & (first < NOWHERE))
+            level = np.searchsorted(reading.cuts[sample], first[mine], "right")
+            self.column[used[mine], mine] = reading.begin[sample] + level
+            used[mine] += 1
+        self.kept = reading.kept[self.column].any(axis=0)
+
+
+class Reading:
+    """One pass that collects the rows in `wanted` ranges of buckets; with `series` it counts batches as well."""
+
+    def __init__(
+        self, samples: list[Sample], wanted: dict[Sample, list[tuple[int, int]]], *, series: bool
+    ) -> None:
+        self._samples, self._wanted, self._series = samples, wanted, series
+        self.cuts = {s: np.unique([cut for low, high in wanted[s] for cut in (low, high + 1)]).astype(np.intp) for s in samples}
+        levels = [len(self.cuts[s]) + 1 for s in samples]
+        begins = np.concatenate([[0], np.cumsum(levels)]).astype(np.intp)
+        self.begin = dict(zip(samples, begins.tolist(), strict=False))
+        self.columns = int(begins[-1])
+        self._owner = np.repeat(np.arange(len(samples)), levels)
+        self.kept = np.zeros(self.columns + 1, bool)
+        for sample in samples:
+            for low, high in wanted[sample]:
+                bounds = np.searchsorted(self.cuts[sample], (low, high + 1), "left") + 1
+                self.kept[self.begin[sample] + bounds[0] : self.begin[sample] + bounds[1]] = True
+        batches = np.array([len(s) // s.batch + 1 if series else 0 for s in samples])
+        self._first = np.concatenate([[0], np.cumsum(batches * levels)])
+        self._levels, self._level_0, self._batches = np.array(levels), begins[:-1], batches
+        self._counts = np.zeros(int(self._first[-1]), np.int32)
+        self._place = np.zeros(len(samples), np.int64)
+        self._size = np.array([s.batch for s in samples])
+        self._tables: dict[int, list[_Table]] = {}
+        self._rows: list[tuple[Array, Array, Array]] = []
+
+    def read(self, lens: Lens, kind: Array, bucket: Array, values: Array, fine: Array) -> None:
+        """Take the next rows in due order; `fine` is the fine batch of each, from 0."""
+        if id(lens) not in self._tables:
+            self._tables[id(lens)] = [_Table(cluster, self) for cluster in lens.clusters]
+        for cluster, table in zip(lens.clusters, self._tables[id(lens)], strict=True):
+            cell = table.cell.take(cluster.first.take(kind) + bucket)
+            batch = self._count(table, cell, fine) if self._series else None
+            rows = np.flatnonzero(table.kept.take(cell))
+            for column in table.column if len(rows) else ():
+                found = column.take(cell[rows])
+                mine = self.kept.take(found)
+                chosen, found = rows[mine], found[mine]
+                if len(chosen):
+                    owner = self._owner.take(found)
+                    place = np.zeros(len(chosen), np.int16) if batch is None else batch[fine[chosen], owner]
+                    self._rows.append((found.astype(np.int32), place.astype(np.int16), values[chosen]))
+
+    def _count(self, table: _Table, cell: Array, fine: Array) -> Array:
+        """Count rows by batch and column; return the batch of every sample that each fine batch belongs to.
+
+        A fine batch belongs, whole, to the batch that its first row is in.
+        """
+        most = max(1, SUMS // (self.columns + 1))
+        ends = np.searchsorted(fine, np.arange(0, int(fine[-1]) + 1 + most, most)).tolist()
+        parts = [
+            self._count_some(table, cell[begin:end], fine[begin:end] - number * most)
+            for number, (begin, end) in enumerate(zip(ends, ends[1:], strict=False))
+            if end > begin
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _count_some(self, table: _Table, cell: Array, fine: Array) -> Array:
+        many = int(fine[-1]) + 1
+        if many * table.cells < len(cell):
+            counted = np.bincount(fine * table.cells + cell, minlength=many * table.cells)
+            entries = np.flatnonzero(counted)
+            weight, fine, cell = counted[entries], entries // table.cells, entries % table.cells
+        else:
+            weight = np.ones(len(cell), np.int64)
+        width = self.columns + 1
+        sums = np.zeros(many * width, np.int64)
+        for column in table.column:
+            np.add.at(sums, fine * width + column.take(cell), weight)
+        by_column = sums.reshape(many, width)[:, :-1]
+        sizes = np.add.reduceat(by_column, self._level_0, axis=1)
+        before = self._place + np.cumsum(sizes, axis=0) - sizes
+        batch = before // self._size
+        self._place = self._place + sizes.sum(axis=0)
+        row, column = np.nonzero(by_column)
+        owner = self._owner[column]
+        at = self._first[owner] + batch[row, owner] * self._levels[owner] + column - self._level_0[owner]
+        np.add.at(self._counts, at, by_column[row, column].astype(np.int32))
+        return batch
+
+    def collected(self) -> Iterator[tuple[Sample, Collected]]:
+        """Yield what was found, sample by sample."""
+        none = np.zeros(0, np.int64)
+        column, batch, values = (np.concatenate([none, *(rows[i] for rows in self._rows)]) for i in range(3))
+        order = np.argsort(column, kind="stable")
+        column, batch, values = column[order], batch[order], values[order]
+        for number, sample in enumerate(self._samples):
+            begin, cuts = self.begin[sample], self.cuts[sample]
+            ranges = []
+            for low, high in self._wanted[sample]:
+                levels = begin + np.searchsorted(cuts, (low, high + 1)) + 1
+                rows = slice(*np.searchsorted(column, levels))
+                ranges.append((low, high, values[rows], batch[rows]))
+            counts = self._counts[self._first[number] : self._first[number + 1]]
+            yield sample, Collected(ranges, counts.reshape(self._batches[number], self._levels[number]), cuts)

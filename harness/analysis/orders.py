@@ -1,0 +1,197 @@
+"""Exact order statistics of many groups of requests, from a few passes over a recording of any size.
+
+1. Count: every row falls into one of `BUCKETS` buckets of its value. The counts of a group tell in which bucket each
+   rank lies.
+2. Collect: the rows in those buckets are kept; their order gives the exact percentiles. The same pass sums, batch by
+   batch in due order, how many lie at or below them, which tells how much each sample is worth (`stats`).
+3. Collect again: the order statistics that bound the intervals, whose ranks are known by now.
+
+Memory: counts and the few rows collected, whatever the length of the recording.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.analysis.buckets import NOWHERE, Buckets
+from harness.analysis.frame import ALWAYS, METRICS
+from harness.analysis.grouping import Lens, Reading
+from harness.analysis.sample import Sample
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from harness.analysis.frame import Array, Frame, Selection
+    from harness.analysis.scan import Scan
+    from harness.analysis.timeline import Span
+
+FINE = 4096
+"""Batches that every stretch of the recording is cut into; a sample's own are made of these."""
+SAMPLED = 8
+"""Row groups from which the buckets are chosen."""
+
+
+class Orders:
+    """Ask for samples first, `run` once, then read them.
+
+    `edges` are the moments (ns) at which spans asked for may begin or end.
+    """
+
+    def __init__(self, load: Scan, canary: Frame, edges: Iterable[int]) -> None:
+        self._load, self._canary = load, canary
+        self._edges = np.unique(np.array([*ALWAYS, *edges], np.int64))
+        self._kinds, self._canary_kinds = len(load.kinds), len(canary.kinds)
+        self._samples: list[Sample] = []
+        self._lenses: dict[tuple[str, tuple[int, ...]], Lens] = {}
+        self._active: dict[int, list[Lens]] = {}
+        self._buckets: dict[str, Buckets] = {}
+        self._counts = np.zeros((len(self._edges) + 1, 2 * self._kinds), np.int64)
+
+    # --- asking ------------------------------------------------------------------------------------------------------
+
+    def ask(
+        self, metric: str, chosen: Selection, percents: Iterable[float] = (), *,
+        extremes: bool = False, mean: bool = False, done: bool = False, canary: Array | None = None,
+    ) -> Sample:
+        """Return the sample of a metric over the chosen requests of the load, to be read after `run`.
+
+        With `done` a request also has to be over by the end of its span. `canary` adds kinds of the canary's requests.
+        """
+        flight = np.zeros_like(chosen.kinds) if done else chosen.kinds
+        probes = np.zeros(self._canary_kinds, bool) if canary is None else canary
+        kinds = np.concatenate([chosen.kinds, flight, probes, np.zeros_like(probes) if done else probes])
+        sample = Sample(metric, chosen.spans, kinds, done=done)
+        for known in self._samples:
+            if known.same(sample):
+                sample = known
+                break
+        else:
+            self._samples.append(sample)
+        sample.percents.update(percents)
+        sample.extremes |= extremes
+        sample.mean |= mean
+        return sample
+
+    def counts(self, spans: Iterable[Span], *, done: bool = False) -> Array:
+        """Return how many requests of the load of each kind were due in the spans (after `run`).
+
+        With `done`, of those over by the end of their span; only for spans that a sample was asked so for.
+        """
+        total = np.zeros(2 * self._kinds, np.int64)
+        for begin, end in spans:
+            first, last = (int(np.searchsorted(self._edges, moment, "right")) for moment in (begin, end - 1))
+            total += self._counts[first : last + 1].sum(axis=0)
+        return total[: self._kinds] if done else total[: self._kinds] + total[self._kinds :]
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Read the recording and fill in every sample asked for."""
+        self._with_known()
+        self._buckets = {sample.metric: Buckets() for sample in self._samples}
+        for frame in self._load.some(SAMPLED):
+            for metric, buckets in self._buckets.items():
+                values, told = METRICS[metric](frame)
+                buckets.sample(values if told is None else values[told])
+        self._count()
+        self._collect({s: s.first_ranks() for s in self._samples}, series=True)
+        self._collect({s: s.interval_ranks() for s in self._samples}, series=False)
+
+    def _with_known(self) -> None:
+        lost = np.concatenate([self._load.kinds.lost] * 2 + [self._canary.kinds.lost] * 2)
+        for sample in [s for s in self._samples if (s.kinds & lost).any()]:
+            known = Sample(sample.metric, sample.spans, sample.kinds & ~lost, done=sample.done)
+            sample.known = known
+            self._samples.append(known)
+
+    def _count(self) -> None:
+        for segment, kind, frame, of_load in self._pieces():
+            if of_load:
+                self._counts[segment] += np.bincount(kind, minlength=2 * self._kinds)
+            for lens in self._lenses_in(segment, canary=not of_load):
+                bucket = self._bucket(lens.metric, frame)[0]
+                lens.count(kind, bucket)
+        for lens in self._lenses.values():
+            lens.hand_out()
+        for sample in self._samples:
+            sample.counted()
+
+    def _collect(self, ranks: dict[Sample, list[int]], *, series: bool) -> None:
+        """Read the rows of the buckets in which the ranks of each sample lie; with `series`, its batches too."""
+        wanted = {sample: sample.ranges(found) for sample, found in ranks.items()}
+        if not any(wanted.values()) and not (series and any(s.mean for s in self._samples)):
+            return
+        readings = {
+            metric: Reading([s for s in self._samples if s.metric == metric], wanted, series=series)
+            for metric in self._buckets
+        }
+        place = np.zeros(len(self._edges) + 1, np.int64)
+        whole = self._counts.sum(axis=1)
+        for segment, kind, frame, of_load in self._pieces():
+            size = max(1, int(whole[segment]) // FINE)
+            fine = (place[segment] + np.arange(len(kind))) // size
+            if of_load:
+                place[segment] += len(kind)
+            for lens in self._lenses_in(segment, canary=not of_load):
+                bucket, values, told = self._bucket(lens.metric, frame)
+                readings[lens.metric].read(lens, kind, bucket, values, fine - fine[0])
+                if series:
+                    for sample in lens.samples:
+                        sample.add_mean(kind, values, told)
+        for reading in readings.values():
+            for sample, found in reading.collected():
+                sample.collected(found, series=series)
+
+    def _bucket(self, metric: str, frame: Frame) -> tuple[Array, Array, Array | None]:
+        values, told = METRICS[metric](frame)
+        bucket = self._buckets[metric].of(values)
+        return (bucket if told is None else np.where(told, bucket, NOWHERE)), values, told
+
+    def _pieces(self) -> Iterator[tuple[int, Array, Frame, bool]]:
+        """Yield (stretch, kinds, requests, whether of the load), each within one stretch between edges."""
+        for frame in self._load.blocks():
+            yield from ((s, kind, piece, True) for s, kind, piece in self._cut(frame, 0, self._kinds))
+        offset = 2 * self._kinds
+        yield from ((s, k, piece, False) for s, k, piece in self._cut(self._canary, offset, self._canary_kinds))
+
+    def _cut(self, frame: Frame, offset: int, kinds: int) -> Iterator[tuple[int, Array, Frame]]:
+        if not len(frame):
+            return
+        first, last = (int(np.searchsorted(self._edges, due, "right")) for due in (frame.due[0], frame.due[-1]))
+        cuts = [0, *np.searchsorted(frame.due, self._edges[first:last]).tolist(), len(frame)]
+        for segment, (begin, end) in enumerate(zip(cuts, cuts[1:], strict=False), first):
+            if end > begin:
+                piece = frame if end - begin == len(frame) else frame.take(slice(begin, end))
+                kind = piece.kind + offset if offset else piece.kind
+                until = self._done_until(segment)
+                if until is not None:
+                    flying = (piece.end < 0) | (piece.end >= until)
+                    if flying.any():
+                        kind = kind + kinds * flying
+                yield segment, kind, piece
+
+    def _done_until(self, segment: int) -> int | None:
+        begin = self._edges[segment - 1] if segment else -1
+        ends = [end for s in self._samples if s.done for b, end in s.spans if b <= begin < end]
+        return min(ends, default=None)
+
+    def _lenses_in(self, segment: int, *, canary: bool) -> list[Lens]:
+        key = 2 * segment + canary
+        if key not in self._active:
+            begin = int(self._edges[segment - 1]) if segment else -(2**62)
+            mine = slice(2 * self._kinds, None) if canary else slice(2 * self._kinds)
+            found: dict[str, list[int]] = {}
+            for number, sample in enumerate(self._samples):
+                if sample.covers(begin) and sample.kinds[mine].any():
+                    found.setdefault(sample.metric, []).append(number)
+            self._active[key] = [self._lens(metric, tuple(numbers)) for metric, numbers in found.items()]
+        return self._active[key]
+
+    def _lens(self, metric: str, numbers: tuple[int, ...]) -> Lens:
+        key = metric, numbers
+        if key not in self._lenses:
+            self._lenses[key] = Lens(metric, [self._samples[i] for i in numbers])
+        return self._lenses[key]
+

@@ -1,0 +1,150 @@
+"""One sample of a scan: a metric over some requests, of which a few order statistics are known exactly."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.analysis import stats
+from harness.analysis.buckets import BUCKETS, NOWHERE
+
+if TYPE_CHECKING:
+    from harness.analysis.frame import Array
+    from harness.analysis.grouping import Collected
+    from harness.analysis.timeline import Span
+
+
+class Sample:
+    """What `stats.percentile_ms` and `stats.mean_ms` read (`stats.Observed`). Identity is what it is of."""
+
+    def __init__(self, metric: str, spans: list[Span], kinds: Array, *, done: bool) -> None:
+        self.metric, self.spans, self.kinds, self.done = metric, spans, kinds, done
+        self.percents: set[float] = set()
+        self.extremes = self.mean = False
+        self.known: Sample | None = None
+        """The same without lost requests; None: there are none."""
+        self.counts = np.zeros(BUCKETS, np.int64)
+        self._n = 0
+        self._so_far = self.counts
+        self._ranges: list[tuple[int, int, Array]] = []
+        self._asked: list[int] = []
+        self._worth: dict[float, int] = {}
+        self._sums: list[float] = [0.0, 0.0, 0.0]
+        self._batch_sums = np.zeros(0)
+
+    def same(self, other: Sample) -> bool:
+        """Tell whether another sample is of the same."""
+        return (self.metric, self.done, self.spans) == (other.metric, other.done, other.spans) and np.array_equal(
+            self.kinds, other.kinds
+        )
+
+    def covers(self, moment: int) -> bool:
+        """Tell whether requests due at a moment count."""
+        return any(begin <= moment < end for begin, end in self.spans)
+
+    # --- filled in by the scan ---------------------------------------------------------------------------------------
+
+    def counted(self) -> None:
+        """All rows were counted."""
+        self.counts[NOWHERE] = 0
+        self._so_far = np.cumsum(self.counts)
+        self._n = int(self._so_far[-1])
+        self.batch = stats.batch_size(self._n)
+        self._batch_sums = np.zeros(self._n // self.batch + 1)
+
+    def first_ranks(self) -> list[int]:
+        """Return the ranks (0-based) that the values asked for lie at."""
+        ranks = [0, self._n - 1] if self.extremes else []
+        for percent in self.percents:
+            below = math.floor((self._n - 1) * (percent / 100))
+            ranks += [below, min(below + 1, self._n - 1)]
+        return ranks if self._n else []
+
+    def interval_ranks(self) -> list[int]:
+        """Return the ranks that bound the intervals of the percentiles asked for."""
+        ranks = list(self._asked)
+        for percent in self.percents if self._n else ():
+            value = stats.percentile(self, percent)
+            low, high = stats.interval_ranks(self._n, self.worth(value), percent / 100)
+            ranks += [] if low is None else [low - 1]
+            known = self if self.known is None else self.known
+            if high is not None and high <= len(known):
+                known._asked.append(high - 1)
+                ranks += [high - 1] if known is self else []
+        return ranks
+
+    def ranges(self, ranks: list[int]) -> list[tuple[int, int]]:
+        """Return the buckets, first and last, of ranks whose rows were not collected yet."""
+        buckets = {int(np.searchsorted(self._so_far, rank, "right")) for rank in ranks}
+        return [(b, b) for b in sorted(buckets) if not any(low <= b <= high for low, high, _ in self._ranges)]
+
+    def collected(self, found: Collected, *, series: bool) -> None:
+        """Take the rows of the buckets asked for, and the batches they are counted in."""
+        self._ranges += [(low, high, np.sort(values)) for low, high, values, _ in found.ranges]
+        if not series or not self._n:
+            return
+        whole = self._n // self.batch
+        for percent in self.percents:
+            value = stats.percentile(self, percent)
+            bucket = int(np.searchsorted(self._so_far, math.floor((self._n - 1) * (percent / 100)), "right"))
+            hits, sizes = found.below(bucket), found.sizes()
+            for low, _, values, batches in found.ranges:
+                if low >= bucket:
+                    hits = hits + np.bincount(batches[values <= value], minlength=len(hits))
+            share = float(hits.sum()) / self._n
+            full = np.flatnonzero(sizes[:whole] > 0)
+            single = share * (1 - share)
+            self._worth[value] = stats.effective_size_of(self._n, share, single, hits[full], sizes[full])
+
+    def add_mean(self, kind: Array, values: Array, told: Array | None) -> None:
+        """Take the next rows in due order towards the mean, where that was asked for."""
+        if not self.mean:
+            return
+        mine = self.kinds.take(kind)
+        rows = values[mine if told is None else mine & told]
+        if not len(rows):
+            return
+        n, total, squares = self._sums
+        if not n:
+            self._centre = float(rows.mean())
+        centred = rows - self._centre
+        batches = (int(n) + np.arange(len(rows))) // self.batch
+        self._batch_sums += np.bincount(batches, centred, minlength=len(self._batch_sums))
+        self._sums = [n + len(rows), total + float(centred.sum()), squares + float((centred**2).sum())]
+
+    # --- read by the statistics --------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return self._n
+
+    @property
+    def lost(self) -> int:
+        """How many were lost."""
+        return 0 if self.known is None else self._n - len(self.known)
+
+    def at(self, rank: int) -> int:
+        """Return the value with so many (0-based) below it in order, ns."""
+        bucket = int(np.searchsorted(self._so_far, rank, "right"))
+        for low, high, values in self._ranges:
+            if low <= bucket <= high:
+                return int(values[rank - (int(self._so_far[low - 1]) if low else 0)])
+        raise LookupError(f"rank {rank} of {self._n} was not asked for")
+
+    def known_at(self, rank: int) -> int:
+        """Return the same without lost requests."""
+        return (self if self.known is None else self.known).at(rank)
+
+    def worth(self, value: float) -> int:
+        """Return how many independent observations the share at or below a percentile asked for is worth."""
+        return self._worth[value]
+
+    def moments(self) -> tuple[float, float, int]:
+        """Return mean, standard deviation, and how many independent observations that mean is worth."""
+        n, total, squares = self._sums
+        mean = total / n
+        spread = max(0.0, squares - n * mean**2)
+        sums, sizes = self._batch_sums[: int(n) // self.batch], np.full(int(n) // self.batch, self.batch)
+        worth = stats.effective_size_of(int(n), mean, spread / n, sums, sizes)
+        return self._centre + mean, math.sqrt(spread / (n - 1)) if n > 1 else 0.0, worth

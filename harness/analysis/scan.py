@@ -1,0 +1,225 @@
+"""Requests from disk, block by block in due order: a recording of any size in the memory of a few row groups."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from harness.analysis.frame import Array, Frame, Kinds
+from harness.recording import packed
+from harness.recording.layout import CANARY, REQUESTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from harness.recording.reader import Recording
+
+BLOCK = 1 << 17
+"""Rows that are looked at together: the temporary columns of that many stay in the processor's cache."""
+HELD = 1 << 21
+"""Rows up to which a recording is decoded once and kept."""
+_READERS = 2
+"""Threads that decode. Looking at rows is numpy's, on the caller's own thread."""
+
+
+@dataclass(frozen=True)
+class _Group:
+    """A row group of one file."""
+
+    file: int
+    number: int
+    rows: int
+    first_ns: int
+    """First and last due time."""
+    until_ns: int
+    last_ns: int
+    """No row tells of a later moment."""
+    unended: int
+    """Requests that were sent and never over."""
+
+
+class Scan:
+    """The rows of packed tables (`recording.packed`), as often as one likes to go through them."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = paths
+        self._local = threading.local()
+        self._groups: list[_Group] = []
+        tables = []
+        for number, path in enumerate(paths):
+            meta = pq.read_metadata(path)
+            spans = json.loads((meta.metadata or {})[packed.SPANS])
+            rows = [meta.row_group(i).num_rows for i in range(meta.num_row_groups)]
+            self._groups += [_Group(number, i, n, *span) for i, (n, span) in enumerate(zip(rows, spans, strict=True))]
+            tables.append(pq.read_table(packed.kinds_path(path)).select(_ASKED).cast(_ASKED_SCHEMA))
+        self._groups.sort(key=lambda g: g.first_ns)
+        self.kinds, self._kind_of = _together(tables)
+        self.rows = sum(group.rows for group in self._groups)
+        self.first_due = min((g.first_ns for g in self._groups), default=None)
+        self.last_due = max((g.until_ns for g in self._groups), default=None)
+        self.last_ns = max((g.last_ns for g in self._groups), default=0)
+        """The last moment that any row tells of: lost requests had not been answered by then."""
+        self._held: dict[tuple[int, int], Frame] = {}
+
+    def blocks(self, begin: int | None = None, end: int | None = None, *, own: Sequence[str] = (), alive_at: int | None = None) -> Iterator[Frame]:
+        """Yield the requests due in begin..end (ns), in due order, at most `BLOCK` at a time.
+
+        `own` names further columns of `packed.OWN`. With `alive_at` row groups over before that moment are left out.
+        """
+        chosen = [
+            g for g in self._groups
+            if (end is None or g.first_ns < end) and (begin is None or g.until_ns >= begin)
+            and (alive_at is None or g.last_ns >= alive_at or g.unended > 0)
+        ]  # fmt: skip
+        for frame in self._in_order(chosen, own):
+            low, high = (0 if begin is None else int(np.searchsorted(frame.due, begin)),
+                         len(frame) if end is None else int(np.searchsorted(frame.due, end)))
+            for at in range(low, high, BLOCK):
+                yield frame if high - low == len(frame) <= BLOCK else frame.take(slice(at, min(at + BLOCK, high)))
+
+    def whole(self, begin: int | None = None, end: int | None = None, *, own: Sequence[str] = ()) -> Frame:
+        """Return the requests due in begin..end as one frame."""
+        return joined(list(self.blocks(begin, end, own=own)), self.kinds, self.last_ns, own)
+
+    def some(self, most: int) -> Iterator[Frame]:
+        """Yield the rows of at most so many row groups, evenly spread."""
+        at = np.unique(np.linspace(0, max(0, len(self._groups) - 1), most).astype(int)) if self._groups else []
+        yield from self._decoded([self._groups[i] for i in at], ())
+
+    def last_end(self, before: int, outcomes: Sequence[str]) -> int | None:
+        """Return when the last request with one of the outcomes ended before a moment; None if none did."""
+        found: int | None = None
+        for group in sorted(self._groups, key=lambda g: g.last_ns, reverse=True):
+            if group.first_ns >= before:
+                continue
+            if found is not None and found >= min(group.last_ns, before - 1):
+                break
+            frame = self._decode(group, ())
+            ends = frame.end[frame.outcome.among(outcomes) & (frame.end >= 0) & (frame.end < before)]
+            found = max(int(ends.max()), found or 0) if len(ends) else found
+        return found
+
+    def holding(self, ids: Array) -> Frame:
+        """Return the requests with one of the ids (sorted, distinct), in due order."""
+        own = ("request_id",)
+        found: list[Frame] = []
+        groups = [g for g in self._groups if _some_within(ids, *self._id_range(g))]
+        for frame in self._decoded(groups, own):
+            request_id = frame.numbers("request_id")
+            low, high = int(request_id.min()), int(request_id.max())
+            near = ids[np.searchsorted(ids, low) : np.searchsorted(ids, high, "right")]
+            if high - low < 16 * BLOCK:  # ids are given one after the other: a table of all between is small
+                known = np.zeros(high - low + 1, bool)
+                known[near - low] = True
+                held = known.take(request_id - low)
+            else:
+                held = np.isin(request_id, near)
+            if held.any():
+                found.append(frame.take(np.flatnonzero(held)))
+        whole = joined(found, self.kinds, self.last_ns, own)
+        return whole.take(np.argsort(whole.due, kind="stable"))
+
+    def _id_range(self, group: _Group) -> tuple[int, int]:
+        columns = self._reader(group.file).metadata.row_group(group.number)
+        said = next(
+            c.statistics for c in map(columns.column, range(columns.num_columns)) if c.path_in_schema == "request_id"
+        )
+        return (said.min, said.max) if said is not None and said.has_min_max else (-(2**63), 2**63 - 1)
+
+    def _in_order(self, groups: list[_Group], own: Sequence[str]) -> Iterator[Frame]:
+        """Yield all rows in due order: those that no row group still to come can precede."""
+        waiting: Frame | None = None
+        for number, frame in enumerate(self._decoded(groups, own)):
+            if waiting is not None and len(waiting):
+                frame = joined([waiting, frame], self.kinds, self.last_ns, own)
+                frame = frame.take(np.argsort(frame.due, kind="stable"))
+            upcoming = groups[number + 1].first_ns if number + 1 < len(groups) else None
+            cut = len(frame) if upcoming is None else int(np.searchsorted(frame.due, upcoming))
+            if cut:
+                yield frame if cut == len(frame) else frame.take(slice(cut))
+            waiting = frame.take(slice(cut, None)) if cut < len(frame) else None
+
+    def _decoded(self, groups: list[_Group], own: Sequence[str]) -> Iterator[Frame]:
+        """Yield row groups, the next ones decoded by other threads meanwhile."""
+        if len(groups) <= 1:
+            yield from (self._decode(group, own) for group in groups)
+            return
+        with ThreadPoolExecutor(_READERS) as pool:
+            ahead: deque[Any] = deque()
+            left = iter(groups)
+            for group in left:
+                ahead.append(pool.submit(self._decode, group, own))
+                if len(ahead) > _READERS:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+
+    def _decode(self, group: _Group, own: Sequence[str]) -> Frame:
+        key = group.file, group.number
+        if not own and key in self._held:
+            return self._held[key]
+        names = [packed.KIND, packed.DUE, *map(packed.after, packed.MOMENTS), *own]
+        table = self._reader(group.file).read_row_group(group.number, columns=names, use_threads=False)
+        columns = {name: table.column(name).to_numpy() for name in names}
+        kind = self._kind_of[group.file].take(columns.pop(packed.KIND))
+        due = columns.pop(packed.DUE)
+        frame = Frame(self.kinds, kind, {packed.DUE: due, **packed.moments(due, columns),
+                                         **{name: columns[name] for name in own}}, self.last_ns)  # fmt: skip
+        if not own and self.rows <= HELD:
+            self._held[key] = frame
+        return frame
+
+    def _reader(self, file: int) -> pq.ParquetFile:
+        files = self._local.__dict__.setdefault("files", {})
+        if file not in files:
+            files[file] = pq.ParquetFile(self._paths[file])
+        return files[file]
+
+
+def _some_within(ids: Array, low: int, high: int) -> bool:
+    return int(np.searchsorted(ids, low)) < int(np.searchsorted(ids, high, "right"))
+
+
+_ASKED = [name for name in packed.SHARED if name not in ("worker", "status", "error", "cached")]
+"""What findings and thresholds ask of a kind."""
+_ASKED_SCHEMA = pa.schema([packed.KIND_SCHEMA.field(name) for name in _ASKED])
+
+
+def _together(tables: list[pa.Table]) -> tuple[Kinds, list[Array]]:
+    """Return the kinds of several tables, numbered anew, and the new number of each old one."""
+    if not tables:
+        return Kinds(_ASKED_SCHEMA.empty_table()), []
+    whole = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
+    if not len(whole):
+        return Kinds(_ASKED_SCHEMA.empty_table()), [np.zeros(0, np.int64) for _ in tables]
+    columns = [
+        column.chunk(0).indices.to_numpy() if pa.types.is_dictionary(column.type) else column.to_numpy()
+        for column in whole.columns
+    ]
+    first, which = packed.distinct(columns)
+    ends = np.cumsum([len(table) for table in tables])[:-1]
+    return Kinds(whole.take(pa.array(first))), np.split(which.astype(np.int64), ends)
+
+
+def scans(recording: Recording) -> tuple[Scan, Scan]:
+    """Return the load and the canary of a recording, which tell of its last moment."""
+    load, canary = Scan(recording.packed(REQUESTS)), Scan(recording.packed(CANARY))
+    last_ns = max([load.last_ns, canary.last_ns, *(event.t_ns for event in recording.events)])
+    load.last_ns = canary.last_ns = last_ns
+    return load, canary
+
+
+def joined(frames: list[Frame], kinds: Kinds, last_ns: int, own: Sequence[str] = ()) -> Frame:
+    """Return frames of the same kinds as one."""
+    names = [packed.DUE, *packed.MOMENTS, *own]
+    none = np.zeros(0, np.int64)
+    columns = {name: np.concatenate([none, *(f.numbers(name) for f in frames)]) for name in names}
+    return Frame(kinds, np.concatenate([none, *(f.kind for f in frames)]), columns, last_ns)

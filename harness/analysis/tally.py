@@ -1,0 +1,132 @@
+"""What is counted of the requests around a fault: one pass over its observation, block by block."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.analysis.cache import by_kind
+from harness.analysis.windows import SUCCEEDED
+from harness.clock import NS_PER_S
+from harness.model.request import BAD, Outcome
+
+if TYPE_CHECKING:
+    from harness.analysis.frame import Array, Frame
+    from harness.analysis.windows import Felt
+
+
+class Tally:
+    """Counts of one observation, t0 to `until` (ns); the fault may have been on up to `off`.
+
+    With `last`, nothing follows the observation, and requests that end later are its own too.
+    """
+
+    def __init__(self, felt: Felt, t0: int, off: int, until: int, *, last: bool) -> None:
+        self._felt, self._t0, self._off, self._until, self._last = felt, t0, off, until, last
+        self.failed = self.slow = self.in_flight = self.in_flight_failed = self.observed = 0
+        self.met = np.zeros(len(felt.load.kinds), np.int64)
+        """Requests of the load in flight while the fault was on, by kind."""
+        self.first_due: int | None = None
+        self.first_bad: int | None = None
+        """When the first request that ended badly was sent into the fault."""
+        self.harmed = False
+        seconds = math.ceil((until - t0) / NS_PER_S)
+        self._n, self._good = np.zeros(seconds, np.int64), np.zeros(seconds, np.int64)
+        self._stall = _Stall(felt, t0, until)
+        self._service(felt.probes(0, until))
+        for frame in felt.load.blocks(None, until, alive_at=t0):
+            self._of_load(frame)
+            self._service(frame)
+            self._stall.add(frame)
+
+    def meets(self, frame: Frame) -> Array:
+        """Tell which requests were in flight while the fault was on."""
+        in_flight: Array = ~frame.dropped & (frame.start < self._off) & ((frame.end >= self._t0) | (frame.end < 0))
+        return in_flight
+
+    def _of_load(self, frame: Frame) -> None:
+        unanswered = frame.outcome.among([*BAD, Outcome.LOST])
+        waiting = (frame.start >= 0) & (frame.start < self._t0) & ((frame.end >= self._t0) | frame.lost)
+        self.in_flight += int(waiting.sum())
+        self.in_flight_failed += int((waiting & unanswered).sum())
+        into = (frame.start >= self._t0) & self._ours(frame)
+        late = frame.outcome.among(SUCCEEDED) & (frame.response > self._felt.late_ns)
+        self.failed += int((unanswered & into).sum())
+        self.slow += int((late & into).sum())
+        self.met += by_kind(frame, self.meets(frame))
+
+    def _ours(self, frame: Frame) -> Array:
+        """Tell, by when they ended, which requests were not in flight when the next fault began: those are its own."""
+        return np.ones(len(frame), bool) if self._last else frame.end < self._until
+
+    def _service(self, frame: Frame) -> None:
+        good, sent = self._felt.good(frame), ~frame.dropped
+        bad = frame.start[~good & sent & (frame.start >= self._t0) & (frame.start < self._off)]
+        if len(bad):
+            self.first_bad = min(int(bad.min()), self.first_bad or int(bad.min()))
+        due = np.flatnonzero(sent & (frame.due >= self._t0))
+        if not len(due):
+            return
+        self.observed += len(due)
+        self.first_due = min(int(frame.due[due[0]]), self.first_due or int(frame.due[due[0]]))
+        self.harmed |= bool((~good[due] | (frame.response[due] > self._felt.limit_ns)).any())
+        ours = due[self._ours(frame)[due]]
+        second = (frame.due[ours] - self._t0) // NS_PER_S
+        self._n += np.bincount(second, minlength=len(self._n))
+        self._good += np.bincount(second[good[ours]], minlength=len(self._n))
+
+    def unavailable_s(self) -> float:
+        """Sum of the seconds after t0 in which fewer of the requests due were good than the SLO asks.
+
+        A second in which nothing was due is as the one before it.
+        """
+        total, bad = 0, False
+        for second, (n, good) in enumerate(zip(self._n.tolist(), self._good.tolist(), strict=True)):
+            if n:
+                bad = good < self._felt.good_share * n - 1e-9
+            if bad:
+                total += min(NS_PER_S, self._until - self._t0 - second * NS_PER_S)
+        return total / NS_PER_S
+
+    def worst_stall_s(self) -> float:
+        """Longest gap between successes (of load and canary) that reaches into the observation."""
+        return self._stall.worst() / NS_PER_S
+
+
+class _Stall:
+    """The longest gap between the ends of successes, which come in due order, not in that of their ends."""
+
+    def __init__(self, felt: Felt, t0: int, until: int) -> None:
+        self._t0, self._until = t0, until
+        before = felt.last_success(t0)
+        self._latest = t0 if before is None else before
+        self._waiting = np.sort(self._ends(felt.canary))
+        self._worst = 0
+
+    def _ends(self, frame: Frame) -> Array:
+        told = frame.outcome.among(SUCCEEDED) & (frame.end >= self._t0) & (frame.end < self._until)
+        ends: Array = frame.end[told]
+        return ends
+
+    def add(self, frame: Frame) -> None:
+        ends = self._ends(frame)
+        if not len(frame):
+            return
+        ready = int(np.searchsorted(self._waiting, int(frame.due[-1])))  # whoever is due later also ends later
+        early = ends < int(frame.due[-1])
+        self._take(np.sort(np.concatenate([self._waiting[:ready], ends[early]])))
+        later = np.sort(ends[~early])
+        rest = self._waiting[ready:]
+        self._waiting = np.insert(rest, np.searchsorted(rest, later), later) if len(later) else rest
+
+    def _take(self, ends: Array) -> None:
+        if len(ends):
+            self._worst = max(self._worst, int(np.diff(ends, prepend=self._latest).max()))
+            self._latest = int(ends[-1])
+
+    def worst(self) -> int:
+        self._take(self._waiting)
+        self._waiting = self._waiting[:0]
+        return max(self._worst, self._until - self._latest)

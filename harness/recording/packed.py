@@ -1,0 +1,221 @@
+"""How a finished request table is stored: few bytes a row, and few columns to read back.
+
+    requests/<worker>.parquet         kind, due_ns, what each later moment came after the one before it, counts
+    requests/kinds/<worker>.parquet   kind -> name team agent tenant outcome provider status ...
+
+Raw times are most of what there is to store: nothing is rounded, but a moment told as its distance from the one before
+it needs half the bits, and words that occur together again and again are one number. Rows lie in due order, in row
+groups of `GROUP_ROWS`; one that ended very late may stand in a later group. A Parquet file with a column ``kind`` is
+stored so; without one it has the columns of `layout.REQUEST_SCHEMA` themselves, as versions before 0.2 wrote them.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from harness.recording import layout
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    Array = np.ndarray[Any, np.dtype[Any]]
+
+GROUP_ROWS = 1 << 18
+KIND, DUE = "kind", "due_ns"
+MOMENTS = tuple(f.name for f in layout.REQUEST_SCHEMA if f.name.endswith("_ns") and f.name != DUE)
+"""Moments after the due time, in the order in which they come."""
+MISSING = -(2**63)
+"""Stored for a moment that never came (-1)."""
+_SHARED_NUMBERS = ("status", "cached", "cache_lookups", "cache_hits")
+SHARED = tuple(
+    f.name for f in layout.REQUEST_SCHEMA if pa.types.is_dictionary(f.type) or f.name in _SHARED_NUMBERS
+)
+"""Columns that requests of one kind share."""
+OWN = tuple(f.name for f in layout.REQUEST_SCHEMA if f.name not in (DUE, *MOMENTS, *SHARED))
+"""Columns that every row has a value of its own of."""
+SPANS = b"agentstorm.spans"
+"""Key of the file's metadata: [first due, last due, last moment, requests sent and never over] of every row group."""
+
+ROW_SCHEMA = pa.schema(
+    [
+        (KIND, pa.int32()),
+        (DUE, pa.int64()),
+        *((f"{name.removesuffix('_ns')}_after_ns", pa.int64()) for name in MOMENTS),
+        *(layout.REQUEST_SCHEMA.field(name) for name in OWN),
+    ]
+)
+KIND_SCHEMA = pa.schema([layout.REQUEST_SCHEMA.field(name) for name in SHARED])
+
+
+def after(name: str) -> str:
+    """Return the stored column of a moment: ns after the latest moment before it that came."""
+    return f"{name.removesuffix('_ns')}_after_ns"
+
+
+def kinds_path(path: Path) -> Path:
+    """Return where the kinds of a table of requests lie."""
+    return path.parent / "kinds" / path.name
+
+
+def is_packed(schema: pa.Schema) -> bool:
+    """Tell whether a Parquet file is stored as this module says."""
+    return KIND in schema.names
+
+
+def moments(due: Array, stored: dict[str, Array]) -> dict[str, Array]:
+    """Return the moments themselves from due times and what is stored (every column up to the last one wanted)."""
+    base, found = due, {}
+    for name in MOMENTS:
+        if after(name) not in stored:
+            break
+        distance = stored[after(name)]
+        missing = distance == MISSING
+        if missing.any():
+            found[name] = np.where(missing, -1, base + distance)
+            base = np.where(missing, base, found[name])
+        else:
+            base = found[name] = base + distance
+    return found
+
+
+class Kinds:
+    """The combinations of words and small numbers that occur, numbered as they come."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[tuple[int, ...], int] = {}
+        self._words: dict[str, dict[str, int]] = {f.name: {} for f in KIND_SCHEMA if pa.types.is_dictionary(f.type)}
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def of(self, table: pa.Table) -> Array:
+        """Return the kind of every row of a table of requests."""
+        columns = [self._codes(table, name) for name in SHARED]
+        first, which = distinct(columns)
+        rows = np.column_stack([column[first] for column in columns]).tolist() if len(first) else []
+        numbers = [self._numbers.setdefault(tuple(row), len(self._numbers)) for row in rows]
+        return np.array(numbers, np.int32)[which]
+
+    def _codes(self, table: pa.Table, name: str) -> Array:
+        if name not in self._words:
+            return np.asarray(table.column(name).to_numpy())
+        column = table.column(name).unify_dictionaries()
+        if not column.num_chunks or not len(column):
+            return np.zeros(0, np.int64)
+        known = self._words[name]
+        codes = np.array([known.setdefault(w, len(known)) for w in column.chunk(0).dictionary.to_pylist()] or [0])
+        indices = np.concatenate([chunk.indices.to_numpy(zero_copy_only=False) for chunk in column.chunks])
+        return codes[indices]
+
+    def table(self) -> pa.Table:
+        """Return what each kind is, by number (`KIND_SCHEMA`)."""
+        columns = []
+        for field, codes in zip(KIND_SCHEMA, np.array(list(self._numbers), np.int64).reshape(-1, len(SHARED)).T, strict=True):
+            if field.name in self._words:
+                words = pa.array(list(self._words[field.name]), pa.string())
+                columns.append(pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), words))
+            else:
+                columns.append(pa.array(codes, field.type))
+        return pa.Table.from_arrays(columns, schema=KIND_SCHEMA)
+
+
+def distinct(columns: list[Array]) -> tuple[Array, Array]:
+    """Return (the first row of every distinct combination, which combination each row has)."""
+    which = np.zeros(len(columns[0]), np.int64)
+    size = 1
+    for column in columns:
+        values, codes = np.unique(column, return_inverse=True)
+        which, size = which * max(1, len(values)) + codes, size * max(1, len(values))
+        if size > 2**31:  # the next product might not fit: number anew what is there
+            values, which = np.unique(which, return_inverse=True)
+            size = len(values)
+    _, first, which = np.unique(which, return_index=True, return_inverse=True)
+    return first, which
+
+
+def pack(table: pa.Table, kinds: Kinds) -> pa.Table:
+    """Return a table of requests (`layout.REQUEST_SCHEMA`) as it is stored, in the same order."""
+    base = table.column(DUE).to_numpy()
+    columns = [pa.array(kinds.of(table)), table.column(DUE)]
+    for name in MOMENTS:
+        moment = table.column(name).to_numpy()
+        missing = moment == -1
+        columns.append(pa.array(np.where(missing, MISSING, moment - base)))
+        base = np.where(missing, base, moment)
+    return pa.Table.from_arrays([*columns, *(table.column(name) for name in OWN)], schema=ROW_SCHEMA)
+
+
+def unpack(rows: pa.Table, kinds: pa.Table) -> pa.Table:
+    """Return stored rows as requests (`layout.REQUEST_SCHEMA`)."""
+    due = rows.column(DUE).to_numpy()
+    found = moments(due, {after(name): rows.column(after(name)).to_numpy() for name in MOMENTS})
+    shared = kinds.unify_dictionaries().take(rows.column(KIND))
+    columns = {DUE: rows.column(DUE), **{name: pa.array(values) for name, values in found.items()}}
+    return pa.Table.from_arrays(
+        [
+            columns[f.name] if f.name in columns else (shared if f.name in SHARED else rows).column(f.name)
+            for f in layout.REQUEST_SCHEMA
+        ],
+        schema=layout.REQUEST_SCHEMA,
+    )
+
+
+# Differences have random low bytes and empty high ones, which streams of bytes tell apart; what grows or changes
+# little is best told as differences again.
+_ENCODINGS = {
+    f.name: "BYTE_STREAM_SPLIT" if f.name.endswith("_after_ns") else "DELTA_BINARY_PACKED"
+    for f in ROW_SCHEMA
+    if f.name.endswith("_ns") or f.name == "request_id"
+}
+
+
+class PackedWriter:
+    """Writes requests in due order as far as a buffer of two row groups can bring them into it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._kinds = path, Kinds()
+        self._rows: list[pa.Table] = []
+        self._spans: list[tuple[int, int, int, int]] = []
+        self._writer = pq.ParquetWriter(
+            path, ROW_SCHEMA, compression="zstd", column_encoding=_ENCODINGS,
+            use_dictionary=[f.name for f in ROW_SCHEMA if f.name not in _ENCODINGS],
+        )  # fmt: skip
+
+    def add(self, table: pa.Table) -> None:
+        """Append requests (`layout.REQUEST_SCHEMA`)."""
+        self._rows.append(pack(table, self._kinds))
+        if sum(map(len, self._rows)) >= 2 * GROUP_ROWS:
+            self._write(GROUP_ROWS)
+
+    def _write(self, most: int) -> None:
+        rows = pa.concat_tables(self._rows).combine_chunks()
+        rows = rows.take(pa.array(np.argsort(rows.column(DUE).to_numpy(), kind="stable")))
+        group, self._rows = rows.slice(0, most), [rows.slice(most)]
+        due = group.column(DUE).to_numpy()
+        found = moments(due, {after(name): group.column(after(name)).to_numpy() for name in MOMENTS})
+        last = max(int(values.max()) for values in (due, *found.values()))
+        unended = int(((found["start_ns"] >= 0) & (found["end_ns"] < 0)).sum())
+        self._spans.append((int(due[0]), int(due[-1]), last, unended))
+        self._writer.write_table(group, row_group_size=most)
+
+    def close(self) -> pa.Table:
+        """Write what is left and return the kinds."""
+        while self._rows and sum(map(len, self._rows)):
+            self._write(GROUP_ROWS)
+        self._writer.add_key_value_metadata({SPANS.decode(): json.dumps(self._spans)})
+        self._writer.close()
+        return self._kinds.table()
+
+
+def write(path: Path, batches: Iterable[pa.Table]) -> pa.Table:
+    """Store requests, in bounded memory, at `path`; return their kinds, which the caller puts beside."""
+    writer = PackedWriter(path)
+    for batch in batches:
+        writer.add(batch)
+    return writer.close()
