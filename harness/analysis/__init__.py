@@ -38,7 +38,7 @@ def analyse(recording: Recording) -> tuple[Findings, Measure]:
     orders = Orders(load, canary, when.moments)
     groups, measure = LoadGroups(orders, load.kinds, when), OfPlan(orders, load.kinds, when, plan)
     measured = [(when.zero_ns, when.end_ns)]
-    lateness = orders.ask("lateness", Selection(measured, load.kinds.told("lateness")), (99,))
+    lateness = orders.ask("lateness", Selection(measured, load.kinds.told("lateness")), (99,), bare=True)
     healthy = healthy_limit(orders, load.kinds, canary.kinds, when.healthy)
     outages = Outages(orders, load.kinds, canary, when)
     orders.run()

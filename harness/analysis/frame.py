@@ -16,6 +16,7 @@ import pyarrow as pa
 from harness.analysis.stats import Times
 from harness.model.request import ANSWERED, Outcome
 from harness.recording import packed
+from harness.recording.columns import values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -51,12 +52,12 @@ def words(table: pa.Table, name: str) -> Words:
         if column.num_chunks == 0:
             return Words(np.zeros(0, np.int32), ())
         column = column.chunk(0)
-    return Words(column.indices.to_numpy(zero_copy_only=False), tuple(column.dictionary.to_pylist()))
+    return Words(values(column), tuple(column.dictionary.to_pylist()))
 
 
 def numbers(table: pa.Table, name: str) -> Array:
     """Return a numeric column of a table."""
-    column: Array = table.column(name).to_numpy()
+    column: Array = values(table.column(name))
     return column
 
 
@@ -155,12 +156,12 @@ class Frame:
 
     def times(self, metric: str, mask: Array) -> Times:
         """Return the sample of a time metric (`METRICS`) over the rows of `mask`, in due order, ns."""
-        values, told = METRICS[metric](self)
+        times, told = METRICS[metric](self)
         rows = np.flatnonzero(mask if told is None else mask & told)
         due = self.due[rows]
         if len(rows) > 1 and (due[1:] < due[:-1]).any():
             rows = rows[np.argsort(due, kind="stable")]
-        return Times(values[rows], self.lost[rows])
+        return Times(times[rows], self.lost[rows])
 
     def within(self, spans: Sequence[Span]) -> Array:
         """Tell which requests were due within one of `spans`."""

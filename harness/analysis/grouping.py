@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.analysis.buckets import BUCKETS, NOWHERE
+from harness.recording.packed import distinct
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
 ATOMS = 128
 """Most atoms of a cluster: its tables stay in the processor's cache."""
-SUMS = 1 << 20
+FEW = 1024
+SUMS = 1 << 18
 """Most counts by fine batch and level that are held at a time."""
 
 
@@ -66,15 +68,15 @@ class Lens:
             by_atom = cluster.counts.reshape(cluster.atoms, BUCKETS)
             for sample, inside in zip(cluster.samples, cluster.inside, strict=True):
                 sample.counts += by_atom[inside].sum(axis=0)
-            cluster.counts[:] = 0
+            cluster.counts = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True)
 class Collected:
-    """What a reading found for one sample: the values in ranges of buckets with the batch of each, and how many rows
-    of every batch lie in which level (between which cuts)."""
+    """What a reading found for one sample: the values in ranges of buckets, with the batch of each and how many rows
+    had it, and how many rows of every batch lie in which level (between which cuts)."""
 
-    ranges: list[tuple[int, int, Array, Array]]
+    ranges: list[tuple[int, int, Array, Array, Array]]
     levels: Array
     """[batch, level]."""
     cuts: Array
@@ -97,19 +99,28 @@ class _Table:
         for sample, inside in zip(cluster.samples, cluster.inside, strict=True):
             cuts = reading.cuts[sample]
             marks[np.ix_(inside, cuts[cuts < BUCKETS])] = True
-        self.cell = (np.cumsum(marks.ravel()) - 1).astype(np.intp)
+        self.cell = np.cumsum(marks.ravel(), dtype=np.intp) - 1
         atom, first = np.nonzero(marks)
         self.cells = len(atom)
-        depth = max(1, int(cluster.inside.sum(axis=0).max())) if len(cluster.samples) else 1
-        self.column = np.full((depth, self.cells), reading.columns, np.intp)
-        """Column (sample and level) of a cell, for each of the samples it belongs to; the last one is nobody's."""
+        self.samples = np.array([reading.number[sample] for sample in cluster.samples])
+        levels = reading.levels[self.samples]
+        self.level_0 = np.cumsum(levels) - levels
+        """The first column of each sample; a column is a level of a sample."""
+        self.columns = int(levels.sum())
+        self.owner = np.repeat(np.arange(len(levels)), levels)
+        self.column = np.full((max(1, int(cluster.inside.sum(axis=0).max())), self.cells), self.columns, np.intp)
+        """The columns of a cell, one for each of the samples it belongs to; the last one is nobody's."""
         used = np.zeros(self.cells, np.intp)
-        for sample, inside in zip(cluster.samples, cluster.inside, strict=True):
+        self.kept_columns = np.zeros(self.columns + 1, bool)
+        for number, (sample, inside) in enumerate(zip(cluster.samples, cluster.inside, strict=True)):
             mine = np.flatnonzero(inside[atom] & (first < NOWHERE))
             level = np.searchsorted(reading.cuts[sample], first[mine], "right")
-            self.column[used[mine], mine] = reading.begin[sample] + level
+            self.column[used[mine], mine] = self.level_0[number] + level
             used[mine] += 1
-        self.kept = reading.kept[self.column].any(axis=0)
+            for low, high in reading.wanted[sample]:
+                begin, end = np.searchsorted(reading.cuts[sample], (low, high + 1)) + 1 + self.level_0[number]
+                self.kept_columns[begin:end] = True
+        self.kept = self.kept_columns[self.column].any(axis=0)
 
 
 class Reading:
@@ -118,50 +129,54 @@ class Reading:
     def __init__(
         self, samples: list[Sample], wanted: dict[Sample, list[tuple[int, int]]], *, series: bool
     ) -> None:
-        self._samples, self._wanted, self._series = samples, wanted, series
-        self.cuts = {s: np.unique([cut for low, high in wanted[s] for cut in (low, high + 1)]).astype(np.intp) for s in samples}
-        levels = [len(self.cuts[s]) + 1 for s in samples]
-        begins = np.concatenate([[0], np.cumsum(levels)]).astype(np.intp)
-        self.begin = dict(zip(samples, begins.tolist(), strict=False))
-        self.columns = int(begins[-1])
-        self._owner = np.repeat(np.arange(len(samples)), levels)
-        self.kept = np.zeros(self.columns + 1, bool)
-        for sample in samples:
-            for low, high in wanted[sample]:
-                bounds = np.searchsorted(self.cuts[sample], (low, high + 1), "left") + 1
-                self.kept[self.begin[sample] + bounds[0] : self.begin[sample] + bounds[1]] = True
-        batches = np.array([len(s) // s.batch + 1 if series else 0 for s in samples])
-        self._first = np.concatenate([[0], np.cumsum(batches * levels)])
-        self._levels, self._level_0, self._batches = np.array(levels), begins[:-1], batches
+        self._samples, self.wanted, self._series = samples, wanted, series
+        self.number = {sample: number for number, sample in enumerate(samples)}
+        self.cuts = {
+            s: np.unique([cut for low, high in wanted[s] for cut in (low, high + 1)]).astype(np.intp) for s in samples
+        }
+        self.levels = np.array([len(self.cuts[s]) + 1 for s in samples], np.intp)
+        self._batches = np.array([len(s) // s.batch + 1 if series else 0 for s in samples])
+        self._first = np.concatenate([[0], np.cumsum(self._batches * self.levels)])
         self._counts = np.zeros(int(self._first[-1]), np.int32)
         self._place = np.zeros(len(samples), np.int64)
         self._size = np.array([s.batch for s in samples])
-        self._tables: dict[int, list[_Table]] = {}
-        self._rows: list[tuple[Array, Array, Array]] = []
+        self._tables: dict[Lens, list[_Table]] = {}
+        self._rows: list[tuple[Array, ...]] = []
 
     def read(self, lens: Lens, kind: Array, bucket: Array, values: Array, fine: Array) -> None:
         """Take the next rows in due order; `fine` is the fine batch of each, from 0."""
-        if id(lens) not in self._tables:
-            self._tables[id(lens)] = [_Table(cluster, self) for cluster in lens.clusters]
-        for cluster, table in zip(lens.clusters, self._tables[id(lens)], strict=True):
+        if lens not in self._tables:
+            self._tables[lens] = [_Table(cluster, self) for cluster in lens.clusters]
+        for cluster, table in zip(lens.clusters, self._tables[lens], strict=True):
             cell = table.cell.take(cluster.first.take(kind) + bucket)
             batch = self._count(table, cell, fine) if self._series else None
             rows = np.flatnonzero(table.kept.take(cell))
-            for column in table.column if len(rows) else ():
-                found = column.take(cell[rows])
-                mine = self.kept.take(found)
-                chosen, found = rows[mine], found[mine]
+            for columns in table.column if len(rows) else ():
+                column = columns.take(cell[rows])
+                mine = table.kept_columns.take(column)
+                chosen, column = rows[mine], column[mine]
                 if len(chosen):
-                    owner = self._owner.take(found)
+                    owner = table.owner.take(column)
                     place = np.zeros(len(chosen), np.int16) if batch is None else batch[fine[chosen], owner]
-                    self._rows.append((found.astype(np.int32), place.astype(np.int16), values[chosen]))
+                    level, sample = column - table.level_0[owner], table.samples[owner]
+                    self._keep(sample, level, place, values[chosen])
+
+    def _keep(self, sample: Array, level: Array, batch: Array, values: Array) -> None:
+        weights = np.ones(len(values), np.int32)
+        if len(values) > FEW and values.min() == values.max():  # as lateness in a closed loop: told once, with a number
+            first, which = distinct([sample, level, batch])
+            weights = np.bincount(which).astype(np.int32)
+            sample, level, batch, values = sample[first], level[first], batch[first], values[first]
+        self._rows.append(
+            (sample.astype(np.int16), level.astype(np.int8), batch.astype(np.int16), values, weights)
+        )
 
     def _count(self, table: _Table, cell: Array, fine: Array) -> Array:
         """Count rows by batch and column; return the batch of every sample that each fine batch belongs to.
 
         A fine batch belongs, whole, to the batch that its first row is in.
         """
-        most = max(1, SUMS // (self.columns + 1))
+        most = max(1, SUMS // (table.columns + 1))
         ends = np.searchsorted(fine, np.arange(0, int(fine[-1]) + 1 + most, most)).tolist()
         parts = [
             self._count_some(table, cell[begin:end], fine[begin:end] - number * most)
@@ -178,33 +193,38 @@ class Reading:
             weight, fine, cell = counted[entries], entries // table.cells, entries % table.cells
         else:
             weight = np.ones(len(cell), np.int64)
-        width = self.columns + 1
+        width = table.columns + 1
         sums = np.zeros(many * width, np.int64)
         for column in table.column:
             np.add.at(sums, fine * width + column.take(cell), weight)
         by_column = sums.reshape(many, width)[:, :-1]
-        sizes = np.add.reduceat(by_column, self._level_0, axis=1)
-        before = self._place + np.cumsum(sizes, axis=0) - sizes
-        batch = before // self._size
-        self._place = self._place + sizes.sum(axis=0)
-        row, column = np.nonzero(by_column)
-        owner = self._owner[column]
-        at = self._first[owner] + batch[row, owner] * self._levels[owner] + column - self._level_0[owner]
-        np.add.at(self._counts, at, by_column[row, column].astype(np.int32))
+        sizes = np.add.reduceat(by_column, table.level_0, axis=1)
+        mine = table.samples
+        before = self._place[mine] + np.cumsum(sizes, axis=0) - sizes
+        batch = before // self._size[mine]
+        self._place[mine] += sizes.sum(axis=0)
+        at = (self._first[mine] - table.level_0 + batch * self.levels[mine])[:, table.owner] + np.arange(table.columns)
+        filled = by_column > 0
+        np.add.at(self._counts, at[filled], by_column[filled].astype(np.int32))
         return batch
 
     def collected(self) -> Iterator[tuple[Sample, Collected]]:
         """Yield what was found, sample by sample."""
         none = np.zeros(0, np.int64)
-        column, batch, values = (np.concatenate([none, *(rows[i] for rows in self._rows)]) for i in range(3))
+        owner, level, batch, values, weights = (
+            np.concatenate([none, *(rows[i] for rows in self._rows)]) for i in range(5)
+        )
+        self._rows.clear()
+        column = owner * (int(self.levels.max(initial=0)) + 1) + level
         order = np.argsort(column, kind="stable")
-        column, batch, values = column[order], batch[order], values[order]
+        column, batch, values, weights = column[order], batch[order], values[order], weights[order]
         for number, sample in enumerate(self._samples):
-            begin, cuts = self.begin[sample], self.cuts[sample]
+            cuts = self.cuts[sample]
+            begin = number * (int(self.levels.max()) + 1)
             ranges = []
-            for low, high in self._wanted[sample]:
+            for low, high in self.wanted[sample]:
                 levels = begin + np.searchsorted(cuts, (low, high + 1)) + 1
                 rows = slice(*np.searchsorted(column, levels))
-                ranges.append((low, high, values[rows], batch[rows]))
+                ranges.append((low, high, values[rows], batch[rows], weights[rows]))
             counts = self._counts[self._first[number] : self._first[number + 1]]
-            yield sample, Collected(ranges, counts.reshape(self._batches[number], self._levels[number]), cuts)
+            yield sample, Collected(ranges, counts.reshape(self._batches[number], self.levels[number]), cuts)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Dimension = Literal["phase", "agent", "team", "tenant", "provider", "name"]
 COLUMNS: tuple[Dimension, ...] = ("agent", "team", "tenant", "provider", "name")
+ASKED: tuple[Dimension, ...] = ("agent", "team", "tenant", "name", "provider")
+"""The same, those first that tell apart the same requests: what is alike is looked up together (`grouping`)."""
 OUTCOMES = tuple(Outcome)
 PERCENTS = (50, 95, 99)
 
@@ -66,7 +68,7 @@ class LoadGroups:
             spans = overlap(measured, when.spans(phase))
             seconds = sum(end - begin for begin, end in spans) / NS_PER_S
             self._by["phase"][phase] = _Group(orders, Selection(spans, everybody), kinds, seconds)
-        for column in COLUMNS:
+        for column in ASKED:
             words = kinds.words(column)
             self._by[column] = {
                 word: _Group(orders, Selection(measured, words.among([word])), kinds, when.measured_s)
@@ -80,7 +82,7 @@ class LoadGroups:
         `rate_per_s` counts requests sent, per second of the measured part (of the phase, for a phase).
         """
         by = {
-            column: {word: group.found() for word, group in groups.items() if group.counts().any()}
-            for column, groups in self._by.items()
+            column: {word: group.found() for word, group in self._by[column].items() if group.counts().any()}
+            for column in ("phase", *COLUMNS)
         }
         return LoadFindings(**dict(self._whole.found()), by=by)

@@ -8,6 +8,7 @@ import numpy as np
 
 from harness.analysis.frame import numbers, words
 from harness.model.request import UNKNOWN
+from harness.recording.columns import values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,7 +32,7 @@ class Calls:
         self.received, self.answered = numbers(ledger, "t_ns")[order], numbers(ledger, "answered_ns")[order]
         self.request_id = numbers(ledger, "request_id")[order]
         self.tokens = (numbers(ledger, "tokens_in").astype(np.int64) + numbers(ledger, "tokens_out"))[order]
-        self.stream = np.asarray(ledger.column("stream").to_numpy(), bool)[order]
+        self.stream = values(ledger.column("stream"))[order].astype(bool)
         upstream = words(ledger, "upstream")
         self.upstream, self.upstreams = upstream.codes[order], upstream.words
         self.ok = words(ledger, "status").among(["ok"])[order]

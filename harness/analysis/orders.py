@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from harness.analysis.scan import Scan
     from harness.analysis.timeline import Span
 
-FINE = 4096
-"""Batches that every stretch of the recording is cut into; a sample's own are made of these."""
+FINE = 1024
+"""Batches that a long stretch of the recording is cut into; a sample's own are made of these."""
+SHORT = 8192
+"""In stretches shorter than this every row is one."""
 SAMPLED = 8
 """Row groups from which the buckets are chosen."""
 
@@ -53,11 +55,13 @@ class Orders:
 
     def ask(
         self, metric: str, chosen: Selection, percents: Iterable[float] = (), *,
-        extremes: bool = False, mean: bool = False, done: bool = False, canary: Array | None = None,
+        extremes: bool = False, mean: bool = False, done: bool = False, bare: bool = False,
+        canary: Array | None = None,
     ) -> Sample:
         """Return the sample of a metric over the chosen requests of the load, to be read after `run`.
 
-        With `done` a request also has to be over by the end of its span. `canary` adds kinds of the canary's requests.
+        With `done` a request also has to be over by the end of its span. With `bare`, values are wanted without
+        intervals. `canary` adds kinds of the canary's requests.
         """
         flight = np.zeros_like(chosen.kinds) if done else chosen.kinds
         probes = np.zeros(self._canary_kinds, bool) if canary is None else canary
@@ -72,6 +76,7 @@ class Orders:
         sample.percents.update(percents)
         sample.extremes |= extremes
         sample.mean |= mean
+        sample.bare &= bare
         return sample
 
     def counts(self, spans: Iterable[Span], *, done: bool = False) -> Array:
@@ -89,38 +94,35 @@ class Orders:
 
     def run(self) -> None:
         """Read the recording and fill in every sample asked for."""
-        self._with_known()
         self._buckets = {sample.metric: Buckets() for sample in self._samples}
         for frame in self._load.some(SAMPLED):
             for metric, buckets in self._buckets.items():
                 values, told = METRICS[metric](frame)
                 buckets.sample(values if told is None else values[told])
         self._count()
-        self._collect({s: s.first_ranks() for s in self._samples}, series=True)
-        self._collect({s: s.interval_ranks() for s in self._samples}, series=False)
-
-    def _with_known(self) -> None:
-        lost = np.concatenate([self._load.kinds.lost] * 2 + [self._canary.kinds.lost] * 2)
-        for sample in [s for s in self._samples if (s.kinds & lost).any()]:
-            known = Sample(sample.metric, sample.spans, sample.kinds & ~lost, done=sample.done)
-            sample.known = known
-            self._samples.append(known)
+        self._collect({s: s.first_buckets() for s in self._samples}, series=True)
+        self._collect({s: s.interval_buckets() for s in self._samples}, series=False)
 
     def _count(self) -> None:
         for segment, kind, frame, of_load in self._pieces():
             if of_load:
                 self._counts[segment] += np.bincount(kind, minlength=2 * self._kinds)
             for lens in self._lenses_in(segment, canary=not of_load):
-                bucket = self._bucket(lens.metric, frame)[0]
+                bucket, values, _ = self._bucket(lens.metric, frame)
                 lens.count(kind, bucket)
+                if of_load and lens.metric == "response_time" and frame.lost.any():
+                    lost = np.flatnonzero(frame.lost)
+                    for sample in lens.samples:
+                        mine = lost[sample.kinds.take(kind[lost])]
+                        sample.lose(values[mine], bucket[mine])
         for lens in self._lenses.values():
             lens.hand_out()
         for sample in self._samples:
             sample.counted()
 
-    def _collect(self, ranks: dict[Sample, list[int]], *, series: bool) -> None:
-        """Read the rows of the buckets in which the ranks of each sample lie; with `series`, its batches too."""
-        wanted = {sample: sample.ranges(found) for sample, found in ranks.items()}
+    def _collect(self, buckets: dict[Sample, set[int]], *, series: bool) -> None:
+        """Read the rows of some buckets of each sample; with `series`, its batches too."""
+        wanted = {sample: sample.ranges(found) for sample, found in buckets.items()}
         if not any(wanted.values()) and not (series and any(s.mean for s in self._samples)):
             return
         readings = {
@@ -130,11 +132,13 @@ class Orders:
         place = np.zeros(len(self._edges) + 1, np.int64)
         whole = self._counts.sum(axis=1)
         for segment, kind, frame, of_load in self._pieces():
-            size = max(1, int(whole[segment]) // FINE)
+            size = 1 if whole[segment] < SHORT else int(whole[segment]) // FINE
             fine = (place[segment] + np.arange(len(kind))) // size
             if of_load:
                 place[segment] += len(kind)
             for lens in self._lenses_in(segment, canary=not of_load):
+                if not series and not any(wanted[sample] for sample in lens.samples):
+                    continue
                 bucket, values, told = self._bucket(lens.metric, frame)
                 readings[lens.metric].read(lens, kind, bucket, values, fine - fine[0])
                 if series:

@@ -23,13 +23,16 @@ class Sample:
         self.metric, self.spans, self.kinds, self.done = metric, spans, kinds, done
         self.percents: set[float] = set()
         self.extremes = self.mean = False
-        self.known: Sample | None = None
-        """The same without lost requests; None: there are none."""
+        self.bare = True
+        """Only values are wanted of the percentiles, no intervals."""
         self.counts = np.zeros(BUCKETS, np.int64)
         self._n = 0
         self._so_far = self.counts
-        self._ranges: list[tuple[int, int, Array]] = []
-        self._asked: list[int] = []
+        self._ranges: list[tuple[int, int, Array, Array]] = []
+        """First and last bucket, the values in them and how many lie up to each, in order."""
+        self._lost: list[Array] = []
+        self._known = self.counts.copy()
+        """As `counts`, without lost requests."""
         self._worth: dict[float, int] = {}
         self._sums: list[float] = [0.0, 0.0, 0.0]
         self._batch_sums = np.zeros(0)
@@ -46,15 +49,21 @@ class Sample:
 
     # --- filled in by the scan ---------------------------------------------------------------------------------------
 
+    def lose(self, values: Array, buckets: Array) -> None:
+        """Take values of lost requests, which are counted as well."""
+        self._lost.append(values)
+        np.subtract.at(self._known, buckets, 1)
+
     def counted(self) -> None:
         """All rows were counted."""
         self.counts[NOWHERE] = 0
         self._so_far = np.cumsum(self.counts)
+        self._known_so_far = np.cumsum(self.counts + self._known)
         self._n = int(self._so_far[-1])
-        self.batch = stats.batch_size(self._n)
+        self.batch = self._n + 1 if self.bare else stats.batch_size(self._n)
         self._batch_sums = np.zeros(self._n // self.batch + 1)
 
-    def first_ranks(self) -> list[int]:
+    def _first_ranks(self) -> list[int]:
         """Return the ranks (0-based) that the values asked for lie at."""
         ranks = [0, self._n - 1] if self.extremes else []
         for percent in self.percents:
@@ -62,37 +71,42 @@ class Sample:
             ranks += [below, min(below + 1, self._n - 1)]
         return ranks if self._n else []
 
-    def interval_ranks(self) -> list[int]:
-        """Return the ranks that bound the intervals of the percentiles asked for."""
-        ranks = list(self._asked)
-        for percent in self.percents if self._n else ():
+    def first_buckets(self) -> set[int]:
+        """Return the buckets that the values asked for lie in."""
+        return {_bucket(self._so_far, rank) for rank in self._first_ranks()}
+
+    def interval_buckets(self) -> set[int]:
+        """Return the buckets of what bounds the intervals of the percentiles asked for."""
+        buckets = set()
+        for percent in self.percents if self._n and not self.bare else ():
             value = stats.percentile(self, percent)
             low, high = stats.interval_ranks(self._n, self.worth(value), percent / 100)
-            ranks += [] if low is None else [low - 1]
-            known = self if self.known is None else self.known
-            if high is not None and high <= len(known):
-                known._asked.append(high - 1)
-                ranks += [high - 1] if known is self else []
-        return ranks
+            buckets |= set() if low is None else {_bucket(self._so_far, low - 1)}
+            if high is not None and high <= self._n - self.lost:
+                buckets.add(_bucket(self._known_so_far, high - 1))
+        return buckets
 
-    def ranges(self, ranks: list[int]) -> list[tuple[int, int]]:
-        """Return the buckets, first and last, of ranks whose rows were not collected yet."""
-        buckets = {int(np.searchsorted(self._so_far, rank, "right")) for rank in ranks}
-        return [(b, b) for b in sorted(buckets) if not any(low <= b <= high for low, high, _ in self._ranges)]
+    def ranges(self, buckets: set[int]) -> list[tuple[int, int]]:
+        """Return those of the buckets, as first and last, whose rows were not collected yet."""
+        known = {low for low, *_ in self._ranges}
+        return [(b, b) for b in sorted(buckets - known)]
 
     def collected(self, found: Collected, *, series: bool) -> None:
         """Take the rows of the buckets asked for, and the batches they are counted in."""
-        self._ranges += [(low, high, np.sort(values)) for low, high, values, _ in found.ranges]
-        if not series or not self._n:
+        for low, high, values, _, weights in found.ranges:
+            order = np.argsort(values, kind="stable")
+            self._ranges.append((low, high, values[order], np.cumsum(weights[order])))
+        if not series or not self._n or self.bare:
             return
         whole = self._n // self.batch
         for percent in self.percents:
             value = stats.percentile(self, percent)
             bucket = int(np.searchsorted(self._so_far, math.floor((self._n - 1) * (percent / 100)), "right"))
             hits, sizes = found.below(bucket), found.sizes()
-            for low, _, values, batches in found.ranges:
+            for low, _, values, batches, weights in found.ranges:
                 if low >= bucket:
-                    hits = hits + np.bincount(batches[values <= value], minlength=len(hits))
+                    under = values <= value
+                    np.add.at(hits, batches[under], weights[under])
             share = float(hits.sum()) / self._n
             full = np.flatnonzero(sizes[:whole] > 0)
             single = share * (1 - share)
@@ -122,19 +136,35 @@ class Sample:
     @property
     def lost(self) -> int:
         """How many were lost."""
-        return 0 if self.known is None else self._n - len(self.known)
+        return sum(map(len, self._lost))
 
     def at(self, rank: int) -> int:
         """Return the value with so many (0-based) below it in order, ns."""
-        bucket = int(np.searchsorted(self._so_far, rank, "right"))
-        for low, high, values in self._ranges:
-            if low <= bucket <= high:
-                return int(values[rank - (int(self._so_far[low - 1]) if low else 0)])
-        raise LookupError(f"rank {rank} of {self._n} was not asked for")
+        bucket = _bucket(self._so_far, rank)
+        values, so_far = self._held(bucket)
+        return int(values[np.searchsorted(so_far, rank - _before(self._so_far, bucket), "right")])
 
     def known_at(self, rank: int) -> int:
         """Return the same without lost requests."""
-        return (self if self.known is None else self.known).at(rank)
+        if not self._lost:
+            return self.at(rank)
+        bucket = _bucket(self._known_so_far, rank)
+        values, so_far = self._held(bucket)
+        known = np.diff(so_far, prepend=0)
+        for lost in np.concatenate(self._lost).tolist():
+            place = int(np.searchsorted(values, lost))
+            while place < len(values) and values[place] == lost:
+                if known[place]:  # of equal values it does not matter which is taken away
+                    known[place] -= 1
+                    break
+                place += 1
+        return int(values[np.searchsorted(np.cumsum(known), rank - _before(self._known_so_far, bucket), "right")])
+
+    def _held(self, bucket: int) -> tuple[Array, Array]:
+        for low, high, values, so_far in self._ranges:
+            if low <= bucket <= high:
+                return values, so_far
+        raise LookupError(f"bucket {bucket} was not asked for")
 
     def worth(self, value: float) -> int:
         """Return how many independent observations the share at or below a percentile asked for is worth."""
@@ -148,3 +178,11 @@ class Sample:
         sums, sizes = self._batch_sums[: int(n) // self.batch], np.full(int(n) // self.batch, self.batch)
         worth = stats.effective_size_of(int(n), mean, spread / n, sums, sizes)
         return self._centre + mean, math.sqrt(spread / (n - 1)) if n > 1 else 0.0, worth
+
+
+def _bucket(so_far: Array, rank: int) -> int:
+    return int(np.searchsorted(so_far, rank, "right"))
+
+
+def _before(so_far: Array, bucket: int) -> int:
+    return int(so_far[bucket - 1]) if bucket else 0

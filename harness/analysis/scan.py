@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from harness.analysis.frame import Array, Frame, Kinds
 from harness.recording import packed
+from harness.recording.columns import plain, values
 from harness.recording.layout import CANARY, REQUESTS
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 BLOCK = 1 << 17
 """Rows that are looked at together: the temporary columns of that many stay in the processor's cache."""
-HELD = 1 << 21
-"""Rows up to which a recording is decoded once and kept."""
 _READERS = 2
 """Threads that decode. Looking at rows is numpy's, on the caller's own thread."""
 
@@ -59,7 +58,7 @@ class Scan:
             spans = json.loads((meta.metadata or {})[packed.SPANS])
             rows = [meta.row_group(i).num_rows for i in range(meta.num_row_groups)]
             self._groups += [_Group(number, i, n, *span) for i, (n, span) in enumerate(zip(rows, spans, strict=True))]
-            tables.append(pq.read_table(packed.kinds_path(path)).select(_ASKED).cast(_ASKED_SCHEMA))
+            tables.append(pq.ParquetFile(packed.kinds_path(path)).read().select(_ASKED).cast(_ASKED_SCHEMA))
         self._groups.sort(key=lambda g: g.first_ns)
         self.kinds, self._kind_of = _together(tables)
         self.rows = sum(group.rows for group in self._groups)
@@ -67,7 +66,6 @@ class Scan:
         self.last_due = max((g.until_ns for g in self._groups), default=None)
         self.last_ns = max((g.last_ns for g in self._groups), default=0)
         """The last moment that any row tells of: lost requests had not been answered by then."""
-        self._held: dict[tuple[int, int], Frame] = {}
 
     def blocks(self, begin: int | None = None, end: int | None = None, *, own: Sequence[str] = (), alive_at: int | None = None) -> Iterator[Frame]:
         """Yield the requests due in begin..end (ns), in due order, at most `BLOCK` at a time.
@@ -163,19 +161,13 @@ class Scan:
                 yield ahead.popleft().result()
 
     def _decode(self, group: _Group, own: Sequence[str]) -> Frame:
-        key = group.file, group.number
-        if not own and key in self._held:
-            return self._held[key]
         names = [packed.KIND, packed.DUE, *map(packed.after, packed.MOMENTS), *own]
         table = self._reader(group.file).read_row_group(group.number, columns=names, use_threads=False)
-        columns = {name: table.column(name).to_numpy() for name in names}
+        columns = {name: values(table.column(name)) for name in names}
         kind = self._kind_of[group.file].take(columns.pop(packed.KIND))
         due = columns.pop(packed.DUE)
-        frame = Frame(self.kinds, kind, {packed.DUE: due, **packed.moments(due, columns),
-                                         **{name: columns[name] for name in own}}, self.last_ns)  # fmt: skip
-        if not own and self.rows <= HELD:
-            self._held[key] = frame
-        return frame
+        found = {packed.DUE: due, **packed.moments(due, columns), **{name: columns[name] for name in own}}
+        return Frame(self.kinds, kind, found, self.last_ns)
 
     def _reader(self, file: int) -> pq.ParquetFile:
         files = self._local.__dict__.setdefault("files", {})
@@ -200,13 +192,9 @@ def _together(tables: list[pa.Table]) -> tuple[Kinds, list[Array]]:
     whole = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
     if not len(whole):
         return Kinds(_ASKED_SCHEMA.empty_table()), [np.zeros(0, np.int64) for _ in tables]
-    columns = [
-        column.chunk(0).indices.to_numpy() if pa.types.is_dictionary(column.type) else column.to_numpy()
-        for column in whole.columns
-    ]
-    first, which = packed.distinct(columns)
+    first, which = packed.distinct([values(column) for column in whole.columns])
     ends = np.cumsum([len(table) for table in tables])[:-1]
-    return Kinds(whole.take(pa.array(first))), np.split(which.astype(np.int64), ends)
+    return Kinds(whole.take(plain(first, pa.int64()))), np.split(which.astype(np.int64), ends)
 
 
 def scans(recording: Recording) -> tuple[Scan, Scan]:

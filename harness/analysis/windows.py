@@ -207,7 +207,7 @@ def healthy_limit(orders: Orders, load: Kinds, canary: Kinds, healthy: list[Span
     """
     metric = "response_time"
     chosen = Selection(healthy, load.answered)
-    return orders.ask(metric, chosen, (95,), done=True, canary=canary.answered)
+    return orders.ask(metric, chosen, (95,), done=True, bare=True, canary=canary.answered)
 
 
 def from_cache(kinds: Kinds) -> Array:

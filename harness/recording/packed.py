@@ -19,6 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harness.recording import layout
+from harness.recording.columns import plain, values
+from harness.recording.requests import strings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -104,59 +106,69 @@ class Kinds:
 
     def _codes(self, table: pa.Table, name: str) -> Array:
         if name not in self._words:
-            return np.asarray(table.column(name).to_numpy())
+            return values(table.column(name))
         column = table.column(name).unify_dictionaries()
         if not column.num_chunks or not len(column):
             return np.zeros(0, np.int64)
         known = self._words[name]
         codes = np.array([known.setdefault(w, len(known)) for w in column.chunk(0).dictionary.to_pylist()] or [0])
-        indices = np.concatenate([chunk.indices.to_numpy(zero_copy_only=False) for chunk in column.chunks])
-        return codes[indices]
+        return codes[values(column)]
 
     def table(self) -> pa.Table:
         """Return what each kind is, by number (`KIND_SCHEMA`)."""
         columns = []
         for field, codes in zip(KIND_SCHEMA, np.array(list(self._numbers), np.int64).reshape(-1, len(SHARED)).T, strict=True):
             if field.name in self._words:
-                words = pa.array(list(self._words[field.name]), pa.string())
-                columns.append(pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), words))
+                words = strings(self._words[field.name])
+                columns.append(pa.DictionaryArray.from_arrays(plain(codes, pa.int32()), words))
             else:
-                columns.append(pa.array(codes, field.type))
+                columns.append(plain(codes, field.type))
         return pa.Table.from_arrays(columns, schema=KIND_SCHEMA)
 
 
 def distinct(columns: list[Array]) -> tuple[Array, Array]:
     """Return (the first row of every distinct combination, which combination each row has)."""
-    which = np.zeros(len(columns[0]), np.int64)
-    size = 1
-    for column in columns:
-        values, codes = np.unique(column, return_inverse=True)
-        which, size = which * max(1, len(values)) + codes, size * max(1, len(values))
-        if size > 2**31:  # the next product might not fit: number anew what is there
-            values, which = np.unique(which, return_inverse=True)
-            size = len(values)
+    which, size = np.zeros(len(columns[0]), np.int64), 1
+    for column in columns if len(which) else ():
+        low, high = int(column.min()), int(column.max())
+        if high - low < 2**31:
+            codes, many = column.astype(np.int64) - low, high - low + 1
+        else:
+            known, codes = np.unique(column, return_inverse=True)
+            many = len(known)
+        if size * many >= 2**62:  # would not fit: number anew what is there
+            known, which = np.unique(which, return_inverse=True)
+            size = len(known)
+        which, size = which * many + codes, size * many
+    if size <= 4 * len(which) + 4096:  # a table of all there might be is smaller than sorting is slow
+        seen = np.zeros(size, np.int64)
+        seen[which[::-1]] = np.arange(len(which), 0, -1)
+        there = np.flatnonzero(seen)
+        number = np.zeros(size, np.int64)
+        number[there] = np.arange(len(there))
+        return seen[there] - 1, number.take(which)
     _, first, which = np.unique(which, return_index=True, return_inverse=True)
     return first, which
 
 
 def pack(table: pa.Table, kinds: Kinds) -> pa.Table:
     """Return a table of requests (`layout.REQUEST_SCHEMA`) as it is stored, in the same order."""
-    base = table.column(DUE).to_numpy()
-    columns = [pa.array(kinds.of(table)), table.column(DUE)]
+    base = values(table.column(DUE))
+    columns = [plain(kinds.of(table), pa.int32()), table.column(DUE)]
     for name in MOMENTS:
-        moment = table.column(name).to_numpy()
+        moment = values(table.column(name))
         missing = moment == -1
-        columns.append(pa.array(np.where(missing, MISSING, moment - base)))
+        columns.append(plain(np.where(missing, MISSING, moment - base), pa.int64()))
         base = np.where(missing, base, moment)
     return pa.Table.from_arrays([*columns, *(table.column(name) for name in OWN)], schema=ROW_SCHEMA)
 
 
 def unpack(rows: pa.Table, kinds: pa.Table) -> pa.Table:
     """Return stored rows as requests (`layout.REQUEST_SCHEMA`)."""
-    due = rows.column(DUE).to_numpy()
-    found = moments(due, {after(name): rows.column(after(name)).to_numpy() for name in MOMENTS})
+    due = values(rows.column(DUE))
+    found = moments(due, {after(name): values(rows.column(after(name))) for name in MOMENTS})
     shared = kinds.unify_dictionaries().take(rows.column(KIND))
-    columns = {DUE: rows.column(DUE), **{name: pa.array(values) for name, values in found.items()}}
+    columns = {DUE: rows.column(DUE), **{name: plain(moment, pa.int64()) for name, moment in found.items()}}
     return pa.Table.from_arrays(
         [
             columns[f.name] if f.name in columns else (shared if f.name in SHARED else rows).column(f.name)
@@ -166,12 +178,13 @@ def unpack(rows: pa.Table, kinds: pa.Table) -> pa.Table:
     )
 
 
-# Differences have random low bytes and empty high ones, which streams of bytes tell apart; what grows or changes
-# little is best told as differences again.
+# Of a number's bytes the low ones are random and the high ones empty, which streams of bytes tell apart; what grows is
+# best told as differences.
+_GROWING = (DUE, "request_id")
 _ENCODINGS = {
-    f.name: "BYTE_STREAM_SPLIT" if f.name.endswith("_after_ns") else "DELTA_BINARY_PACKED"
+    f.name: "DELTA_BINARY_PACKED" if f.name in _GROWING else "BYTE_STREAM_SPLIT"
     for f in ROW_SCHEMA
-    if f.name.endswith("_ns") or f.name == "request_id"
+    if pa.types.is_integer(f.type) or pa.types.is_floating(f.type)
 }
 
 
@@ -195,11 +208,11 @@ class PackedWriter:
 
     def _write(self, most: int) -> None:
         rows = pa.concat_tables(self._rows).combine_chunks()
-        rows = rows.take(pa.array(np.argsort(rows.column(DUE).to_numpy(), kind="stable")))
+        rows = rows.take(plain(np.argsort(values(rows.column(DUE)), kind="stable"), pa.int64()))
         group, self._rows = rows.slice(0, most), [rows.slice(most)]
-        due = group.column(DUE).to_numpy()
-        found = moments(due, {after(name): group.column(after(name)).to_numpy() for name in MOMENTS})
-        last = max(int(values.max()) for values in (due, *found.values()))
+        due = values(group.column(DUE))
+        found = moments(due, {after(name): values(group.column(after(name))) for name in MOMENTS})
+        last = max(int(moment.max()) for moment in (due, *found.values()))
         unended = int(((found["start_ns"] >= 0) & (found["end_ns"] < 0)).sum())
         self._spans.append((int(due[0]), int(due[-1]), last, unended))
         self._writer.write_table(group, row_group_size=most)

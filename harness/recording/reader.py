@@ -172,10 +172,12 @@ class Recording:
         parquet, stream = stem.with_suffix(".parquet"), stem.with_suffix(".arrows")
         if parquet.exists():
             try:
-                stored = pq.read_table(parquet, read_dictionary=_words(schema))
-                if packed.is_packed(stored.schema):
+                if not packed.is_packed(pq.read_schema(parquet)):
+                    stored = pq.ParquetFile(parquet, read_dictionary=_words(schema)).read()
+                else:
+                    stored = pq.ParquetFile(parquet).read()
                     kinds = packed.kinds_path(parquet)
-                    stored = packed.unpack(stored, pq.read_table(kinds, read_dictionary=_words(schema)))
+                    stored = packed.unpack(stored, pq.ParquetFile(kinds, read_dictionary=_words(schema)).read())
                 return stored.cast(schema)
             except (OSError, ValueError, pa.ArrowException) as error:
                 raise RecordingError(f"{parquet}: cannot be read: {error}") from error

@@ -31,7 +31,8 @@ def _numbers(values: np.ndarray, kind: pa.DataType) -> pa.Array:
     return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
 
 
-def _strings(words: Collection[str]) -> pa.Array:
+def strings(words: Collection[str]) -> pa.Array:
+    """Return words as a column."""
     encoded = [word.encode(errors="replace") for word in words]  # a half emoji in an answer must not stop the recording
     ends = np.cumsum([0, *map(len, encoded)], dtype="<i4")
     return pa.Array.from_buffers(pa.string(), len(encoded), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))])
@@ -42,7 +43,7 @@ class Words:
 
     def __init__(self) -> None:
         self._codes: dict[str, int] = {}
-        self._array = _strings(())
+        self._array = strings(())
 
     def code(self, word: str) -> int:
         """Return the code of `word`, giving it the next one when it is new."""
@@ -54,7 +55,7 @@ class Words:
     def array(self) -> pa.Array:
         """Return all words, by code."""
         if len(self._array) != len(self._codes):
-            self._array = _strings(self._codes)
+            self._array = strings(self._codes)
         return self._array
 
 
