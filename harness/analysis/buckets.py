@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from harness.analysis.frame import Array
 
-BUCKETS = 2048
+BUCKETS = 4096
 NOWHERE = BUCKETS - 1
 """The bucket of rows without a value."""
 _DROPPED_BITS = 12

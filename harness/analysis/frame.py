@@ -128,6 +128,11 @@ class Frame:
         return self._columns[name] if name in self._columns else self.kinds.numbers(name).take(self.kind)
 
     @cached_property
+    def unended(self) -> bool:
+        """Whether some of the requests have no end."""
+        return bool(len(self)) and int(self.end.min()) < 0
+
+    @cached_property
     def outcome(self) -> Words:
         """What became of each request."""
         return self.words("outcome")
@@ -145,12 +150,14 @@ class Frame:
     @cached_property
     def answered(self) -> Array:
         """Requests that came to an end, good or bad."""
-        answered: Array = self.kinds.answered.take(self.kind) & (self.end >= 0)
-        return answered
+        answered: Array = self.kinds.answered.take(self.kind)
+        return answered & (self.end >= 0) if self.unended else answered
 
     @cached_property
     def response(self) -> Array:
         """Response time, end - due, ns. Of a lost request: how long it had been waited for; of a dropped one: -1."""
+        if not self.unended:
+            return self.end - self.due
         end = np.where(self.lost, self.last_ns, self.end)
         return np.where(self.answered | self.lost, end - self.due, -1)
 
@@ -188,13 +195,15 @@ class Frame:
 
 
 def _response(frame: Frame) -> tuple[Array, Array | None]:
-    if not frame.kinds.lost.any():
-        return frame.end - frame.due, _all_or(frame.answered)
-    return frame.response, _all_or(frame.answered | frame.lost)
+    told = frame.kinds.told("response_time").take(frame.kind)
+    if frame.unended:
+        return frame.response, _all_or(frame.answered | frame.lost)
+    return frame.end - frame.due, _all_or(told)
 
 
 def _service(frame: Frame) -> tuple[Array, Array | None]:
-    return frame.end - frame.start, _all_or(frame.answered)
+    told = frame.kinds.told("service_time").take(frame.kind)
+    return frame.end - frame.start, _all_or(told & (frame.end >= 0) if frame.unended else told)
 
 
 def _to_first_byte(frame: Frame) -> tuple[Array, Array | None]:

@@ -120,7 +120,12 @@ class _Table:
             for low, high in reading.wanted[sample]:
                 begin, end = np.searchsorted(reading.cuts[sample], (low, high + 1)) + 1 + self.level_0[number]
                 self.kept_columns[begin:end] = True
-        self.kept = self.kept_columns[self.column].any(axis=0)
+        kept = self.kept_columns[self.column]
+        self.many_kept = kept.sum(axis=0)
+        """How many of the cell's columns are collected; `kept_from` and `kept_list` say which."""
+        self.kept = self.many_kept > 0
+        self.kept_from = np.cumsum(self.many_kept) - self.many_kept
+        self.kept_list = self.column.T[kept.T]
 
 
 class Reading:
@@ -135,6 +140,7 @@ class Reading:
             s: np.unique([cut for low, high in wanted[s] for cut in (low, high + 1)]).astype(np.intp) for s in samples
         }
         self.levels = np.array([len(self.cuts[s]) + 1 for s in samples], np.intp)
+        self._most = int(self.levels.max(initial=0)) + 1
         self._batches = np.array([len(s) // s.batch + 1 if series else 0 for s in samples])
         self._first = np.concatenate([[0], np.cumsum(self._batches * self.levels)])
         self._counts = np.zeros(int(self._first[-1]), np.int32)
@@ -151,25 +157,27 @@ class Reading:
             cell = table.cell.take(cluster.first.take(kind) + bucket)
             batch = self._count(table, cell, fine) if self._series else None
             rows = np.flatnonzero(table.kept.take(cell))
-            for columns in table.column if len(rows) else ():
-                column = columns.take(cell[rows])
-                mine = table.kept_columns.take(column)
-                chosen, column = rows[mine], column[mine]
-                if len(chosen):
-                    owner = table.owner.take(column)
-                    place = np.zeros(len(chosen), np.int16) if batch is None else batch[fine[chosen], owner]
-                    level, sample = column - table.level_0[owner], table.samples[owner]
-                    self._keep(sample, level, place, values[chosen])
+            if not len(rows):
+                continue
+            cell = cell.take(rows)
+            many = table.many_kept.take(cell)
+            ends = np.cumsum(many)
+            chosen = np.repeat(rows, many)
+            column = table.kept_list.take(np.repeat(table.kept_from.take(cell) - (ends - many), many) + np.arange(ends[-1]))
+            place = np.zeros(len(chosen), np.int16) if batch is None else batch[fine[chosen], table.owner.take(column)]
+            self._keep(table, column, place, values.take(chosen))
 
-    def _keep(self, sample: Array, level: Array, batch: Array, values: Array) -> None:
+    def _keep(self, table: _Table, column: Array, batch: Array, values: Array) -> None:
         weights = np.ones(len(values), np.int32)
         if len(values) > FEW and values.min() == values.max():  # as lateness in a closed loop: told once, with a number
-            first, which = distinct([sample, level, batch])
+            first, which = (
+                distinct([column, batch]) if len(table.owner) > 2 or batch.any() else (np.zeros(1, int), np.zeros(len(column), int))
+            )
             weights = np.bincount(which).astype(np.int32)
-            sample, level, batch, values = sample[first], level[first], batch[first], values[first]
-        self._rows.append(
-            (sample.astype(np.int16), level.astype(np.int8), batch.astype(np.int16), values, weights)
-        )
+            column, batch, values = column[first], batch[first], values[first]
+        owner = table.owner.take(column)
+        key = table.samples.take(owner) * self._most + column - table.level_0.take(owner)
+        self._rows.append((key.astype(np.int32), batch.astype(np.int16), values, weights))
 
     def _count(self, table: _Table, cell: Array, fine: Array) -> Array:
         """Count rows by batch and column; return the batch of every sample that each fine batch belongs to.
@@ -210,21 +218,20 @@ class Reading:
 
     def collected(self) -> Iterator[tuple[Sample, Collected]]:
         """Yield what was found, sample by sample."""
-        none = np.zeros(0, np.int64)
-        owner, level, batch, values, weights = (
-            np.concatenate([none, *(rows[i] for rows in self._rows)]) for i in range(5)
+        kinds = (np.int32, np.int16, np.int64, np.int32)
+        key, batch, values, weights = (
+            np.concatenate([np.zeros(0, kind), *(rows[i] for rows in self._rows)]) for i, kind in enumerate(kinds)
         )
         self._rows.clear()
-        column = owner * (int(self.levels.max(initial=0)) + 1) + level
-        order = np.argsort(column, kind="stable")
-        column, batch, values, weights = column[order], batch[order], values[order], weights[order]
+        order = np.argsort(key, kind="stable").astype(np.int32)
+        key, batch, values, weights = key[order], batch[order], values[order], weights[order]
         for number, sample in enumerate(self._samples):
             cuts = self.cuts[sample]
-            begin = number * (int(self.levels.max()) + 1)
+            begin = number * self._most
             ranges = []
             for low, high in self.wanted[sample]:
                 levels = begin + np.searchsorted(cuts, (low, high + 1)) + 1
-                rows = slice(*np.searchsorted(column, levels))
+                rows = slice(*np.searchsorted(key, levels))
                 ranges.append((low, high, values[rows], batch[rows], weights[rows]))
             counts = self._counts[self._first[number] : self._first[number + 1]]
             yield sample, Collected(ranges, counts.reshape(self._batches[number], self.levels[number]), cuts)
