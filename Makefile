@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 DONE   := $(VENV)/.installed
 TARGET ?= local
-SOURCES := harness reference scenarios tests
+SOURCES := harness reference scenarios tests benchmarks
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-docker images check lint types report format clean

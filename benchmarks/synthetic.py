@@ -97,8 +97,8 @@ def _table(
     name = np.minimum((random.exponential(NAMES / 4, n)).astype(np.int32), NAMES - 1)
     since = (due - ZERO_NS) / 1e9
     broken = np.zeros(n, bool)
-    for begin, end in truth.outages:
-        broken |= (since >= begin) & (since < end)
+    for begins, ends in truth.outages:
+        broken |= (since >= begins) & (since < ends)
     chance = random.random(n)
     hit = chance < 0.25
     # While Bedrock is gone most are answered by OpenAI, some by the rules, and in the first moments some time out.
@@ -109,8 +109,8 @@ def _table(
         [early & (chance > 0.4), broken & (chance > 0.97), chance > 0.9995, chance > 0.999], [3, 1, 2, 3], 0
     ).astype(np.int32)
     provider = np.select([outcome >= 2, outcome == 1, hit, broken], [0, 4, 1, 3], 2).astype(np.int32)
-    took = np.exp(19.2 + drift + 0.01 * name + random.normal(0, 0.35, n))
-    took = np.where(outcome == 3, 5e9 + random.normal(0, 1e6, n), np.where(hit, took / 40, took)).astype(np.int64)
+    slow = np.exp(19.2 + drift + 0.01 * name + random.normal(0, 0.35, n))
+    took = np.where(outcome == 3, 5e9 + random.normal(0, 1e6, n), np.where(hit, slow / 40, slow)).astype(np.int64)
     body = np.exp(random.normal(9.0, 0.35, n)).astype(np.int64)
     first = due + took
     end = first + body

@@ -40,7 +40,9 @@ def attribution(load: Scan, counts: Array, calls: Calls, when: Timeline) -> Attr
     unheard = int(counts[naming].sum()) - int(naming.take(calls.called.kind).sum())
     compared = int(counts[kinds.compared].sum())
     wrong = int(differ.sum()) + unheard
-    return Attribution(compared=compared, agree=compared - wrong, examples=_examples(load, kinds, calls, when, wrong, bit))
+    return Attribution(
+        compared=compared, agree=compared - wrong, examples=_examples(load, kinds, calls, when, wrong, bit)
+    )
 
 
 class _Named:
@@ -58,9 +60,7 @@ def _differ(frame: Frame, kinds: _Named, calls: Calls, when: Timeline, bit: dict
     said = kinds.said.take(frame.kind)
     answered = _answered_by(frame, calls, bit)
     excused = _faulted(frame, when, bit)
-    differ: Array = kinds.compared.take(frame.kind) & (
-        ((said & ~answered) | (answered & ~said & ~excused)) != 0
-    )
+    differ: Array = kinds.compared.take(frame.kind) & (((said & ~answered) | (answered & ~said & ~excused)) != 0)
     return differ
 
 

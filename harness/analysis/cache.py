@@ -31,7 +31,13 @@ Witness = CacheWitness | Literal["unsupported"]
 
 
 def cache_findings(
-    orders: Orders, kinds: Kinds, canary: Frame, calls: Calls, samples: pa.Table, metrics: Metrics | None, when: Timeline
+    orders: Orders,
+    kinds: Kinds,
+    canary: Frame,
+    calls: Calls,
+    samples: pa.Table,
+    metrics: Metrics | None,
+    when: Timeline,
 ) -> CacheFindings:
     """Return the hit rate by every witness there is, and by group as the answers claim."""
     everything = orders.counts([ALWAYS])

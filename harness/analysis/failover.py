@@ -43,9 +43,7 @@ class Outages:
         self._orders, self._kinds, self._when = orders, kinds, when
         self.costs = Costs(orders, kinds, canary, when.healthy)
         self._stretches = {span.fault: Stretch.of(span, when) for span in when.faults if span.effective}
-        self._during = {
-            fault: ask_times(orders, kinds, [stretch.during]) for fault, stretch in self._stretches.items()
-        }
+        self._during = {fault: ask_times(orders, kinds, [stretch.during]) for fault, stretch in self._stretches.items()}
 
     def failovers(self, felt: Felt, calls: Calls, events: list[Event]) -> tuple[Failover, ...]:
         """Return the timeline of every injected fault, in order of injection."""

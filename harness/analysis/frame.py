@@ -76,7 +76,7 @@ class Kinds:
 
     def told(self, metric: str) -> Array:
         """Tell which kinds have a time of this metric (`METRICS`)."""
-        if metric == "response_time":
+        if metric == LOWER_BOUNDS:
             return self.answered | self.lost
         return ~self.dropped if metric == "lateness" else self.answered
 
@@ -168,7 +168,8 @@ class Frame:
         due = self.due[rows]
         if len(rows) > 1 and (due[1:] < due[:-1]).any():
             rows = rows[np.argsort(due, kind="stable")]
-        return Times(times[rows], self.lost[rows])
+        marked = self.lost[rows] if metric == LOWER_BOUNDS else np.zeros(len(rows), bool)
+        return Times(times[rows], marked)
 
     def within(self, spans: Sequence[Span]) -> Array:
         """Tell which requests were due within one of `spans`."""
@@ -219,6 +220,8 @@ def _all_or(told: Array) -> Array | None:
     return None if told.all() else told
 
 
+LOWER_BOUNDS = "response_time"
+"""The metric that lost requests have a value of: how long they had been waited for."""
 METRICS: Mapping[str, Callable[[Frame], tuple[Array, Array | None]]] = {
     "response_time": _response,
     "service_time": _service,
@@ -264,7 +267,6 @@ def selection(
         elif tag != "phase":
             chosen &= kinds.words(tag).among([value])
     return Selection(spans, chosen)
-
 
 
 def fault_spans(when: Timeline, tag: str, value: str, experiment: str | None = None) -> list[Span]:

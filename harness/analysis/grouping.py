@@ -8,6 +8,7 @@ not once a sample.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -83,11 +84,13 @@ class Collected:
 
     def below(self, bucket: int) -> Array:
         """Return how many rows of each batch lie in lower buckets; a cut has to be there."""
-        return self.levels[:, : int(np.searchsorted(self.cuts, bucket)) + 1].sum(axis=1)
+        hits: Array = self.levels[:, : int(np.searchsorted(self.cuts, bucket)) + 1].sum(axis=1)
+        return hits
 
     def sizes(self) -> Array:
         """Return how many rows each batch has."""
-        return self.levels.sum(axis=1)
+        sizes: Array = self.levels.sum(axis=1)
+        return sizes
 
 
 class _Table:
@@ -131,9 +134,7 @@ class _Table:
 class Reading:
     """One pass that collects the rows in `wanted` ranges of buckets; with `series` it counts batches as well."""
 
-    def __init__(
-        self, samples: list[Sample], wanted: dict[Sample, list[tuple[int, int]]], *, series: bool
-    ) -> None:
+    def __init__(self, samples: list[Sample], wanted: dict[Sample, list[tuple[int, int]]], *, series: bool) -> None:
         self._samples, self.wanted, self._series = samples, wanted, series
         self.number = {sample: number for number, sample in enumerate(samples)}
         self.cuts = {
@@ -163,7 +164,9 @@ class Reading:
             many = table.many_kept.take(cell)
             ends = np.cumsum(many)
             chosen = np.repeat(rows, many)
-            column = table.kept_list.take(np.repeat(table.kept_from.take(cell) - (ends - many), many) + np.arange(ends[-1]))
+            column = table.kept_list.take(
+                np.repeat(table.kept_from.take(cell) - (ends - many), many) + np.arange(ends[-1])
+            )
             place = np.zeros(len(chosen), np.int16) if batch is None else batch[fine[chosen], table.owner.take(column)]
             self._keep(table, column, place, values.take(chosen))
 
@@ -171,7 +174,9 @@ class Reading:
         weights = np.ones(len(values), np.int32)
         if len(values) > FEW and values.min() == values.max():  # as lateness in a closed loop: told once, with a number
             first, which = (
-                distinct([column, batch]) if len(table.owner) > 2 or batch.any() else (np.zeros(1, int), np.zeros(len(column), int))
+                distinct([column, batch])
+                if len(table.owner) > 2 or batch.any()
+                else (np.zeros(1, int), np.zeros(len(column), int))
             )
             weights = np.bincount(which).astype(np.int32)
             column, batch, values = column[first], batch[first], values[first]
@@ -188,7 +193,7 @@ class Reading:
         ends = np.searchsorted(fine, np.arange(0, int(fine[-1]) + 1 + most, most)).tolist()
         parts = [
             self._count_some(table, cell[begin:end], fine[begin:end] - number * most)
-            for number, (begin, end) in enumerate(zip(ends, ends[1:], strict=False))
+            for number, (begin, end) in enumerate(pairwise(ends))
             if end > begin
         ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
@@ -209,7 +214,7 @@ class Reading:
         sizes = np.add.reduceat(by_column, table.level_0, axis=1)
         mine = table.samples
         before = self._place[mine] + np.cumsum(sizes, axis=0) - sizes
-        batch = before // self._size[mine]
+        batch: Array = before // self._size[mine]
         self._place[mine] += sizes.sum(axis=0)
         at = (self._first[mine] - table.level_0 + batch * self.levels[mine])[:, table.owner] + np.arange(table.columns)
         filled = by_column > 0

@@ -11,12 +11,13 @@ Memory: counts and the few rows collected, whatever the length of the recording.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.analysis.buckets import NOWHERE, Buckets
-from harness.analysis.frame import ALWAYS, METRICS
+from harness.analysis.frame import ALWAYS, LOWER_BOUNDS, METRICS
 from harness.analysis.grouping import Lens, Reading
 from harness.analysis.sample import Sample
 
@@ -54,8 +55,15 @@ class Orders:
     # --- asking ------------------------------------------------------------------------------------------------------
 
     def ask(
-        self, metric: str, chosen: Selection, percents: Iterable[float] = (), *,
-        extremes: bool = False, mean: bool = False, done: bool = False, bare: bool = False,
+        self,
+        metric: str,
+        chosen: Selection,
+        percents: Iterable[float] = (),
+        *,
+        extremes: bool = False,
+        mean: bool = False,
+        done: bool = False,
+        bare: bool = False,
         canary: Array | None = None,
     ) -> Sample:
         """Return the sample of a metric over the chosen requests of the load, to be read after `run`.
@@ -110,7 +118,7 @@ class Orders:
             for lens in self._lenses_in(segment, canary=not of_load):
                 bucket, values, _ = self._bucket(lens.metric, frame)
                 lens.count(kind, bucket)
-                if of_load and lens.metric == "response_time" and frame.lost.any():
+                if of_load and lens.metric == LOWER_BOUNDS and frame.lost.any():
                     lost = np.flatnonzero(frame.lost)
                     for sample in lens.samples:
                         mine = lost[sample.kinds.take(kind[lost])]
@@ -165,7 +173,7 @@ class Orders:
             return
         first, last = (int(np.searchsorted(self._edges, due, "right")) for due in (frame.due[0], frame.due[-1]))
         cuts = [0, *np.searchsorted(frame.due, self._edges[first:last]).tolist(), len(frame)]
-        for segment, (begin, end) in enumerate(zip(cuts, cuts[1:], strict=False), first):
+        for segment, (begin, end) in enumerate(pairwise(cuts), first):
             if end > begin:
                 piece = frame if end - begin == len(frame) else frame.take(slice(begin, end))
                 kind = piece.kind + offset if offset else piece.kind
@@ -198,4 +206,3 @@ class Orders:
         if key not in self._lenses:
             self._lenses[key] = Lens(metric, [self._samples[i] for i in numbers])
         return self._lenses[key]
-

@@ -8,6 +8,7 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -67,7 +68,9 @@ class Scan:
         self.last_ns = max((g.last_ns for g in self._groups), default=0)
         """The last moment that any row tells of: lost requests had not been answered by then."""
 
-    def blocks(self, begin: int | None = None, end: int | None = None, *, own: Sequence[str] = (), alive_at: int | None = None) -> Iterator[Frame]:
+    def blocks(
+        self, begin: int | None = None, end: int | None = None, *, own: Sequence[str] = (), alive_at: int | None = None
+    ) -> Iterator[Frame]:
         """Yield the requests due in begin..end (ns), in due order, at most `BLOCK` at a time.
 
         `own` names further columns of `packed.OWN`. With `alive_at` row groups over before that moment are left out.
@@ -78,8 +81,10 @@ class Scan:
             and (alive_at is None or g.last_ns >= alive_at or g.unended > 0)
         ]  # fmt: skip
         for frame in self._in_order(chosen, own):
-            low, high = (0 if begin is None else int(np.searchsorted(frame.due, begin)),
-                         len(frame) if end is None else int(np.searchsorted(frame.due, end)))
+            low, high = (
+                0 if begin is None else int(np.searchsorted(frame.due, begin)),
+                len(frame) if end is None else int(np.searchsorted(frame.due, end)),
+            )
             for at in range(low, high, BLOCK):
                 yield frame if high - low == len(frame) <= BLOCK else frame.take(slice(at, min(at + BLOCK, high)))
 
@@ -89,7 +94,9 @@ class Scan:
 
     def some(self, most: int) -> Iterator[Frame]:
         """Yield the rows of at most so many row groups, evenly spread."""
-        at = np.unique(np.linspace(0, max(0, len(self._groups) - 1), most).astype(int)) if self._groups else []
+        at: Array | list[int] = (
+            np.unique(np.linspace(0, max(0, len(self._groups) - 1), most).astype(int)) if self._groups else []
+        )
         yield from self._decoded([self._groups[i] for i in at], ())
 
     def last_end(self, before: int, outcomes: Sequence[str]) -> int | None:
@@ -135,7 +142,8 @@ class Scan:
     def _in_order(self, groups: list[_Group], own: Sequence[str]) -> Iterator[Frame]:
         """Yield all rows in due order: those that no row group still to come can precede."""
         waiting: Frame | None = None
-        for number, frame in enumerate(self._decoded(groups, own)):
+        for number, decoded in enumerate(self._decoded(groups, own)):
+            frame = decoded
             if waiting is not None and len(waiting):
                 frame = joined([waiting, frame], self.kinds, self.last_ns, own)
                 frame = frame.take(np.argsort(frame.due, kind="stable"))

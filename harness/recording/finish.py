@@ -62,12 +62,13 @@ def _settle_requests(draft: Path, target: Path, kinds: pa.Table) -> None:
 
 def _write_table(stream: Stream, draft: Path) -> None:
     """Write a stream of another table as Parquet (zstd, delta-coded integers)."""
-    integers = [f.name for f in stream.schema if pa.types.is_integer(f.type)]
+    schema = stream.schema or pa.schema([])
+    integers = [f.name for f in schema if pa.types.is_integer(f.type)]
     with pq.ParquetWriter(
         draft,
-        stream.schema,
+        schema,
         compression="zstd",
-        use_dictionary=[f.name for f in stream.schema if f.name not in integers],
+        use_dictionary=[f.name for f in schema if f.name not in integers],
         column_encoding=dict.fromkeys(integers, "DELTA_BINARY_PACKED"),
     ) as writer:
         for table in stream:

@@ -35,9 +35,7 @@ MOMENTS = tuple(f.name for f in layout.REQUEST_SCHEMA if f.name.endswith("_ns") 
 MISSING = -(2**63)
 """Stored for a moment that never came (-1)."""
 _SHARED_NUMBERS = ("status", "cached", "cache_lookups", "cache_hits")
-SHARED = tuple(
-    f.name for f in layout.REQUEST_SCHEMA if pa.types.is_dictionary(f.type) or f.name in _SHARED_NUMBERS
-)
+SHARED = tuple(f.name for f in layout.REQUEST_SCHEMA if pa.types.is_dictionary(f.type) or f.name in _SHARED_NUMBERS)
 """Columns that requests of one kind share."""
 OWN = tuple(f.name for f in layout.REQUEST_SCHEMA if f.name not in (DUE, *MOMENTS, *SHARED))
 """Columns that every row has a value of its own of."""
@@ -117,7 +115,9 @@ class Kinds:
     def table(self) -> pa.Table:
         """Return what each kind is, by number (`KIND_SCHEMA`)."""
         columns = []
-        for field, codes in zip(KIND_SCHEMA, np.array(list(self._numbers), np.int64).reshape(-1, len(SHARED)).T, strict=True):
+        for field, codes in zip(
+            KIND_SCHEMA, np.array(list(self._numbers), np.int64).reshape(-1, len(SHARED)).T, strict=True
+        ):
             if field.name in self._words:
                 words = strings(self._words[field.name])
                 columns.append(pa.DictionaryArray.from_arrays(plain(codes, pa.int32()), words))

@@ -23,9 +23,13 @@ from harness.recording import layout, packed
 from harness.recording.finish import rewrite_requests
 from harness.recording.stream import Stream, read_stream
 
+
 def load_plan(text: str) -> Plan:
     """Return the plan written in a recording."""
     return Plan.model_validate(YAML(typ="safe", pure=True).load(text))
+
+
+__all__ = ["Recording", "load_plan", "read_stream"]
 
 
 @dataclass
@@ -141,7 +145,9 @@ class Recording:
             schema = layout.TABLES[stem.parent.name]
             with pq.ParquetFile(parquet, read_dictionary=_words(schema)) as file:
                 batches = file.iter_batches(packed.GROUP_ROWS)
-                rewrite_requests((pa.Table.from_batches([batch]).cast(schema) for batch in batches), self._copy(parquet))
+                rewrite_requests(
+                    (pa.Table.from_batches([batch]).cast(schema) for batch in batches), self._copy(parquet)
+                )
         except (OSError, ValueError, pa.ArrowException) as error:
             raise RecordingError(f"{parquet}: cannot be read: {error}") from error
         return self._copy(parquet)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import pyarrow as pa
 
@@ -40,7 +40,7 @@ class Stream:
         except (pa.ArrowInvalid, OSError):
             self.cut = f"{path.name}: holds not even its header"
 
-    def __enter__(self) -> Stream:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -56,7 +56,9 @@ class Stream:
             except StopIteration:
                 ended = True
                 if not _closed(self._path):
-                    self.cut = f"{self._path.name}: never closed by its writer; a second after batch {read} may be missing"
+                    self.cut = (
+                        f"{self._path.name}: never closed by its writer; a second after batch {read} may be missing"
+                    )
             except (pa.ArrowInvalid, OSError) as error:
                 ended = True
                 self.cut = f"{self._path.name}: cut in the middle of a batch after {read} whole ones ({error})"

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.analysis import analyse
+from harness.analysis import analyse, recovery, scan
 from harness.model.findings import Failover, Interval
-from tests.recordings import RecordingBuilder, experiment, plan
+from harness.recording.reader import Recording
+from tests.recordings import RecordingBuilder, Script, experiment, plan, storm
 
 Story = Callable[[RecordingBuilder], None]
 
@@ -230,3 +231,14 @@ def test_requests_in_flight_at_t0_are_the_faults_cost_not_the_baselines(tmp_path
     found = outage(tmp_path, story)
     assert (found.extra_provider_calls, found.in_flight) == (30, 30)
     assert found.recovery_s is not None, "30 slow requests due before t0 do not raise the baseline's p95"
+
+
+@pytest.mark.parametrize("script", [Script(), Script(hanging_outcome="failed", flaps=2), Script(outages=1, lasts=60.0)])
+def test_times_are_the_same_however_little_is_held_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: Script
+) -> None:
+    recording = storm(tmp_path, script)
+    at_once = analyse(recording)[0]
+    monkeypatch.setattr(recovery, "ROWS", 20)
+    monkeypatch.setattr(scan, "BLOCK", 32)
+    assert analyse(Recording.open(tmp_path))[0] == at_once

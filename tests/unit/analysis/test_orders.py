@@ -1,0 +1,165 @@
+"""What a scan says of a recording, against plain numpy over all its rows: the same numbers, to the last bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from harness.analysis import grouping, orders, scan
+from harness.analysis.frame import ALWAYS, METRICS, Frame, Selection
+from harness.analysis.orders import Orders
+from harness.analysis.scan import Scan
+from harness.analysis.stats import Times, effective_size, mean_ms, percentile_ms, percentiles_ms
+from harness.recording import packed
+from harness.recording.finish import finish
+from harness.recording.reader import Recording
+from harness.recording.requests import RequestWriter
+from tests.recordings import RecordingBuilder
+
+OUTCOMES = ("ok", "degraded", "failed", "timeout", "lost", "dropped")
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Row groups, blocks and clusters so small that every seam is met."""
+    monkeypatch.setattr(packed, "GROUP_ROWS", 16)
+    monkeypatch.setattr(scan, "BLOCK", 7)
+    monkeypatch.setattr(grouping, "ATOMS", 4)
+    monkeypatch.setattr(grouping, "SUMS", 64)
+    monkeypatch.setattr(grouping, "FEW", 2)
+
+
+row = st.fixed_dictionaries(
+    {
+        "gap": st.integers(1, 40),
+        "late": st.integers(0, 3),
+        "took": st.one_of(st.integers(0, 5), st.integers(0, 10**9)),
+        "outcome": st.sampled_from(OUTCOMES + ("ok",) * 6),
+        "name": st.sampled_from(["a", "b", "c"]),
+        "tenant": st.sampled_from(["", "x"]),
+        "worker": st.integers(0, 2),
+    }
+)
+
+
+def write(path: Path, rows: list[dict[str, Any]], *, finished: bool) -> Recording:
+    """Write rows in the order in which they ended, as workers do."""
+    RecordingBuilder(path).close()
+    for old in (path / "requests").rglob("*.parquet"):
+        old.unlink()
+    writers = {i: RequestWriter(path / "requests" / f"w{i}.arrows", f"w{i}", capacity=5) for i in range(3)}
+    due, told = 100, []
+    for number, r in enumerate(rows):
+        due += r["gap"]
+        start = due + r["late"]
+        sent, over = r["outcome"] != "dropped", r["outcome"] not in ("dropped", "lost")
+        end = start + r["took"]
+        told.append((end if over else due + 10**10, number, {
+            "due_ns": due, "start_ns": start if sent else -1, "first_byte_ns": end if over else -1,
+            "end_ns": end if over else -1, "name": r["name"], "team": "t", "agent": r["name"], "tenant": r["tenant"],
+            "request_id": number, "outcome": r["outcome"], "status": 200, "error": "", "provider": "p", "cached": 0,
+            "cache_lookups": 1, "cache_hits": 0, "tokens_in": 1, "tokens_out": 2, "bytes_in": 3, "bytes_out": 4,
+        }))  # fmt: skip
+    for _, number, columns in sorted(told, key=lambda entry: entry[:2]):
+        writers[rows[number]["worker"]].add(**columns)
+    for writer in writers.values():
+        writer.close()
+    if finished:
+        finish(path)
+    return Recording.open(path)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.lists(row, max_size=120), cut=st.integers(100, 3000), finished=st.booleans())
+def test_a_scan_says_what_numpy_says(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]], cut: int, finished: bool
+) -> None:
+    recording = write(tmp_path_factory.mktemp("scan"), rows, finished=finished)
+    whole = Frame.of(recording.requests, 10**10)
+    load = Scan(recording.packed("requests"))
+    load.last_ns = whole.last_ns
+    assert load.rows == len(whole) == len(rows)
+    asked = Orders(load, Scan(recording.packed("canary")).whole(), [cut])
+    samples = {}
+    for metric in METRICS:
+        for spans in ([ALWAYS], [(0, cut)], [(cut, ALWAYS[1])]):
+            for word in ("", "a", "b", "nobody"):
+                kinds = load.kinds.words("name").among([word]) if word else np.ones(len(load.kinds), bool)
+                chosen = Selection(spans, kinds & load.kinds.told(metric))
+                samples[metric, spans[0], word] = asked.ask(metric, chosen, (50, 95, 99), extremes=True, mean=True)
+    asked.run()
+    for (metric, span, word), sample in samples.items():
+        mask = whole.within([span]) & (whole.words("name").among([word]) if word else True)
+        plain = whole.times(metric, mask)
+        assert (len(sample), sample.lost) == (len(plain), plain.lost)
+        assert percentiles_ms(sample) == percentiles_ms(plain)
+        assert mean_ms(sample).value == pytest.approx(mean_ms(plain).value)
+        assert mean_ms(sample).high == pytest.approx(mean_ms(plain).high)
+        if len(plain):
+            assert (sample.at(0), sample.at(len(plain) - 1)) == (plain.at(0), plain.at(len(plain) - 1))
+        counts = dict.fromkeys(OUTCOMES, 0)
+        for outcome, n in zip(load.kinds.words("outcome").codes, asked.counts([span]), strict=True):
+            counts[load.kinds.words("outcome").words[outcome]] += int(n)
+        assert counts == {o: int((whole.outcome.among([o]) & whole.within([span])).sum()) for o in OUTCOMES}
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_long_stretches_are_worth_the_same_in_batches_as_in_numpys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, ties: bool
+) -> None:
+    monkeypatch.setattr(packed, "GROUP_ROWS", 1 << 13)
+    monkeypatch.setattr(scan, "BLOCK", 1 << 12)
+    monkeypatch.setattr(grouping, "SUMS", 1 << 16)
+    random = np.random.default_rng(7)
+    n = 40_000
+    drift = np.repeat(random.normal(0, 0.5, n // 400), 400)
+    took = np.exp(random.normal(15, 0.3, n) + drift).astype(int)
+    rows = [
+        {"gap": 1, "late": 0, "took": int(t) // 10**6 if ties else int(t), "outcome": "ok", "name": "abc"[i % 3],
+         "tenant": "x", "worker": 0} for i, t in enumerate(took)
+    ]  # fmt: skip
+    recording = write(tmp_path, rows, finished=True)
+    load = Scan(recording.packed("requests"))
+    asked = Orders(load, Scan(recording.packed("canary")).whole(), [])
+    chosen = Selection([ALWAYS], np.ones(len(load.kinds), bool))
+    sample = asked.ask("service_time", chosen, (50, 95, 99))
+    asked.run()
+    plain = load.whole().times("service_time", np.ones(n, bool))
+    for percent in (50, 95, 99):
+        one, other = percentile_ms(sample, percent), percentile_ms(plain, percent)
+        assert (one.value, one.n) == (other.value, other.n)
+        assert one.value is not None
+        assert one.value == np.percentile(plain.values, percent) / 1e6
+        worth = sample.worth(np.percentile(plain.values, percent)), effective_size(plain.values <= one.value * 1e6)
+        assert worth[0] == pytest.approx(worth[1], rel=0.35), "batches of another size estimate the same"
+        assert one.low is not None
+        assert one.high is not None
+        assert one.low <= one.value <= one.high
+    assert len(sample) == n
+    assert n > orders.SHORT
+
+
+def test_packed_tables_hold_every_row_whatever_the_order(tmp_path: Path) -> None:
+    rows = [
+        {"gap": 3, "late": i % 2, "took": (i * 7919) % 1000, "outcome": OUTCOMES[i % 6], "name": "ab"[i % 2],
+         "tenant": "", "worker": i % 3} for i in range(200)
+    ]  # fmt: skip
+    before = write(tmp_path, rows, finished=False)
+    told = sorted(before.requests.to_pylist(), key=lambda r: r["request_id"])
+    finish(tmp_path)
+    after = Recording.open(tmp_path)
+    assert sorted(after.requests.to_pylist(), key=lambda r: r["request_id"]) == told
+    due = [due for frame in Scan(after.packed("requests")).blocks() for due in frame.due.tolist()]
+    assert due == sorted(due)
+    held = Scan(after.packed("requests")).holding(np.array([5, 77, 10**6]))
+    assert held.numbers("request_id").tolist() == [5, 77]
+
+
+def test_a_sample_of_nothing_says_so() -> None:
+    nothing = Times(np.zeros(0, np.int64), np.zeros(0, bool))
+    assert percentile_ms(nothing, 50).value is None
