@@ -21,6 +21,9 @@ NS_PER_MS = 1_000_000
 now_ns = time.monotonic_ns
 """Nanoseconds of CLOCK_MONOTONIC."""
 
+wall_s = time.time
+"""Wall time in seconds since 1970, for what others want in it; no duration is measured with it."""
+
 sleep = time.sleep
 """Block this thread for a number of seconds."""
 

@@ -23,7 +23,7 @@ from harness.model.experiment import Experiment, FaultSpec
 from harness.model.plan import Plan, Scenario
 from harness.model.target import Target
 from harness.model.units import Scaled
-from harness.observe import Reader
+from harness.observe import compile_observer
 from harness.seeds import fresh_seed
 from harness.system import KINDS as SYSTEM_KINDS
 from harness.system import wiring
@@ -181,7 +181,7 @@ def load_target(document: Document) -> Target:
         observer = getattr(target.observe, name)
         if observer is not None and name != "stream_end":
             try:
-                Reader(observer)
+                compile_observer(observer)
             except ValueError as error:
                 raise document.error(("observe", name), f"observe.{name}: {error}") from None
     if target.metrics and target.metrics.breaker and "{" not in target.metrics.breaker:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -201,6 +202,11 @@ class Stage:
         self.samples.flush()
         self._ledger.flush()
 
+    @property
+    def trouble(self) -> str:
+        """Why something could not be recorded just now; "" when all is well."""
+        return self.samples.trouble or self._ledger.trouble or self._events.trouble
+
     def down(self) -> None:
         """Undo everything, in reverse, each step tried whatever the others did. May be called twice."""
         if self._down:
@@ -209,8 +215,9 @@ class Stage:
         self._undo.close()
         self.left += [left.problem for left in self._uncleared]
         self._events.emit("system", "stage", "target", state="down")
-        self.samples.close()
-        self._ledger.close()
+        for table in (self.samples, self._ledger):
+            with contextlib.suppress(OSError):  # a disk still full: the reader sees that the table was never closed
+                table.close()
 
     def _safely(self, what: str, undo: Callable[..., Any], *arguments: Any) -> None:
         try:

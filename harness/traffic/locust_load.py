@@ -111,7 +111,7 @@ class ClosedLoad(Load):
     @property
     def in_flight(self) -> int:
         """Requests that are out and not over."""
-        return len(self._recorder.open)
+        return self._recorder.in_flight
 
     def _drive(self, start_ns: int) -> None:
         for number, (offset, kind) in enumerate(zip(self._offsets.tolist(), self._order, strict=True)):

@@ -15,7 +15,7 @@ from harness.clock import NS_PER_S, now_ns
 from harness.model.target import Observe
 from harness.observe import Observation
 from harness.recording.requests import RequestWriter
-from harness.traffic import locust_load, locust_session, locust_turn, locust_workload
+from harness.traffic import locust_load, locust_session, locust_stats, locust_turn, locust_workload
 from harness.traffic.locust_pulse import PulseMaker
 from harness.traffic.locust_record import Recorder
 
@@ -36,14 +36,16 @@ class Run:
         self._environment = Environment(
             events=locust.events, user_classes=classes, locustfile=Path(order["workload"]).name
         )
+        listeners = list(self._environment.events.request._handlers)  # noqa: SLF001 - the workload's own
         runner = self._environment.create_local_runner()
+        self._statistics = locust_stats.take_over(self._environment, listeners)
         self._environment.events.init.fire(environment=self._environment, runner=runner, web_ui=None)
         observe = Observe.model_validate(order["observe"])
         self._writer = RequestWriter(Path(order["requests"]), order["worker"])
         self._recorder = Recorder(
             self._writer, Observation(observe), stream_end=observe.stream_end or "", stream=order["stream"]
         )
-        locust_session.install(self._environment, self._recorder, order["run_id"])
+        locust_session.install(self._environment, self._recorder, self._statistics, order["run_id"])
         self._load = locust_load.make(self._environment, self._recorder, seed, order["load"])
         self._over, self._cut = Event(), Event()
 
@@ -72,6 +74,7 @@ class Run:
         early = self._over.wait(timeout=max(0.0, (end_ns - now_ns()) / NS_PER_S))
         if not self._cut.is_set():
             self._load.complete(now_ns() if early else end_ns)
+        self._statistics.settle()
         environment.events.test_stopping.fire(environment=environment)
         locust_session.Measuring.stopping = True
         self._load.stop()
@@ -79,6 +82,7 @@ class Run:
         gevent.wait([drained, self._cut], count=1)
         lost = self._recorder.lose()
         self._load.kill()
+        self._statistics.settle()
         environment.events.test_stop.fire(environment=environment)
         flusher.kill()
         self._flush(pulses)
@@ -87,7 +91,9 @@ class Run:
         environment.events.quitting.fire(environment=environment)
 
     def _flush(self, pulses: PulseMaker) -> None:
+        self._recorder.settle()
         self._writer.flush()
+        self._statistics.settle()
         self._announce("flushed", batches=self._writer.batches, pulse=pulses.pulse(self._load, self._recorder))
 
     def _flush_often(self, pulses: PulseMaker) -> None:

@@ -557,3 +557,30 @@ def test_threads_of_the_engine_end_with_it(driver: Driver, url: str) -> None:
     driver.run(once("self.client.get('/ms/1')"), ONE, url)
     sleep(0.2)
     assert threading.active_count() <= before
+
+
+def test_a_workload_that_reads_locusts_statistics_finds_them_true(driver: Driver, url: str) -> None:
+    workload = """
+    import json, logging
+    from locust import events
+    @events.test_stop.add_listener
+    def judge(environment, **_):
+        stats = environment.stats
+        entry = stats.get("echo", "GET")
+        logging.warning("TOTALS " + json.dumps([
+            stats.total.num_requests, stats.total.num_failures, entry.num_requests, entry.num_failures,
+            round(stats.total.fail_ratio, 3), sorted(e.occurrences for e in stats.errors.values()),
+            entry.min_response_time > 0, entry.max_response_time < 5000, sum(entry.response_times.values()),
+            len(stats.total.num_reqs_per_sec) <= 5,
+        ]))
+    class U(FastHttpUser):
+        @task
+        def t(self):
+            self.client.get("/ms/1", name="echo")
+            self.client.get("/status/503", name="bad")
+    """
+    frame = driver.run(workload, {"kind": "rate", "rate": "200/s", "hold": "2s", "drain": "5s"}, url)
+    totals = next(line for line in driver.log.splitlines() if "TOTALS" in line).partition("TOTALS ")[2]
+    good, bad = (int((frame.name == name).sum()) for name in ("echo", "bad"))
+    assert json.loads(totals) == [good + bad, bad, good, 0, 0.5, [bad], True, True, good, True]
+    assert good == bad == 400
