@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import jsonpath
-
+from harness import json_path
+from harness.json_path import ABSENT
 from harness.model.request import UNKNOWN, Outcome
+from harness.sse import Message, messages, parse_json
+from harness.tokens import TokenReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,45 +42,29 @@ class Answer:
     @cached_property
     def json(self) -> Any:
         """The body as JSON, or None when it is not JSON."""
-        return None if self.streamed else _json(self.text)
+        return None if self.streamed else parse_json(self.text)
 
     @cached_property
-    def sse(self) -> list[Any]:
-        """The JSON payloads of a stream's events, last first."""
-        if not self.streamed:
-            return []
-        lines = (line[5:].strip() for line in reversed(self.text.splitlines()) if line.startswith("data:"))
-        return [event for line in lines if (event := _json(line)) is not None]
-
-
-def _json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-
-
-_ABSENT = object()
+    def messages(self) -> list[Message]:
+        """The events of a stream that carry JSON, in order."""
+        return messages(self.body) if self.streamed else []
 
 
 def _header(name: str) -> Callable[[Answer], Any]:
     key = name.strip().lower()
-    return lambda answer: answer.headers.get(key, _ABSENT)
-
-
-def _first(path: Any, document: Any) -> Any:
-    match = path.match(document) if isinstance(document, (dict, list)) else None
-    return _ABSENT if match is None else match.value
+    return lambda answer: answer.headers.get(key, ABSENT)
 
 
 def _json_source(query: str) -> Callable[[Answer], Any]:
-    path = jsonpath.compile(query)
-    return lambda answer: _first(path, answer.json)
+    read = json_path.first(query)
+    return lambda answer: read(answer.json)
 
 
 def _sse(query: str) -> Callable[[Answer], Any]:
-    path = jsonpath.compile(query)
-    return lambda answer: next((v for e in answer.sse if (v := _first(path, e)) is not _ABSENT), _ABSENT)
+    read = json_path.first(query)
+    return lambda answer: next(
+        (value for m in reversed(answer.messages) if (value := read(m.data)) is not ABSENT), ABSENT
+    )
 
 
 def _regex(pattern: str) -> Callable[[Answer], Any]:
@@ -88,7 +74,7 @@ def _regex(pattern: str) -> Callable[[Answer], Any]:
 
     def read(answer: Answer) -> Any:
         match = compiled.search(answer.text)
-        return match[1] if match else _ABSENT
+        return match[1] if match else ABSENT
 
     return read
 
@@ -110,7 +96,7 @@ def compile_source(source: str) -> Callable[[Answer], Any]:
         raise ValueError(f"{source!r} is no source; write one of {', '.join(f'{k}:...' for k in SOURCES)}, status")
     try:
         return SOURCES[kind](rest)
-    except (jsonpath.JSONPathError, re.error, OverflowError, RecursionError) as error:
+    except (json_path.PathError, re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"{source!r}: {error}") from error
 
 
@@ -125,7 +111,7 @@ class Reader:
         """Return the value, or None when the answer does not show it."""
         for source in self._sources:
             value = source(answer)
-            if value is _ABSENT:
+            if value is ABSENT:
                 continue
             if self._map:
                 key = str(value).lower() if isinstance(value, bool) else str(value)
@@ -177,6 +163,7 @@ class Observation:
             if (observer := getattr(observe, name)) is not None
         }
         self._stream_end = observe.stream_end.encode() if observe.stream_end else b""
+        self.tokens = TokenReader(observe.token) if observe.token else None
 
     def _value(self, name: str, answer: Answer) -> Any:
         reader = self._readers.get(name)

@@ -21,12 +21,15 @@ from greenlet import GreenletExit
 from harness.clock import now_ns
 from harness.model.request import UNKNOWN, Outcome, first_request_id
 from harness.observe import Answer, Observation, Reading
+from harness.tokens import NOTHING_HEARD, Passing, hear
 from harness.traffic.locust_turn import take_due
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from harness.recording.requests import RequestWriter
+    from harness.recording.tokens import TokenWriter
+    from harness.tokens import Arrivals, Heard
 
 _BODY_LIMIT, _BODY_HEAD, _BODY_TAIL = 1 << 20, 1 << 19, 1 << 16
 _MAX_TEXTS, _MAX_TEXT = 300, 160
@@ -58,13 +61,24 @@ def _system_error(error: BaseException) -> str:
     return f"transport error: {type(error).__name__}"
 
 
+def _inflated(body: bytes, arrivals: Arrivals | None) -> tuple[bytes, Arrivals | None]:
+    """Undo gzip or deflate. A body that is none of them was undone by the client already, or cannot be (br, zstd):
+    when its parts could be read is not known."""
+    if arrivals is not None:
+        plain, readable = arrivals.inflate(body)
+        return (plain, readable) if plain else (body, None)
+    with contextlib.suppress(zlib.error):
+        return zlib.decompressobj(47).decompress(body), None
+    return body, None
+
+
 class Exchange:
     """One request. Times are -1 until they are known; `due_ns` is `start_ns` unless a schedule wanted it earlier."""
 
     __slots__ = (
-        "__weakref__", "_recorder", "body", "bytes_in", "bytes_out", "context", "due_ns", "end_ns", "exception",
-        "first_byte_ns", "forgiven", "headers", "last_byte_ns", "name", "open_stream", "reported",
-        "request_id", "start_ns", "status", "written",
+        "__weakref__", "_recorder", "arrivals", "body", "bytes_in", "bytes_out", "context", "due_ns", "end_ns",
+        "exception", "first_byte_ns", "forgiven", "headers", "last_byte_ns", "name", "open_stream", "passing",
+        "reported", "request_id", "start_ns", "status", "written",
     )  # fmt: skip
 
     def __init__(self, recorder: Recorder, name: str, context: Mapping[str, Any]) -> None:
@@ -76,6 +90,10 @@ class Exchange:
         self.status = UNKNOWN
         self.headers: Any = None
         self.body: bytes | bytearray = b""
+        self.arrivals: Arrivals | None = None
+        """When the pieces of the body came; None where the client does not show it."""
+        self.passing: Passing | None = None
+        """Set once the body was too long to keep."""
         self.exception: BaseException | None = None
         self.forgiven = False
         """The workload itself called it a success."""
@@ -85,13 +103,15 @@ class Exchange:
         """Locust's request event was fired."""
         self.written = False
 
-    def feed(self, data: bytes) -> None:
-        """Take a piece of a stream's body, as the workload reads it."""
+    def feed(self, data: bytes, t_ns: int) -> None:
+        """Take a piece of a stream's body, as it is read."""
+        if self.arrivals is not None:
+            self.arrivals.add(self.bytes_in, t_ns)
         if not isinstance(self.body, bytearray):
             self.body = bytearray(self.body)
         self.body += data
         if len(self.body) > _BODY_LIMIT:
-            del self.body[_BODY_HEAD:-_BODY_TAIL]
+            self._recorder.shorten(self)
 
     def ended(self, end_ns: int, error: BaseException | None = None) -> None:
         """Take the end of a stream, good or bad."""
@@ -115,8 +135,16 @@ class Exchange:
 class Recorder:
     """Writes rows and counts. One per subprocess."""
 
-    def __init__(self, writer: RequestWriter, observation: Observation, *, stream_end: str, stream: int) -> None:
-        self._writer = writer
+    def __init__(
+        self,
+        writer: RequestWriter,
+        tokens: TokenWriter,
+        observation: Observation,
+        *,
+        stream_end: str,
+        stream: int,
+    ) -> None:
+        self._writer, self._tokens = writer, tokens
         self._observation = observation
         self._stream_end = stream_end.encode()
         self._id = first_request_id(stream) - 1
@@ -146,10 +174,10 @@ class Recorder:
     def write(self, x: Exchange) -> None:
         """Write the row of an exchange that is over."""
         self.open.discard(x)
-        reading = self._read(x)
+        reading, heard = self._read(x)
         outcome, error = reading.outcome, reading.error
         if isinstance(x.exception, GreenletExit):
-            self._row(x, Outcome.LOST, "", reading, end_ns=UNKNOWN)
+            self._row(x, Outcome.LOST, "", reading, heard, end_ns=UNKNOWN)
             return
         if x.exception is not None:
             outcome, error = explain(x.exception)
@@ -158,14 +186,14 @@ class Recorder:
         if x.forgiven and outcome not in (Outcome.OK, Outcome.DEGRADED):
             outcome, error = Outcome.OK, ""
         ends = (x.end_ns, x.last_byte_ns, now_ns())
-        self._row(x, outcome, error, reading, end_ns=next(t for t in ends if t >= 0))
+        self._row(x, outcome, error, reading, heard, end_ns=next(t for t in ends if t >= 0))
 
     def lose(self) -> int:
         """Write every request still in flight as `lost`, and return how many."""
         lost = [x for x in self.open if not x.written]
         for x in lost:
             x.written = True
-            self._row(x, Outcome.LOST, "", _UNSEEN, end_ns=UNKNOWN)
+            self._row(x, Outcome.LOST, "", _UNSEEN, self._read(x)[1], end_ns=UNKNOWN)
         self.open.clear()
         return len(lost)
 
@@ -174,20 +202,36 @@ class Recorder:
         self.dropped += 1
         x = Exchange(self, name, {})
         x.due_ns, x.written = due_ns, True
-        self._row(x, Outcome.DROPPED, error, _UNSEEN, end_ns=UNKNOWN)
+        self._row(x, Outcome.DROPPED, error, _UNSEEN, NOTHING_HEARD, end_ns=UNKNOWN)
 
-    def _read(self, x: Exchange) -> Reading:
+    def hears(self, answer: Any) -> bool:
+        """Tell whether an answer may be a stream whose tokens the target tells (`answer.get` reads its headers)."""
+        tokens = self._observation.tokens
+        return tokens is not None and bool(tokens.hears(answer.get("content-type"), answer.get("content-length")))
+
+    def shorten(self, x: Exchange) -> None:
+        """Drop the middle of a stream that is too long to keep; its tokens are read first."""
+        if x.passing is None:
+            x.passing = Passing(_BODY_HEAD, _BODY_TAIL)
+        assert isinstance(x.body, bytearray)  # noqa: S101 - it was fed
+        x.passing.shorten(x.body, self._observation.tokens, x.arrivals)
+
+    def _read(self, x: Exchange) -> tuple[Reading, Heard]:
         if x.headers is None:
-            return _UNSEEN
+            return _UNSEEN, NOTHING_HEARD
         headers = {key.lower(): value if isinstance(value, str) else ", ".join(value) for key, value in x.headers}
         streamed = headers.get("content-type", "").startswith("text/event-stream")
-        body = bytes(x.body)
-        if streamed and headers.get("content-encoding") in ("gzip", "deflate"):
-            with contextlib.suppress(zlib.error):  # it was not: the client has undone it already
-                body = zlib.decompressobj(47).decompress(body)
-        return self._observation.read(Answer(x.status, headers, body, streamed=streamed))
+        body, arrivals = bytes(x.body), x.arrivals
+        if streamed and headers.get("content-encoding", "identity") != "identity":
+            body, arrivals = _inflated(body, arrivals)
+        answer = Answer(x.status, headers, body, streamed=streamed)
+        reading, tokens = self._observation.read(answer), self._observation.tokens
+        return reading, hear(tokens, answer, arrivals, x.passing) if tokens else NOTHING_HEARD
 
-    def _row(self, x: Exchange, outcome: Outcome, error: str, reading: Reading, *, end_ns: int) -> None:
+    def _row(self, x: Exchange, outcome: Outcome, error: str, reading: Reading, heard: Heard, *, end_ns: int) -> None:
+        times = heard.times
+        if times:
+            self._tokens.add(x.request_id, times)
         context = x.context
         self._writer.add(
             due_ns=x.due_ns,
@@ -210,6 +254,9 @@ class Recorder:
             tokens_out=reading.tokens_out,
             bytes_in=x.bytes_in,
             bytes_out=x.bytes_out,
+            first_token_ns=times[0] if times else UNKNOWN,
+            last_token_ns=times[-1] if times else UNKNOWN,
+            stream_tokens=heard.count,
         )
 
     def _bounded(self, text: str) -> str:
