@@ -31,11 +31,11 @@ def _steps(query: str) -> tuple[str | int, ...]:
 def _walk(steps: tuple[str | int, ...]) -> Callable[[Any], Any]:
     def read(value: Any) -> Any:
         for step in steps:
-            if step.__class__ is str:
+            if isinstance(step, str):
                 if value.__class__ is not dict:
                     return ABSENT
                 value = value.get(step, ABSENT)
-            elif value.__class__ is list and -len(value) <= step < len(value):  # type: ignore[operator] # an index
+            elif value.__class__ is list and -len(value) <= step < len(value):
                 value = value[step]
             else:
                 return ABSENT

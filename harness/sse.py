@@ -41,12 +41,12 @@ def messages(body: bytes | bytearray, start: int = 0, *, ended: bool = True) -> 
 
 
 def _messages(body: bytes | bytearray, start: int, *, ended: bool) -> Iterator[Message]:
-    name, data = "", []
+    name, data = "", list[tuple[str, int]]()
     for match in _LINE_END.finditer(body, start):
         line, start = body[start : match.start()], match.end()
         if not line:
             yield from _event(name, data, match.start() + 1)
-            name, data = "", []
+            name, data = "", list[tuple[str, int]]()
         elif line.startswith(b"data:"):
             data.append((line[5:].decode("utf-8", "replace"), match.start() + 1))
         elif line.startswith(b"event:"):

@@ -122,7 +122,7 @@ class Heard(NamedTuple):
     There are no times where the client does not show when bytes arrive.
     """
 
-    count: int
+    number: int
     times: array[int]
 
 

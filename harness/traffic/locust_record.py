@@ -256,7 +256,7 @@ class Recorder:
             bytes_out=x.bytes_out,
             first_token_ns=times[0] if times else UNKNOWN,
             last_token_ns=times[-1] if times else UNKNOWN,
-            stream_tokens=heard.count,
+            stream_tokens=heard.number,
         )
 
     def _bounded(self, text: str) -> str:
