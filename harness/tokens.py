@@ -46,22 +46,22 @@ class Arrivals:
         del self.ends[:gone]
         del self.times[:gone]
 
-    def inflate(self, body: bytes) -> tuple[bytes, Arrivals]:
+    def inflate(self, body: bytes) -> tuple[bytes, Arrivals] | None:
         """Undo gzip or deflate piece by piece: a server that flushes after each event compresses it so that it can be
-        read on arrival. Returns the text and when its pieces could be read; stops where the data is broken."""
+        read on arrival. Returns the text and when its pieces could be read; None when `body` is neither."""
+        # The last is "deflate" without its header, as some servers have it.
+        return self._inflate(body, zlib.decompressobj(47)) or self._inflate(body, zlib.decompressobj(-15))
+
+    def _inflate(self, body: bytes, inflater: zlib._Decompress) -> tuple[bytes, Arrivals] | None:
         plain, readable, begin = bytearray(), Arrivals(), 0
-        inflater = zlib.decompressobj(47)
         for end, t_ns in zip(self.ends, self.times, strict=True):
             try:
                 plain += inflater.decompress(body[begin:end])
             except zlib.error:
-                if begin:
-                    break
-                inflater = zlib.decompressobj(-15)  # "deflate" without its header, as some servers have it
-                plain += inflater.decompress(body[:end])
+                break
             readable.add(len(plain), t_ns)
             begin = end
-        return bytes(plain), readable
+        return (bytes(plain), readable) if plain else None
 
 
 def _sse(query: str) -> Callable[[Message], Iterator[Any]]:

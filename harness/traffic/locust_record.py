@@ -7,10 +7,8 @@ Nothing is forgotten: an exchange that dies unwritten writes itself.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import weakref
-import zlib
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -59,17 +57,6 @@ def _system_error(error: BaseException) -> str:
             return os.strerror(seen.errno).lower()
         seen = seen.__cause__ or seen.__context__
     return f"transport error: {type(error).__name__}"
-
-
-def _inflated(body: bytes, arrivals: Arrivals | None) -> tuple[bytes, Arrivals | None]:
-    """Undo gzip or deflate. A body that is none of them was undone by the client already, or cannot be (br, zstd):
-    when its parts could be read is not known."""
-    if arrivals is not None:
-        plain, readable = arrivals.inflate(body)
-        return (plain, readable) if plain else (body, None)
-    with contextlib.suppress(zlib.error):
-        return zlib.decompressobj(47).decompress(body), None
-    return body, None
 
 
 class Exchange:
@@ -221,12 +208,17 @@ class Recorder:
             return _UNSEEN, NOTHING_HEARD
         headers = {key.lower(): value if isinstance(value, str) else ", ".join(value) for key, value in x.headers}
         streamed = headers.get("content-type", "").startswith("text/event-stream")
-        body, arrivals = bytes(x.body), x.arrivals
-        if streamed and headers.get("content-encoding", "identity") != "identity":
-            body, arrivals = _inflated(body, arrivals)
+        body, arrivals, tokens = bytes(x.body), x.arrivals, self._observation.tokens
+        # A client that does not show arrivals has undone any compression by itself.
+        if streamed and arrivals is not None and headers.get("content-encoding", "identity") != "identity":
+            inflated = arrivals.inflate(body)
+            if inflated is not None:
+                body, arrivals = inflated
+            if inflated is None or x.passing is not None:
+                tokens = None  # neither gzip nor deflate, or its middle is missing: when it could be read is not known
         answer = Answer(x.status, headers, body, streamed=streamed)
-        reading, tokens = self._observation.read(answer), self._observation.tokens
-        return reading, hear(tokens, answer, arrivals, x.passing) if tokens else NOTHING_HEARD
+        heard = NOTHING_HEARD if tokens is None else hear(tokens, answer, arrivals, x.passing)
+        return self._observation.read(answer), heard
 
     def _row(self, x: Exchange, outcome: Outcome, error: str, reading: Reading, heard: Heard, *, end_ns: int) -> None:
         times = heard.times
