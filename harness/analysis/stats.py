@@ -78,8 +78,9 @@ class Gaps(Times):
         return cluster_size(series, self.sizes)
 
     def seen(self, percent: float) -> int:
-        """See `Times`."""
-        return self.worth(self.values <= _type7(self.ordered, percent / 100)) if len(self) else 0
+        """See `Times`: at least as many as there are clusters, as every request counts there, correlated or not."""
+        worth = self.worth(self.values <= _type7(self.ordered, percent / 100)) if len(self) else 0
+        return max(worth, len(self.sizes))
 
 
 @dataclass(frozen=True)

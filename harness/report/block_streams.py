@@ -9,7 +9,8 @@ from harness.report import units, words
 if TYPE_CHECKING:
     from harness.model.findings import Estimate, Findings, StreamGroup
 
-GROUPS = ("phase", "provider", "agent")
+SHOWN, FOLDED = ("phase", "provider"), ("agent",)
+"""Groups that stand in the open, and those behind a click."""
 COLUMNS = (
     "streams", "complete", "first token p50", "p95", "p99", "next token p50", "p95", "p99", "tokens/s p50", "p5",
 )  # fmt: skip
@@ -68,11 +69,18 @@ def _cell(value: Estimate, unit: str) -> tuple[str, str, float]:
 
 
 def streams(findings: Findings) -> dict[str, Any]:
-    """Return the streams: the answer, notes, and a row for all of them and for each group; {} without streams."""
+    """Return the streams: the answer, notes, and tables of all of them and of each group; {} without streams."""
     found = findings.load.streams
     if found is None:
         return {}
-    rows = [_row("", "all", found)]
-    for kind in GROUPS:
-        rows += [_row(kind, name, group) for name, group in found.by.get(kind, {}).items()]  # type: ignore[call-overload]
-    return {"answer": said(findings), "notes": notes(findings), "columns": COLUMNS, "rows": rows}
+    shown, folded = (
+        [_row(kind, name, group) for kind in kinds for name, group in found.by.get(kind, {}).items()]  # type: ignore[call-overload]
+        for kinds in (SHOWN, FOLDED)
+    )
+    return {
+        "answer": said(findings),
+        "notes": notes(findings),
+        "columns": COLUMNS,
+        "rows": [_row("", "all", found), *shown],
+        "folded": folded,
+    }
