@@ -162,7 +162,7 @@ class Passing:
 def hear(reader: TokenReader, answer: Answer, arrivals: Arrivals | None, passing: Passing | None) -> Heard:
     """Return the tokens of an answer that is over. Without `arrivals` they are counted, where they can be."""
     how = reader.hears(answer.headers.get("content-type"), answer.headers.get("content-length"))
-    if how is None or (how == "chunks" and arrivals is None):
+    if how is None or (arrivals is None and (how == "chunks" or not answer.body)):
         return NOTHING_HEARD
     if how == "chunks":
         assert arrivals is not None  # noqa: S101

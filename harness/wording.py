@@ -41,6 +41,7 @@ _RATE: Mapping[str, tuple[str, str]] = {
     "request_failed": ("of requests fail", "requests failed"),
     "request_ok": ("of requests get a full answer", "requests got a full answer"),
     "request_degraded": ("of requests get the rule-based answer only", "requests got the rule-based answer only"),
+    "stream_complete": ("of streams are complete", "streams were complete"),
     "cache_hit": ("of cache lookups hit", "cache lookups hit"),
 }
 _OUTAGE: Mapping[str, str] = {

@@ -41,6 +41,8 @@ class Measure:
         if metric == "cache_hit":
             lookups, hits = lookups_and_hits(load, chosen)
             return Share(hits, lookups)
+        if metric == "stream_complete":
+            return self._tokens.complete(chosen)
         hits = int((chosen & load.outcome.among(RATES[metric])).sum())
         return Share(hits, int((chosen & load.answered).sum()), int((chosen & load.lost).sum()))
 

@@ -79,6 +79,13 @@ class Tokens:
         rates = (self.count[rows] - 1) / (self.last[rows] - self.first[rows]) * NS_PER_S
         return Times(rates, np.zeros(len(rows), bool), unit=1.0)
 
+    def complete(self, mask: Array) -> Share:
+        """Return how many streams were answered ok or degraded; lost ones could have been either."""
+        chosen, load = mask & self.streams, self.load
+        lost = int((chosen & load.lost).sum())
+        good = int((chosen & load.outcome.among((Outcome.OK, Outcome.DEGRADED))).sum())
+        return Share(good, int(chosen.sum()) - lost, lost)
+
     @cached_property
     def _read(self) -> tuple[Array, Array]:
         table = self._table()
@@ -118,16 +125,15 @@ SAMPLES: Mapping[str, Callable[[Tokens, Array], Times]] = {
 def _group(tokens: Tokens, chosen: Array) -> StreamGroup:
     load = tokens.load
     chosen = chosen & tokens.streams
-    streams, lost = int(chosen.sum()), int((chosen & load.lost).sum())
-    complete = int((chosen & load.outcome.among((Outcome.OK, Outcome.DEGRADED))).sum())
+    complete = tokens.complete(chosen)
     several = chosen & (tokens.count > 1) & (tokens.first >= 0)
     told = load.numbers("tokens_out")
     both = chosen & (tokens.count > 0) & (told > 0)
     rates = tokens.rates(chosen)
     return StreamGroup(
-        streams=streams,
-        complete=complete,
-        complete_share=share_estimate(Share(complete, streams - lost, lost)),
+        streams=int(chosen.sum()),
+        complete=complete.hits,
+        complete_share=share_estimate(complete),
         tokens=int(tokens.count[chosen].sum()),
         tokens_per_event=float(told[both].sum() / tokens.count[both].sum()) if both.any() else None,
         at_once=int((several & (tokens.last == tokens.first)).sum()),

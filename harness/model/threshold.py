@@ -47,6 +47,7 @@ METRICS: Mapping[str, Metric] = {
     "request_failed": Metric("rate", "share", "failed and timed-out requests"),
     "request_ok": Metric("rate", "share", "full answers from a model or the cache"),
     "request_degraded": Metric("rate", "share", "the system's own rule-based answers"),
+    "stream_complete": Metric("rate", "share", "streams that were answered to their end marker"),
     "cache_hit": Metric("rate", "share", "cache hits per lookup, as the answers claim"),
     "requests": Metric("counter", "count", "requests, as count or rate per second"),
     "impact_delay": Metric("outage", "s", "fault effective to first harm"),

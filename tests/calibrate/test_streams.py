@@ -126,6 +126,17 @@ def test_fifty_streams_flow_as_the_server_wrote_them(tmp_path: Path, url: str) -
     pytest.fail(f"least bias at p50, p95, p99, ms: first token {best[0].round(2)}, gaps {best[1].round(2)}")
 
 
+def test_a_stream_too_long_to_keep_loses_no_token(tmp_path: Path, url: str) -> None:
+    """15,000 tokens are over 2 MiB, of which at most one is kept."""
+    seen = run(tmp_path / "run", url, "/tokens/15000/0/plain", users=1, seconds=1)
+    assert set(seen.requests.outcome) == {"ok"}
+    assert seen.requests.bytes_in.min() > 2 << 20
+    for number in seen.requests.request_id:
+        late = seen.tokens[number] - seen.written[number]
+        assert len(late) == 15_000
+        assert (late > 0).all()
+
+
 def test_httpuser_counts_tokens_and_knows_no_times(tmp_path: Path, url: str) -> None:
     seen = run(tmp_path / "run", url, "/tokens/5/10/plain", users=1, seconds=1, read=WHOLE, user="HttpUser")
     assert set(seen.requests.outcome) == {"ok"}

@@ -56,7 +56,7 @@ def test_without_streams_nothing_is_said(tmp_path: Path) -> None:
 
 
 def test_streams_that_did_not_end_well(tmp_path: Path) -> None:
-    made = builder(tmp_path / "run")
+    made = builder(tmp_path / "run", stream_complete=["rate>0.9", "rate>0.3", "count>=11"])
     for n in range(10):
         made.request(n, 0.5, stream=[0.1, 0.2, 0.3])
     made.request(11, 0.4, stream=[0.1, 0.15], outcome="failed")  # cut: its tokens came when they came
@@ -64,7 +64,11 @@ def test_streams_that_did_not_end_well(tmp_path: Path) -> None:
     made.request(13, 30, stream=[], outcome="timeout")  # waited 30 s for a first token that did not come
     made.request(14, 0, stream=[0.1, 0.2], outcome="lost")
     made.request(15, 0.3, stream=[0.2, 0.2, 0.2])  # all at once
-    found = analyse(made.close(61))[0].load.streams
+    recording = made.close(61)
+    findings, measure = analyse(recording)
+    checks = judge(recording.plan, findings, measure).checks
+    assert [(c.observed, c.n) for c in checks] == [(11 / 14, 14), (11 / 14, 14), (11, 14)]
+    found = findings.load.streams
     assert found
     assert (found.streams, found.complete, found.at_once) == (15, 11, 1)
     assert found.complete_share.n == 14
