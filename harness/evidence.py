@@ -25,7 +25,7 @@ class Samples(Protocol):
     """Offers the sample behind a threshold; `experiment` narrows faults to that experiment's own."""
 
     def times(self, metric: str, tags: Tags, experiment: str | None = None) -> stats.Times:
-        """Return the sample of a time metric, ns, in due order."""
+        """Return the sample of a trend metric, in due order (times in ns)."""
 
     def share(self, metric: str, tags: Tags, experiment: str | None = None) -> stats.Share:
         """Return the hits and trials of a rate metric."""
@@ -95,14 +95,14 @@ def _trend_of(threshold: Threshold, times: stats.Times) -> Evidence:
     if not n:
         return Evidence(None)
     if threshold.aggregator in ("min", "max"):  # facts about what was observed
-        value = float(times.ordered[0 if threshold.aggregator == "min" else -1]) / stats.NS_PER_MS
+        value = float(times.ordered[0 if threshold.aggregator == "min" else -1]) / times.unit
         open_end = threshold.aggregator == "max" and bool(times.lost.any())
         return Evidence(value, value, math.inf if open_end else value, n)
     if threshold.percentile is None:
         return _from_estimate(stats.mean_ms(times))
-    needed = stats.needed_for(threshold.percentile)
-    weak = f"a p{threshold.percentile:g} needs {needed:,} requests to pass and {n:,} were seen" if n < needed else ""
-    return _from_estimate(stats.percentile_ms(times, threshold.percentile), weak=weak)
+    needed, seen = stats.needed_for(threshold.percentile), times.seen(threshold.percentile)
+    short = f"a p{threshold.percentile:g} needs {needed:,} {times.observed} to pass and {seen:,} were seen"
+    return _from_estimate(stats.percentile_ms(times, threshold.percentile), weak=short if seen < needed else "")
 
 
 def _rate(case: Case) -> Evidence:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import re
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jsonpath
-
+from harness import json_path
+from harness.json_path import ABSENT
 from harness.model.request import UNKNOWN, Outcome
+from harness.sse import Message, messages, parse_json
+from harness.tokens import TokenReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,13 +29,13 @@ class Answer:
     `streamed` tells that the body is server-sent events.
     """
 
-    __slots__ = ("_json", "_sse", "_text", "body", "headers", "status", "streamed")
+    __slots__ = ("_json", "_messages", "_text", "body", "headers", "status", "streamed")
 
     def __init__(self, status: int, headers: Mapping[str, str], body: bytes, *, streamed: bool = False) -> None:
         self.status, self.headers, self.body, self.streamed = status, headers, body, streamed
         self._text: str | None = None
         self._json: Any = _UNREAD
-        self._sse: list[Any] | None = None
+        self._messages: list[Message] | None = None
 
     @property
     def text(self) -> str:
@@ -47,78 +48,37 @@ class Answer:
     def json(self) -> Any:
         """The body as JSON, or None when it is not JSON."""
         if self._json is _UNREAD:
-            self._json = None if self.streamed else _json(self.text)
+            self._json = None if self.streamed else parse_json(self.text)
         return self._json
 
     @property
-    def sse(self) -> list[Any]:
-        """The JSON payloads of a stream's events, last first."""
-        if self._sse is None:
-            lines = (line[5:].strip() for line in reversed(self.text.splitlines()) if line.startswith("data:"))
-            self._sse = [event for line in lines if (event := _json(line)) is not None] if self.streamed else []
-        return self._sse
+    def messages(self) -> list[Message]:
+        """The events of a stream that carry JSON, in order."""
+        if self._messages is None:
+            self._messages = messages(self.body) if self.streamed else []
+        return self._messages
 
 
-def _json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-
-
-_ABSENT, _UNREAD = object(), object()
+_UNREAD = object()
 
 
 def _header(name: str) -> Callable[[Answer], Any]:
     key = name.strip().lower()
-    return lambda answer: answer.headers.get(key, _ABSENT)
-
-
-def _path(query: str) -> Callable[[Any], Any]:
-    """Return what reads a JSONPath: the first match in a document, or `_ABSENT`.
-
-    Nearly every path in use names one place; walking there takes a tenth of what the general search does.
-    """
-    path = jsonpath.compile(query)
-    if isinstance(path, jsonpath.JSONPath) and path.segments and path.singular_query() and query.startswith("$"):
-        return partial(_walk, tuple(_step(segment) for segment in path.segments))
-
-    def search(document: Any) -> Any:
-        match = path.match(document) if isinstance(document, (dict, list)) else None
-        return _ABSENT if match is None else match.value
-
-    return search
-
-
-def _step(segment: Any) -> str | int:
-    (selector,) = segment.selectors
-    step: str | int = selector.name if hasattr(selector, "name") else selector.index
-    return step
-
-
-def _walk(steps: tuple[Any, ...], document: Any) -> Any:
-    for step in steps:
-        if type(document) is not (dict if type(step) is str else list):
-            return _ABSENT
-        try:
-            document = document[step]
-        except (KeyError, IndexError):
-            return _ABSENT
-    return document
+    return lambda answer: answer.headers.get(key, ABSENT)
 
 
 def _json_source(query: str) -> Callable[[Answer], Any]:
-    read = _path(query)
-    return lambda answer: _ABSENT if answer.streamed else read(answer.json)
+    read = json_path.first(query)
+    return lambda answer: ABSENT if answer.streamed else read(answer.json)
 
 
 def _sse(query: str) -> Callable[[Answer], Any]:
-    read = _path(query)
+    read = json_path.first(query)
 
     def last(answer: Answer) -> Any:
         if not answer.streamed:
-            return _ABSENT
-        return next((v for event in answer.sse if (v := read(event)) is not _ABSENT), _ABSENT)
+            return ABSENT
+        return next((value for m in reversed(answer.messages) if (value := read(m.data)) is not ABSENT), ABSENT)
 
     return last
 
@@ -130,7 +90,7 @@ def _regex(pattern: str) -> Callable[[Answer], Any]:
 
     def read(answer: Answer) -> Any:
         match = compiled.search(answer.text)
-        return match[1] if match else _ABSENT
+        return match[1] if match else ABSENT
 
     return read
 
@@ -152,7 +112,7 @@ def compile_source(source: str) -> Callable[[Answer], Any]:
         raise ValueError(f"{source!r} is no source; write one of {', '.join(f'{k}:...' for k in SOURCES)}, status")
     try:
         return SOURCES[kind](rest)
-    except (jsonpath.JSONPathError, re.error, OverflowError, RecursionError) as error:
+    except (json_path.PathError, re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"{source!r}: {error}") from error
 
 
@@ -165,13 +125,13 @@ def compile_observer(observer: Observer | None) -> Callable[[Answer], Any]:
 
     def plain(answer: Answer) -> Any:
         for source in sources:
-            if (value := source(answer)) is not _ABSENT:
+            if (value := source(answer)) is not ABSENT:
                 return value
         return None
 
     def mapped(answer: Answer) -> Any:
         for source in sources:
-            if (value := source(answer)) is not _ABSENT:
+            if (value := source(answer)) is not ABSENT:
                 key = str(value).lower() if isinstance(value, bool) else str(value)
                 if key in known:
                     return known[key]
@@ -222,6 +182,7 @@ class Observation:
         self._error, self._degraded = compile_observer(observe.error), compile_observer(observe.degraded)
         self._answer = compile_observer(observe.answer) if observe.answer else None
         self._stream_end = observe.stream_end.encode() if observe.stream_end else b""
+        self.tokens = TokenReader(observe.token) if observe.token else None
 
     def _judge(self, answer: Answer) -> tuple[Outcome, str]:
         if not 200 <= answer.status < 400:

@@ -27,6 +27,7 @@ from harness.observe import compile_observer
 from harness.seeds import fresh_seed
 from harness.system import KINDS as SYSTEM_KINDS
 from harness.system import wiring
+from harness.tokens import TokenReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -181,7 +182,7 @@ def load_target(document: Document) -> Target:
         observer = getattr(target.observe, name)
         if observer is not None and name != "stream_end":
             try:
-                compile_observer(observer)
+                TokenReader(observer) if name == "token" else compile_observer(observer)
             except ValueError as error:
                 raise document.error(("observe", name), f"observe.{name}: {error}") from None
     if target.metrics and target.metrics.breaker and "{" not in target.metrics.breaker:

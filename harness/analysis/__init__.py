@@ -13,6 +13,7 @@ from harness.analysis.latency import load_findings
 from harness.analysis.ledger import Calls
 from harness.analysis.measure import Measure
 from harness.analysis.resources import resources
+from harness.analysis.streams import Tokens, stream_findings
 from harness.analysis.timeline import timeline
 from harness.analysis.validity import Facts, validity
 from harness.analysis.windows import service
@@ -31,6 +32,7 @@ def analyse(recording: Recording) -> tuple[Findings, Measure]:
     plan = recording.plan
     last_ns = max([last_row(recording.requests, recording.canary), *(e.t_ns for e in recording.events)])
     load, canary = Frame(recording.requests, last_ns), Frame(recording.canary, last_ns)
+    tokens = Tokens(load, lambda: recording.tokens)
     calls, when = Calls(recording.ledger, load), timeline(recording, last_ns)
     felt = service(load, canary, plan.scenario.slo, when.healthy)
     outages = failovers(Evidence(load, felt, calls, recording.events, when))
@@ -38,11 +40,11 @@ def analyse(recording: Recording) -> tuple[Findings, Measure]:
     named = attribution(load, calls, when)
     findings = Findings(
         validity=validity(Facts(recording, load, canary, calls, when, outages, cache, named)),
-        load=load_findings(load, when),
+        load=load_findings(load, when).model_copy(update={"streams": stream_findings(tokens, when)}),
         failovers=outages,
         claims=claims(plan, outages),
         cache=cache,
         attribution=named,
         resources=resources(recording.samples, when),
     )
-    return findings, Measure(load, when)
+    return findings, Measure(load, when, tokens)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from harness.analysis.cache import lookups_and_hits
 from harness.analysis.frame import fault_spans
 from harness.analysis.stats import Share
+from harness.analysis.streams import SAMPLES, Tokens
 from harness.clock import NS_PER_S
 from harness.model.request import BAD, Outcome
 
@@ -24,12 +25,14 @@ RATES = {"request_failed": BAD, "request_ok": (Outcome.OK,), "request_degraded":
 class Measure:
     """Samples of the load, by metric and tags; `experiment` narrows faults to that experiment's own."""
 
-    def __init__(self, load: Frame, when: Timeline) -> None:
+    def __init__(self, load: Frame, when: Timeline, tokens: Tokens | None = None) -> None:
         self._load, self._when = load, when
+        self._tokens = tokens or Tokens(load)
 
     def times(self, metric: str, tags: Tags, experiment: str | None = None) -> Times:
-        """Return the sample of a time metric, ns, in due order."""
-        return self._load.times(metric, self._load.select(tags, self._when, experiment))
+        """Return the sample of a trend metric, in due order (times in ns)."""
+        chosen = self._load.select(tags, self._when, experiment)
+        return self._tokens.sample(metric, chosen) if metric in SAMPLES else self._load.times(metric, chosen)
 
     def share(self, metric: str, tags: Tags, experiment: str | None = None) -> Share:
         """Return the hits and trials of a rate metric. Lost requests could have been anything: `unknown`."""
@@ -38,6 +41,8 @@ class Measure:
         if metric == "cache_hit":
             lookups, hits = lookups_and_hits(load, chosen)
             return Share(hits, lookups)
+        if metric == "stream_complete":
+            return self._tokens.complete(chosen)
         hits = int((chosen & load.outcome.among(RATES[metric])).sum())
         return Share(hits, int((chosen & load.answered).sum()), int((chosen & load.lost).sum()))
 

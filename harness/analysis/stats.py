@@ -7,9 +7,9 @@ Intervals are two-sided and 95 % unless said otherwise; a side the sample cannot
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy import special
@@ -34,9 +34,22 @@ class Times:
 
     values: Array
     lost: Array
+    unit: float = NS_PER_MS
+    """What one unit of the published figures is in `values`: of times a millisecond, of anything else 1."""
+
+    observed: ClassVar[str] = "requests"
+    """What `worth` counts."""
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def worth(self, series: Array) -> int:
+        """Return how many independent observations the mean of `series`, which has a value for each time, is worth."""
+        return effective_size(series)
+
+    def seen(self, percent: float) -> int:  # noqa: ARG002 - of other samples it depends on it
+        """Return how many observations a percentile rests on."""
+        return len(self)
 
     @cached_property
     def ordered(self) -> Array:
@@ -47,6 +60,27 @@ class Times:
     def known(self) -> Array:
         """Sorted values without the lost ones, which lie above them all as far as anybody knows."""
         return np.sort(self.values[~self.lost]) if self.lost.any() else self.ordered
+
+
+@dataclass(frozen=True)
+class Gaps(Times):
+    """Times that come in clusters, as the gaps between the tokens of one stream: `sizes` of the clusters, in due order.
+
+    What one stream does to one gap it does to the next, so the stream is what counts, not the gap (`cluster_size`).
+    """
+
+    sizes: Array = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    observed: ClassVar[str] = "independent gaps"
+
+    def worth(self, series: Array) -> int:
+        """See `Times`."""
+        return cluster_size(series, self.sizes)
+
+    def seen(self, percent: float) -> int:
+        """See `Times`: at least as many as there are clusters, as every request counts there, correlated or not."""
+        worth = self.worth(self.values <= _type7(self.ordered, percent / 100)) if len(self) else 0
+        return max(worth, len(self.sizes))
 
 
 @dataclass(frozen=True)
@@ -62,7 +96,7 @@ class Share:
 
 
 def percentile_ms(times: Times, percent: float) -> Estimate:
-    """Return the exact percentile of `times` with its interval, ms.
+    """Return the exact percentile of `times` with its interval, ms (of what is no time: in its `unit`).
 
     The value is numpy's on the raw ns: ``linear``, type 7 of Hyndman & Fan (1996). The interval lies between order
     statistics and assumes no distribution (David & Nagaraja, Order Statistics, 7.1); it is widened to that of as many
@@ -73,12 +107,12 @@ def percentile_ms(times: Times, percent: float) -> Estimate:
     if n == 0:
         return Estimate(value=None, low=None, high=None, n=0)
     value = _type7(times.ordered, percent / 100)
-    low, high = _ranks(n, effective_size(times.values <= value), percent / 100)
-    known = times.known
+    low, high = _ranks(n, times.worth(times.values <= value), percent / 100)
+    known, unit = times.known, times.unit
     return Estimate(
-        value=value / NS_PER_MS,
-        low=None if low is None else min(value, float(times.ordered[low - 1])) / NS_PER_MS,
-        high=None if high is None or high > len(known) else max(value, float(known[high - 1])) / NS_PER_MS,
+        value=value / unit,
+        low=None if low is None else min(value, float(times.ordered[low - 1])) / unit,
+        high=None if high is None or high > len(known) else max(value, float(known[high - 1])) / unit,
         n=n,
     )
 
@@ -142,15 +176,18 @@ def ratio_estimate(spent: Array, gained: Array) -> Estimate:
 
 
 def mean_ms(times: Times) -> Estimate:
-    """Return the mean of `times` with Student's interval for as many observations as the series is worth, ms."""
+    """Return the mean of `times` with Student's interval for as many observations as the series is worth.
+
+    Ms; of what is no time, in its `unit`.
+    """
     n = len(times)
     if n == 0:
         return Estimate(value=None, low=None, high=None, n=0)
-    mean = float(times.values.mean()) / NS_PER_MS
-    worth = effective_size(times.values)
+    mean = float(times.values.mean()) / times.unit
+    worth = times.worth(times.values)
     if worth < 2:
         return Estimate(value=mean, low=None, high=None, n=n)
-    half = student(worth - 1) * float(times.values.std(ddof=1)) / math.sqrt(worth) / NS_PER_MS
+    half = student(worth - 1) * float(times.values.std(ddof=1)) / math.sqrt(worth) / times.unit
     return Estimate(value=mean, low=mean - half, high=None if times.lost.any() else mean + half, n=n)
 
 
@@ -181,6 +218,34 @@ def effective_size(series: Array) -> int:
     if blocks < len(batches):
         inflation *= (student(max(1.0, blocks - 1)) / student(np.inf)) ** 2
     return max(1, math.floor(n / inflation)) if inflation > 1 + 1e-9 else n  # rounding is no autocorrelation
+
+
+def cluster_size(series: Array, sizes: Array) -> int:
+    """Return how many independent observations the mean of a series is worth that comes in clusters of `sizes`.
+
+    The mean is a ratio, of the clusters' sums to their sizes; its variance is that of the clusters' residuals from it
+    (Cochran, Sampling Techniques, 1977, 9A), long-run (`long_run`), because clusters in due order may be correlated as
+    well. With percentiles the series is 0/1 and the interval Woodruff's (JASA 47, 1952). Student's factor as in
+    `effective_size`, for as many clusters (or blocks of them) as there are. At most the length of the series.
+    """
+    n, clusters = len(series), len(sizes)
+    if clusters < 2:
+        return min(n, 1)
+    mean, single = float(series.mean()), float(series.var())
+    if single <= 0:
+        return clusters
+    sums = np.add.reduceat(series.astype(np.float64), np.cumsum(sizes) - sizes)
+    residuals = sums - mean * sizes
+    batch = max(1, clusters // MAX_BATCHES)
+    batches = residuals[: clusters // batch * batch].reshape(-1, batch).sum(axis=1)
+    if len(batches) < 8:
+        variance, blocks = float(batches.var(ddof=1)), float(len(batches))
+    else:
+        variance, blocks = long_run(batches)
+    variance *= (student(max(1.0, blocks - 1)) / student(np.inf)) ** 2 / batch
+    if variance <= 0:
+        return clusters
+    return max(1, min(n, math.floor(single * n * n / (clusters * variance))))
 
 
 def long_run(series: Array) -> tuple[float, float]:
@@ -276,9 +341,9 @@ def binom_quantile(trials: Array, share: float, confidence: float = CONFIDENCE) 
 def needed_for(percent: float) -> int:
     """Return how many observations a percentile needs before a threshold on it can pass.
 
-    Enough to bound its interval on both sides (Hahn & Meeker 1991, 5.2), and from p99 on 20 beyond it as well: about
-    2,000 for a p99 (`methods.md`, Percentiles).
+    Enough to bound its interval on both sides (Hahn & Meeker 1991, 5.2), and from p99 on (p1 downwards) 20 beyond it as
+    well: about 2,000 for a p99 (`methods.md`, Percentiles).
     """
     tail = min(percent / 100, 1 - percent / 100)
     bounded = math.ceil(math.log((1 - CONFIDENCE) / 2) / math.log1p(-tail) - 1e-6)
-    return max(bounded, math.ceil(20 / tail - 1e-6)) if percent >= 99 else bounded
+    return max(bounded, math.ceil(20 / tail - 1e-6)) if percent >= 99 or percent <= 1 else bounded

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def streams(recording: Path) -> list[Path]:
     """Return every stream of the recording that is not Parquet yet."""
-    folders = (recording, recording / layout.REQUESTS, recording / layout.CANARY)
+    folders = (recording, recording / layout.REQUESTS, recording / layout.TOKENS, recording / layout.CANARY)
     return sorted(p for folder in folders for p in folder.glob("*.arrows"))
 
 

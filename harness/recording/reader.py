@@ -17,6 +17,7 @@ from ruamel.yaml.error import YAMLError
 from harness.errors import RecordingError
 from harness.model.event import Event
 from harness.model.plan import Plan
+from harness.model.request import UNKNOWN
 from harness.recording import layout
 
 _END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
@@ -125,6 +126,11 @@ class Recording:
         return self._folder(layout.REQUESTS)
 
     @cached_property
+    def tokens(self) -> pa.Table:
+        """When each token of a stream arrived, by worker (`layout.TOKEN_SCHEMA`)."""
+        return self._folder(layout.TOKENS)
+
+    @cached_property
     def canary(self) -> pa.Table:
         """The canary's requests (`layout.REQUEST_SCHEMA`)."""
         return self._folder(layout.CANARY)
@@ -150,7 +156,7 @@ class Recording:
         parquet, stream = stem.with_suffix(".parquet"), stem.with_suffix(".arrows")
         if parquet.exists():
             try:
-                return pq.read_table(parquet, read_dictionary=_words(schema)).cast(schema)
+                return _in_full(pq.read_table(parquet, read_dictionary=_words(schema)), schema).cast(schema)
             except (OSError, ValueError, pa.ArrowException) as error:
                 raise RecordingError(f"{parquet}: cannot be read: {error}") from error
         if not stream.exists():
@@ -158,7 +164,7 @@ class Recording:
         table, cut = read_stream(stream)
         if cut:
             self.truncated.append(cut)
-        return table if table.num_columns else schema.empty_table()
+        return _in_full(table, schema) if table.num_columns else schema.empty_table()
 
     def _json(self, name: str) -> dict[str, Any]:
         try:
@@ -168,6 +174,14 @@ class Recording:
         if not isinstance(data, dict):
             raise RecordingError(f"{self.path / name}: an object was expected")
         return data
+
+
+def _in_full(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Append the columns that an older recording does not have: what nobody wrote down is not known."""
+    for column in schema:
+        if column.name in layout.ADDED and column.name not in table.column_names:
+            table = table.append_column(column, pa.repeat(pa.scalar(UNKNOWN, column.type), len(table)))
+    return table
 
 
 def _words(schema: pa.Schema) -> list[str]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from harness.model.request import UNKNOWN
 from harness.recording.layout import REQUEST_SCHEMA
 from harness.recording.spool import Spool
 
@@ -29,7 +30,8 @@ _DTYPE = np.dtype([(field.name, dtype) for field, (_, dtype) in zip(REQUEST_SCHE
 
 # `pa.array` imports pandas the first time it is called: half a second and 50 MiB that a load generator has no use for.
 # Arrays made from their buffers do not.
-def _numbers(values: np.ndarray, kind: pa.DataType) -> pa.Array:
+def as_array(values: np.ndarray, kind: pa.DataType) -> pa.Array:
+    """Return numbers as an Arrow array of `kind`, without a copy where they stand together."""
     return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
 
 
@@ -136,6 +138,9 @@ class RequestWriter:
         tokens_out: int,
         bytes_in: int,
         bytes_out: int,
+        first_token_ns: int = UNKNOWN,
+        last_token_ns: int = UNKNOWN,
+        stream_tokens: int = UNKNOWN,
     ) -> None:
         """Append one row (columns as in `layout.REQUEST_SCHEMA`); flushes by itself when the buffer is full."""
         words = self._words
@@ -163,6 +168,9 @@ class RequestWriter:
             tokens_out,
             bytes_in,
             bytes_out,
+            first_token_ns,
+            last_token_ns,
+            stream_tokens,
         )
         self._rows += 1
         if self._rows == self._capacity:
@@ -187,9 +195,9 @@ class RequestWriter:
     def _batch(self, rows: int) -> pa.RecordBatch:
         view = np.frombuffer(self._buffer, _DTYPE, rows)
         columns = [
-            pa.DictionaryArray.from_arrays(_numbers(view[f.name], pa.int32()), self._words[f.name].array(), safe=False)
+            pa.DictionaryArray.from_arrays(as_array(view[f.name], pa.int32()), self._words[f.name].array(), safe=False)
             if f.name in self._words
-            else _numbers(view[f.name], f.type)
+            else as_array(view[f.name], f.type)
             for f in REQUEST_SCHEMA
         ]
         return pa.RecordBatch.from_arrays(columns, schema=REQUEST_SCHEMA)

@@ -7,11 +7,9 @@ Nothing is forgotten: an exchange that dies unwritten writes itself.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import weakref
-import zlib
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -22,12 +20,15 @@ from greenlet import GreenletExit
 from harness.clock import now_ns
 from harness.model.request import UNKNOWN, Outcome, first_request_id
 from harness.observe import Answer, Observation, Reading
+from harness.tokens import NOTHING_HEARD, Passing, hear
 from harness.traffic.locust_turn import take_due
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from harness.recording.requests import RequestWriter
+    from harness.recording.tokens import TokenWriter
+    from harness.tokens import Arrivals, Heard
 
 _BODY_LIMIT, _BODY_HEAD, _BODY_TAIL = 1 << 20, 1 << 19, 1 << 16
 _AT_ONCE = 32
@@ -70,6 +71,10 @@ class Exchange:
     headers: Mapping[str, str] | None = None
     """Those of the answer, in lower case."""
     body: bytes | bytearray = b""
+    arrivals: Arrivals | None = None
+    """When the pieces of the body came; None where the client does not show it."""
+    passing: Passing | None = None
+    """Set once the body was too long to keep."""
     exception: BaseException | None = None
     forgiven = False
     """The workload itself called it a success."""
@@ -84,13 +89,15 @@ class Exchange:
         self.name, self.context = name, context
         self.request_id = recorder.next_id()
 
-    def feed(self, data: bytes) -> None:
-        """Take a piece of a stream's body, as the workload reads it."""
+    def feed(self, data: bytes, t_ns: int) -> None:
+        """Take a piece of a stream's body, as it is read."""
+        if self.arrivals is not None:
+            self.arrivals.add(self.bytes_in, t_ns)
         if not isinstance(self.body, bytearray):
             self.body = bytearray(self.body)
         self.body += data
         if len(self.body) > _BODY_LIMIT:
-            del self.body[_BODY_HEAD:-_BODY_TAIL]
+            self._recorder.shorten(self)
 
     def ended(self, end_ns: int, error: BaseException | None = None) -> None:
         """Take the end of a stream, good or bad."""
@@ -114,8 +121,16 @@ class Exchange:
 class Recorder:
     """Writes rows and counts. One per subprocess."""
 
-    def __init__(self, writer: RequestWriter, observation: Observation, *, stream_end: str, stream: int) -> None:
-        self._writer = writer
+    def __init__(
+        self,
+        writer: RequestWriter,
+        tokens: TokenWriter,
+        observation: Observation,
+        *,
+        stream_end: str,
+        stream: int,
+    ) -> None:
+        self._writer, self._tokens = writer, tokens
         self._observation = observation
         self._stream_end = stream_end.encode()
         self.next_id = itertools.count(first_request_id(stream)).__next__
@@ -161,10 +176,10 @@ class Recorder:
             self._record(x)
 
     def _record(self, x: Exchange) -> None:
-        reading = self._read(x)
+        reading, heard = self._read(x)
         outcome, error = reading.outcome, reading.error
         if isinstance(x.exception, GreenletExit):
-            self._row(x, Outcome.LOST, "", reading, end_ns=UNKNOWN)
+            self._row(x, Outcome.LOST, "", reading, heard, end_ns=UNKNOWN)
             return
         if x.exception is not None:
             outcome, error = explain(x.exception)
@@ -172,14 +187,14 @@ class Recorder:
             outcome, error = Outcome.FAILED, UNREAD
         if x.forgiven and outcome not in (Outcome.OK, Outcome.DEGRADED):
             outcome, error = Outcome.OK, ""
-        self._row(x, outcome, error, reading, end_ns=x.end_ns)
+        self._row(x, outcome, error, reading, heard, end_ns=x.end_ns)
 
     def lose(self) -> int:
         """Write every request still in flight as `lost`, and return how many."""
         lost = [x for ref in self._open.values() if (x := ref()) is not None and not x.written]
         for x in lost:
             x.written = True
-            self._row(x, Outcome.LOST, "", _UNSEEN, end_ns=UNKNOWN)
+            self._row(x, Outcome.LOST, "", _UNSEEN, self._read(x)[1], end_ns=UNKNOWN)
         self._open.clear()
         return len(lost)
 
@@ -188,20 +203,41 @@ class Recorder:
         self.dropped += 1
         x = Exchange(self, name, {})
         x.due_ns, x.written = due_ns, True
-        self._row(x, Outcome.DROPPED, error, _UNSEEN, end_ns=UNKNOWN)
+        self._row(x, Outcome.DROPPED, error, _UNSEEN, NOTHING_HEARD, end_ns=UNKNOWN)
 
-    def _read(self, x: Exchange) -> Reading:
+    def hears(self, answer: Any) -> bool:
+        """Tell whether an answer may be a stream whose tokens the target tells (`answer.get` reads its headers)."""
+        tokens = self._observation.tokens
+        return tokens is not None and bool(tokens.hears(answer.get("content-type"), answer.get("content-length")))
+
+    def shorten(self, x: Exchange) -> None:
+        """Drop the middle of a stream that is too long to keep; its tokens are read first."""
+        if x.passing is None:
+            x.passing = Passing(_BODY_HEAD, _BODY_TAIL)
+        assert isinstance(x.body, bytearray)  # noqa: S101 - it was fed
+        x.passing.shorten(x.body, self._observation.tokens, x.arrivals)
+
+    def _read(self, x: Exchange) -> tuple[Reading, Heard]:
         headers = x.headers
         if headers is None:
-            return _UNSEEN
+            return _UNSEEN, NOTHING_HEARD
         streamed = headers.get("content-type", "").startswith("text/event-stream")
-        body = bytes(x.body)
-        if streamed and headers.get("content-encoding") in ("gzip", "deflate"):
-            with contextlib.suppress(zlib.error):  # it was not: the client has undone it already
-                body = zlib.decompressobj(47).decompress(body)
-        return self._observation.read(Answer(x.status, headers, body, streamed=streamed))
+        body, arrivals, tokens = bytes(x.body), x.arrivals, self._observation.tokens
+        # A client that does not show arrivals has undone any compression by itself.
+        if streamed and arrivals is not None and headers.get("content-encoding", "identity") != "identity":
+            inflated = arrivals.inflate(body)
+            if inflated is not None:
+                body, arrivals = inflated
+            if inflated is None or x.passing is not None:
+                tokens = None  # neither gzip nor deflate, or its middle is missing: when it could be read is not known
+        answer = Answer(x.status, headers, body, streamed=streamed)
+        heard = NOTHING_HEARD if tokens is None else hear(tokens, answer, arrivals, x.passing)
+        return self._observation.read(answer), heard
 
-    def _row(self, x: Exchange, outcome: Outcome, error: str, reading: Reading, *, end_ns: int) -> None:
+    def _row(self, x: Exchange, outcome: Outcome, error: str, reading: Reading, heard: Heard, *, end_ns: int) -> None:
+        times = heard.times
+        if times:
+            self._tokens.add(x.request_id, times)
         context = x.context
         self._writer.add(
             due_ns=x.due_ns,
@@ -224,6 +260,9 @@ class Recorder:
             tokens_out=reading.tokens_out,
             bytes_in=x.bytes_in,
             bytes_out=x.bytes_out,
+            first_token_ns=times[0] if times else UNKNOWN,
+            last_token_ns=times[-1] if times else UNKNOWN,
+            stream_tokens=heard.number,
         )
 
 

@@ -14,7 +14,9 @@ from harness import seeds
 from harness.clock import NS_PER_S, now_ns
 from harness.model.target import Observe
 from harness.observe import Observation
+from harness.recording import layout
 from harness.recording.requests import RequestWriter
+from harness.recording.tokens import TokenWriter
 from harness.traffic import locust_load, locust_session, locust_stats, locust_turn, locust_workload
 from harness.traffic.locust_pulse import PulseMaker
 from harness.traffic.locust_record import Recorder
@@ -41,9 +43,15 @@ class Run:
         self._statistics = locust_stats.take_over(self._environment, listeners)
         self._environment.events.init.fire(environment=self._environment, runner=runner, web_ui=None)
         observe = Observe.model_validate(order["observe"])
-        self._writer = RequestWriter(Path(order["requests"]), order["worker"])
+        requests = Path(order["requests"])
+        self._writer = RequestWriter(requests, order["worker"])
+        self._tokens = TokenWriter(requests.parent.with_name(layout.TOKENS) / requests.name)
         self._recorder = Recorder(
-            self._writer, Observation(observe), stream_end=observe.stream_end or "", stream=order["stream"]
+            self._writer,
+            self._tokens,
+            Observation(observe),
+            stream_end=observe.stream_end or "",
+            stream=order["stream"],
         )
         locust_session.install(self._environment, self._recorder, self._statistics, order["run_id"])
         self._load = locust_load.make(self._environment, self._recorder, seed, order["load"])
@@ -86,12 +94,14 @@ class Run:
         environment.events.test_stop.fire(environment=environment)
         flusher.kill()
         self._flush(pulses)
+        self._tokens.close()
         self._writer.close()
         self._announce("ended", batches=self._writer.batches, lost=lost)
         environment.events.quitting.fire(environment=environment)
 
     def _flush(self, pulses: PulseMaker) -> None:
         self._recorder.settle()
+        self._tokens.flush()
         self._writer.flush()
         self._statistics.settle()
         self._announce("flushed", batches=self._writer.batches, pulse=pulses.pulse(self._load, self._recorder))

@@ -23,6 +23,7 @@ from locust.user import users
 
 from harness.clock import NS_PER_MS, now_ns
 from harness.model.request import traceparent
+from harness.tokens import Arrivals
 from harness.traffic.locust_client import LazyCookieJar, is_alive, known_url
 from harness.traffic.locust_record import Exchange, Recorder
 from harness.traffic.locust_turn import is_due, take_due
@@ -110,7 +111,7 @@ class TimedResponse(HTTPSocketPoolResponse):
             if self.exchange.first_byte_ns < 0:
                 self.exchange.first_byte_ns = self.first_byte_ns
             self.exchange.last_byte_ns = self.last_byte_ns
-            self.exchange.feed(bytes(buf))
+            self.exchange.feed(bytes(buf), self.last_byte_ns)
         super()._on_body(buf)
 
     def _on_message_complete(self) -> None:
@@ -123,10 +124,13 @@ class TimedResponse(HTTPSocketPoolResponse):
             exchange.ended(self.end_ns)
 
     def follow(self, exchange: Exchange) -> None:
-        """Report a body that the workload will read by itself to `exchange`."""
+        """Report a body to `exchange` piece by piece, as it is read."""
         exchange.bytes_in, exchange.first_byte_ns = self.received, self.first_byte_ns
         exchange.last_byte_ns = self.last_byte_ns
         exchange.body = bytes(self._body_buffer)
+        exchange.arrivals = Arrivals()
+        if self.received:  # with the headers, in one read from the connection
+            exchange.arrivals.add(self.received, self.first_byte_ns)
         if self.message_complete:
             exchange.end_ns = self.end_ns
         else:
@@ -259,8 +263,11 @@ class FastSession(fasthttp.FastHttpSession):
         if stream:
             answer.follow(exchange)
             exchange.body = getattr(response, "_cached_content", exchange.body)  # Locust has read bad answers already
-        else:
+        elif Measuring.recorder.hears(answer):
+            answer.follow(exchange)  # its tokens are read off the bytes that came, whatever Locust makes of them
             _read_whole(response, answer, exchange)
+        else:
+            exchange.body = _read_whole(response, answer, exchange)
         return response
 
 
@@ -270,15 +277,17 @@ def _size(payload: Any) -> int:
     return len(payload) if isinstance(payload, bytes | bytearray) else 0
 
 
-def _read_whole(response: Any, answer: TimedResponse, exchange: Exchange) -> None:
+def _read_whole(response: Any, answer: TimedResponse, exchange: Exchange) -> bytes:
     """Read the body; an error here meets Locust again when it asks for the content, and is reported by it."""
+    body = b""
     try:
-        exchange.body = response.content or b""
+        body = response.content or b""
         exchange.end_ns = answer.end_ns
     except fasthttp.FAILURE_EXCEPTIONS as error:
         response.error = error
         exchange.end_ns = now_ns()
     exchange.bytes_in, exchange.first_byte_ns = answer.received, answer.first_byte_ns
+    return body
 
 
 class SlowSession(clients.HttpSession):

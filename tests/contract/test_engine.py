@@ -35,6 +35,7 @@ OBSERVE = {
     "answer": "json:$.answer",
     "error": ["json:$.error", "sse:$.error"],
     "degraded": "json:$.degraded",
+    "token": "sse:$.delta",
     "stream_end": "data: [DONE]",
 }
 
@@ -312,6 +313,9 @@ def test_a_streams_times_are_those_of_its_bytes(driver: Driver, url: str) -> Non
         assert 200 <= whole < 400, how
         assert row["end_ns"] >= server[row["request_id"]][2], how
         assert row["bytes_in"] > 150, how
+        assert row["stream_tokens"] == 5, how
+        assert row["first_byte_ns"] <= row["first_token_ns"] < row["first_byte_ns"] + 1_000_000, how
+        assert 130 <= (row["last_token_ns"] - row["first_token_ns"]) / 1e6 < 300, how
 
 
 CUT = "connection closed in the middle of the answer, or no HTTP"
@@ -330,6 +334,24 @@ def test_a_stream_without_its_end_failed(driver: Driver, url: str) -> None:
     frame = driver.run(cycle("FastHttpUser", bodies), each(bodies), url).sort_values("due_ns")
     assert list(frame.error) == [error for _, error in BAD_STREAMS]
     assert set(zip(frame.outcome, frame.status, strict=True)) == {("failed", 200)}
+    assert list(frame.stream_tokens)[:3] == [2, 2, 2]  # what came before it was cut has come
+
+
+def test_a_stream_in_flight_at_the_end_keeps_the_tokens_that_came(driver: Driver, url: str) -> None:
+    load = {"kind": "rate", "rate": "2/s", "hold": "0.5s", "drain": "0.5s"}
+    frame = driver.run(once(READS["iter_content"].format(path="/stream/100/50")), load, url)
+    assert list(frame.outcome) == ["lost"]
+    assert 5 <= frame.stream_tokens[0] <= 25
+    assert frame.start_ns[0] < frame.first_token_ns[0] < frame.last_token_ns[0]
+    tokens, _ = read_stream(driver.folder / "recording" / "tokens" / "locust-0.arrows")
+    assert set(tokens["request_id"].to_pylist()) == {frame.request_id[0]}
+    assert tokens.num_rows == frame.stream_tokens[0]
+
+
+def test_answers_that_are_no_streams_have_no_tokens(driver: Driver, url: str) -> None:
+    frame = driver.run(cycle("FastHttpUser", ["self.client.get('/ms/1')"]), each(["x", "y"]), url)
+    assert (frame[["first_token_ns", "last_token_ns", "stream_tokens"]] == -1).all(axis=None)
+    assert not (driver.folder / "recording" / "tokens").exists()
 
 
 # --- loads

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from harness.recording.finish import finish, streams
 from harness.recording.reader import Recording, read_stream
 from harness.recording.requests import OVERFLOW, RequestWriter
 from harness.recording.tables import EventLog, LedgerWriter, SampleWriter
+from harness.recording.tokens import TokenWriter
 
 ROW: dict[str, Any] = {
     "due_ns": 1, "start_ns": 2, "first_byte_ns": 3, "end_ns": 4, "name": "n", "team": "t", "agent": "a", "tenant": "x",
@@ -148,6 +150,38 @@ def test_finishing_keeps_every_value_and_both_workers(tmp_path: Path) -> None:
     after = Recording.open(tmp_path).requests
     assert after.to_pylist() == before.to_pylist()
     assert after.schema.equals(layout.REQUEST_SCHEMA)
+
+
+@given(st.lists(st.lists(st.integers(1, 10**12), max_size=40), max_size=12), st.integers(1, 30))
+def test_token_times_come_back_as_they_were_written(
+    tmp_path_factory: pytest.TempPathFactory, streamed: list[list[int]], capacity: int
+) -> None:
+    path = folder(tmp_path_factory.mktemp("tokens"))
+    writer = TokenWriter(path / layout.TOKENS / "w0.arrows", capacity=capacity)
+    for number, times in enumerate(streamed):
+        writer.add(number, array("q", times))
+    writer.close()
+    rows = [{"request_id": number, "t_ns": t_ns} for number, times in enumerate(streamed) for t_ns in times]
+    assert (path / layout.TOKENS).exists() == bool(rows)
+    assert Recording.open(path).tokens.to_pylist() == rows
+    finish(path)
+    assert streams(path) == []
+    assert Recording.open(path).tokens.to_pylist() == rows
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_recording_from_before_streams_were_timed_opens(tmp_path: Path, finished: bool) -> None:
+    write(folder(tmp_path), [{"request_id": i} for i in range(5)])
+    stream = tmp_path / layout.REQUESTS / "w0.arrows"
+    old = read_stream(stream)[0].drop_columns(list(layout.ADDED))
+    with pa.OSFile(str(stream), "wb") as sink, pa.ipc.new_stream(sink, old.schema) as writer:
+        writer.write_table(old)
+    if finished:
+        finish(tmp_path)
+    table = Recording.open(tmp_path).requests
+    assert table.schema.equals(layout.REQUEST_SCHEMA)
+    assert {name: set(table.column(name).to_pylist()) for name in layout.ADDED} == {name: {-1} for name in layout.ADDED}
+    assert Recording.open(tmp_path).tokens.num_rows == 0
 
 
 @settings(max_examples=60, deadline=None)
