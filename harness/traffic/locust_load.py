@@ -5,16 +5,22 @@ under Locust itself; only the start of each is ours. `OpenLoad` (kind `rate`): a
 runs, whatever the answers do; users wait in a pool that grows as needed.
 
 Both have `start`, `stop` (no new requests) and `join` (True when nothing is in flight any more).
+
+Both are given the whole schedule and the `numbers` of it that are theirs. What a user or an arrival is (its class, its
+random stream) depends on its number in the whole and nothing else, so it is the same however many workers there are.
 """
 
 from __future__ import annotations
 
 import inspect
 import logging
+import math
 import traceback
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import gevent
+import numpy as np
 from gevent.pool import Group
 from locust.exception import InterruptTaskSet, RescheduleTask, StopTest, StopUser
 from locust.user.task import LOCUST_STATE_RUNNING, LOCUST_STATE_STOPPING, DefaultTaskSet, TaskSet
@@ -96,11 +102,15 @@ class Load:
 class ClosedLoad(Load):
     """Users with a think time of their own, started at `offsets` (ns after the start)."""
 
-    def __init__(self, environment: Environment, recorder: Recorder, seed: int, offsets: Times) -> None:
+    def __init__(
+        self, environment: Environment, recorder: Recorder, seed: int, offsets: Times, numbers: Times | None = None
+    ) -> None:
         super().__init__(environment, recorder, seed)
-        self._offsets = offsets
         classes = environment.user_classes
-        self._order = pacer.deal(len(offsets), [c.weight for c in classes], [c.fixed_count for c in classes])
+        order = pacer.deal(len(offsets), [c.weight for c in classes], [c.fixed_count for c in classes])
+        self._numbers = (np.arange(len(offsets)) if numbers is None else numbers).tolist()
+        self._offsets = [int(offsets[n]) for n in self._numbers]
+        self._kinds = [order[n] for n in self._numbers]
         self._users: list[tuple[User, Turn]] = []
 
     @property
@@ -114,11 +124,11 @@ class ClosedLoad(Load):
         return len(self._recorder.open)
 
     def _drive(self, start_ns: int) -> None:
-        for number, (offset, kind) in enumerate(zip(self._offsets.tolist(), self._order, strict=True)):
+        for number, offset, kind in zip(self._numbers, self._offsets, self._kinds, strict=True):
             _sleep_until(start_ns + offset)
             turn = Turn(self._live, kind, stream=seeds.python_random(self._seed, f"user/{number}"))
             self._group.start(turn)
-        self._environment.events.spawning_complete.fire(user_count=len(self._order))
+        self._environment.events.spawning_complete.fire(user_count=len(self._numbers))
 
     def _live(self, kind: int) -> None:
         try:
@@ -146,12 +156,21 @@ class ClosedLoad(Load):
 class OpenLoad(Load):
     """One task at each of `due` (ns after the start), by users from a pool."""
 
-    def __init__(self, environment: Environment, recorder: Recorder, seed: int, due: Times, max_in_flight: int) -> None:
+    def __init__(
+        self,
+        environment: Environment,
+        recorder: Recorder,
+        seed: int,
+        due: Times,
+        max_in_flight: int,
+        numbers: Times | None = None,
+    ) -> None:
         super().__init__(environment, recorder, seed)
-        self._due, self._max = due, max_in_flight
+        weights = [c.weight for c in environment.user_classes]
+        kinds = pacer.kinds(len(due), weights, seeds.generator(seed, "user-classes"))
+        self._numbers = np.arange(len(due)) if numbers is None else numbers
+        self._due, self._kinds, self._max = due[self._numbers], kinds[self._numbers], max_in_flight
         self._idle: dict[int, list[User]] = {k: [] for k in range(len(environment.user_classes))}
-        self._order = seeds.python_random(seed, "user-classes")
-        self._weights = [c.weight for c in environment.user_classes]
         self._tasksets: dict[tuple[int, type[TaskSet]], TaskSet] = {}
         self._dispatched = 0
         self._completed = False
@@ -195,9 +214,8 @@ class OpenLoad(Load):
             self._dispatch(start_ns + offset)
 
     def _dispatch(self, due_ns: int) -> None:
-        number = self._dispatched
+        number, kind = int(self._numbers[self._dispatched]), int(self._kinds[self._dispatched])
         self._dispatched += 1
-        kind = self._order.choices(range(len(self._weights)), self._weights)[0]
         if len(self._group) >= self._max:
             self._recorder.drop(due_ns, f"{self._max} requests in flight")
             return
@@ -249,32 +267,55 @@ class OpenLoad(Load):
 AnyLoad = ClosedLoad | OpenLoad
 
 
-def make(environment: Environment, recorder: Recorder, seed: int, load: dict[str, Any]) -> AnyLoad:
+@dataclass(frozen=True)
+class Part:
+    """What a load is made for: the process it runs in, and which share of the schedule is its own."""
+
+    environment: Environment
+    recorder: Recorder
+    seed: int
+    worker: int = 0
+    """Number of this worker, from 0, of `workers`."""
+    workers: int = 1
+
+    def closed(self, offsets: Times) -> ClosedLoad:
+        """Return the load of users started at `offsets`, of which every `workers`-th is ours."""
+        return ClosedLoad(self.environment, self.recorder, self.seed, offsets, self._numbers(offsets))
+
+    def open(self, due: Times, max_in_flight: int) -> OpenLoad:
+        """Return the load of arrivals at `due`, of which every `workers`-th is ours, as of the limit."""
+        limit = math.ceil(max_in_flight / self.workers)
+        return OpenLoad(self.environment, self.recorder, self.seed, due, limit, self._numbers(due))
+
+    def _numbers(self, times: Times) -> Times:
+        return pacer.share(np.arange(len(times)), self.worker, self.workers)
+
+
+def make(part: Part, load: dict[str, Any]) -> AnyLoad:
     """Return the load for a profile of `harness.model.load`, with durations in seconds and rates per second."""
-    return LOADS[load["kind"]](environment, recorder, seed, load)
+    return LOADS[load["kind"]](part, load)
 
 
-def _users(environment: Environment, recorder: Recorder, seed: int, load: dict[str, Any]) -> ClosedLoad:
-    offsets = pacer.starts(load["users"], load["spawn"], seeds.generator(seed, "user-starts"))
-    return ClosedLoad(environment, recorder, seed, offsets)
+def _users(part: Part, load: dict[str, Any]) -> ClosedLoad:
+    return part.closed(pacer.starts(load["users"], load["spawn"], seeds.generator(part.seed, "user-starts")))
 
 
-def _spike(environment: Environment, recorder: Recorder, seed: int, load: dict[str, Any]) -> ClosedLoad:
-    offsets = pacer.starts(load["users"], load["users"] / load["ramp"], seeds.generator(seed, "user-starts"))
-    return ClosedLoad(environment, recorder, seed, offsets + int(load["warmup"] * NS_PER_S))
+def _spike(part: Part, load: dict[str, Any]) -> ClosedLoad:
+    spawn = load["users"] / load["ramp"]
+    offsets = pacer.starts(load["users"], spawn, seeds.generator(part.seed, "user-starts"))
+    return part.closed(offsets + int(load["warmup"] * NS_PER_S))
 
 
-def _rate(environment: Environment, recorder: Recorder, seed: int, load: dict[str, Any]) -> OpenLoad:
+def _rate(part: Part, load: dict[str, Any]) -> OpenLoad:
     seconds = load["warmup"] + load["hold"]
-    due = ARRIVALS[load["arrivals"]](load["rate"], seconds, seed)
-    return OpenLoad(environment, recorder, seed, due, load["max_in_flight"])
+    return part.open(ARRIVALS[load["arrivals"]](load["rate"], seconds, part.seed), load["max_in_flight"])
 
 
 ARRIVALS: Mapping[str, Callable[[float, float, int], Times]] = {
     "constant": lambda rate, seconds, _: pacer.constant(rate, seconds),
     "poisson": lambda rate, seconds, seed: pacer.poisson(rate, seconds, seeds.generator(seed, "arrivals")),
 }
-LOADS: Mapping[str, Callable[[Environment, Recorder, int, dict[str, Any]], AnyLoad]] = {
+LOADS: Mapping[str, Callable[[Part, dict[str, Any]], AnyLoad]] = {
     "users": _users,
     "spike": _spike,
     "rate": _rate,

@@ -44,7 +44,8 @@ class Run:
             self._writer, Observation(observe), stream_end=observe.stream_end or "", stream=order["stream"]
         )
         locust_session.install(self._environment, self._recorder, order["run_id"])
-        self._load = locust_load.make(self._environment, self._recorder, seed, order["load"])
+        part = locust_load.Part(self._environment, self._recorder, seed)
+        self._load = locust_load.make(part, order["load"])
         self._over, self._cut = Event(), Event()
 
     @property

@@ -55,6 +55,16 @@ def starts(users: int, spawn: float, random: np.random.Generator) -> Times:
     return ((np.arange(users) + random.random(users)) * (NS_PER_S / spawn)).astype(np.int64)
 
 
+def kinds(count: int, weights: Sequence[float], random: np.random.Generator) -> NDArray[np.int16]:
+    """Return the class (an index into `weights`) of each of `count` arrivals, drawn independently by weight.
+
+    They depend on their number alone: a worker that makes every n-th arrival finds the classes that one would.
+    """
+    edges = np.cumsum(weights) / np.sum(weights)
+    drawn: NDArray[np.int16] = np.searchsorted(edges[:-1], random.random(count), side="right").astype(np.int16)
+    return drawn
+
+
 def share(times: Times, worker: int, workers: int) -> Times:
     """Return the part of a schedule that falls to worker number `worker` (from 0) of `workers`."""
     return times[worker::workers]

@@ -124,3 +124,10 @@ def test_every_beginning_of_a_deal_keeps_the_weights(weights: list[int], count: 
         dealt = [order[:m].count(kind) for m in range(count + 1)]
         assert all(abs(n - m * share) < len(weights) for m, n in enumerate(dealt))
         assert all(0 <= after - before <= 1 for before, after in pairwise(dealt))
+
+
+def test_arrivals_get_their_classes_by_weight() -> None:
+    kinds = pacer.kinds(20_000, [3, 0, 1], generator(1, "user-classes"))
+    share = np.bincount(kinds, minlength=3) / len(kinds)
+    assert share == pytest.approx([0.75, 0, 0.25], abs=0.015)
+    assert pacer.kinds(3, [2], generator(1, "user-classes")).tolist() == [0, 0, 0]
