@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from harness.clock import NS_PER_S, now_ns
 from harness.model.target import Observe
 from harness.observe import Observation
 from harness.recording.requests import RequestWriter
-from harness.traffic import locust_load, locust_session, locust_turn, locust_workload
+from harness.traffic import locust_load, locust_phase, locust_session, locust_turn, locust_workload
 from harness.traffic.locust_pulse import PulseMaker
 from harness.traffic.locust_record import Recorder
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _FLUSH_S = 1.0
+_HOPELESS = 20
+"""A workload that raised so often and made no request never will."""
+logger = logging.getLogger(__name__)
 
 
 class Run:
@@ -32,7 +36,8 @@ class Run:
         self._load_spec, self._announce = order["load"], announce
         seed = order["seed"]
         locust_turn.install(seeds.python_random(seed, "workload"))
-        classes = locust_workload.load(Path(order["workload"]))
+        locust_phase.install()
+        classes = locust_workload.load(Path(order["workload"]), weighted=order["load"]["open_loop"])
         self._environment = Environment(
             events=locust.events, user_classes=classes, locustfile=Path(order["workload"]).name
         )
@@ -65,7 +70,8 @@ class Run:
         environment.host = url
         for user in environment.user_classes:
             user.host = url
-        environment.events.test_start.fire(environment=environment)
+        if not self._prepared():
+            return
         pulses = PulseMaker()
         flusher = gevent.spawn(self._flush_often, pulses)
         self._load.start(start_ns)
@@ -87,6 +93,28 @@ class Run:
         self._announce("ended", batches=self._writer.batches, lost=lost)
         environment.events.quitting.fire(environment=environment)
 
+    def _prepared(self) -> bool:
+        """Fire test_start. Locust logs what a listener raises and goes on; a load without its data means nothing."""
+        environment = self._environment
+        for listener in list(environment.events.test_start._handlers):  # noqa: SLF001 - its `fire` swallows errors
+            try:
+                listener(environment=environment)
+            except Exception as error:
+                logger.exception("test_start")
+                line = locust_workload.own_line(error)
+                self._announce("broken", what=f"a test_start listener raised {type(error).__name__}: {error} ({line})")
+                return False
+        return True
+
+    def _broken(self) -> str:
+        """Return why it is no use going on, if it is not: the workload fails before it makes any load."""
+        load = self._load
+        if load.extinct:
+            return f"every user raised an exception and ended, the last one {load.last_error}"
+        if not self._recorder.sent and load.errors >= _HOPELESS:
+            return f"it raised {load.errors} times and made no request, the last time {load.last_error}"
+        return ""
+
     def _flush(self, pulses: PulseMaker) -> None:
         self._writer.flush()
         self._announce("flushed", batches=self._writer.batches, pulse=pulses.pulse(self._load, self._recorder))
@@ -95,3 +123,6 @@ class Run:
         while True:
             gevent.sleep(_FLUSH_S)
             self._flush(pulses)
+            if what := self._broken():
+                self._announce("broken", what=what)
+                return

@@ -71,8 +71,8 @@ def test_a_plan_survives_its_file(files: Path) -> None:
 def test_scale_shortens_the_timeline_and_nothing_else(files: Path) -> None:
     short = resolve("scenarios/s.yaml", ["chaos/c.yaml"], "targets/t.yaml", seed=1, scale=0.1)
     load = short.scenario.load
-    assert [load.hold, load.warmup] == pytest.approx([6, 0.5])
     assert load.kind == "users"
+    assert [load.hold, load.warmup] == pytest.approx([6, 0.5])
     assert load.users == 3
     assert load.spawn == pytest.approx(20), "as many users within the shorter warm-up"
     fault = short.experiments[0].faults[0]
