@@ -109,7 +109,9 @@ def _column(path: Path, number: int, first: list[str], column: str | None) -> in
             where=where,
             hint=f"name it: load: {{kind: replay, file: {path.name}, column: NAME}}; first line: {', '.join(first)}",
         )
-    if any(letter.isalpha() for letter in first[0]) and first[0].lower() not in ("nan", "inf", "infinity"):
+    try:
+        Decimal(first[0])
+    except InvalidOperation:
         return 0
     return None
 

@@ -91,8 +91,8 @@ def ramps(levels: Sequence[Level], random: np.random.Generator | None = None) ->
         share = np.clip(marks[low:high] - first, 0, count)
         slope = (rate_1 - rate_0) / seconds
         # The root of rate_0 t + slope t^2 / 2 = share, in the form that does not cancel.
-        offset = 2 * share / (rate_0 + np.sqrt(np.maximum(rate_0**2 + 2 * slope * share, 0)))
-        parts.append(start + np.where(share > 0, offset, 0))
+        below = rate_0 + np.sqrt(np.maximum(rate_0**2 + 2 * slope * share, 0))
+        parts.append(start + np.divide(2 * share, below, out=np.zeros_like(share), where=share > 0))
     times: Times = np.rint(np.concatenate(parts) * NS_PER_S).astype(np.int64)
     return times
 
