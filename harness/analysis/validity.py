@@ -59,7 +59,14 @@ class Facts:
 def validity(facts: Facts) -> Validity:
     """Return whether the run is valid, why not, and what a reader should know besides."""
     instrument = _instrument(facts)
-    reasons = (*_wholeness(facts), *_generator(facts, instrument), *_workers(facts), *_faults(facts), *_system(facts))
+    reasons = (
+        *_workload(facts),
+        *_wholeness(facts),
+        *_generator(facts, instrument),
+        *_workers(facts),
+        *_faults(facts),
+        *_system(facts),
+    )
     return Validity(valid=not reasons, reasons=reasons, notes=tuple(_notes(facts, instrument)), instrument=instrument)
 
 
@@ -110,6 +117,12 @@ def _coverage(facts: Facts) -> float | None:
         return None
     named, known = accounted(facts.load, facts.calls)
     return float(known.sum() / named.sum()) if named.any() else None
+
+
+def _workload(facts: Facts) -> Iterator[str]:
+    for event in facts.recording.events:
+        if event.kind == "instrument" and event.subject == "workload":
+            yield f"The workload's own code failed and made no load: {event.data.get('error', 'see logs/')}."
 
 
 def _wholeness(facts: Facts) -> Iterator[str]:
@@ -200,8 +213,6 @@ def _workers(facts: Facts) -> Iterator[str]:
     for event in facts.recording.events:
         if event.kind == "instrument" and event.subject == "died":
             yield f"The load generator died: {event.data.get('error', 'see logs/')}."
-        if event.kind == "instrument" and event.subject == "workload":
-            yield f"The workload's own code failed and made no load: {event.data.get('error', 'see logs/')}."
     if not facts.recording.finished:
         return
     for source, t_ns in _Workers(facts.recording.samples, facts.when).last_word().items():

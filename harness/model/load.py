@@ -171,10 +171,9 @@ class StepsLoad(_Profile):
             )
         if not any(step.level for step in self.steps):
             raise located("steps", "every step is 0: there is no load")
-        unused = {"arrivals", "max_in_flight"} & self.model_fields_set
-        if unused and not self.open_loop:
-            name = min(unused)
-            raise located(name, f"{name!r} is for steps of 'rate'; these are of 'users'")
+        for name in ("arrivals", "max_in_flight"):
+            if not self.open_loop and getattr(self, name) != type(self).model_fields[name].default:
+                raise located(name, f"{name!r} is for steps of 'rate'; these are of 'users'")
         return self
 
     @property

@@ -148,8 +148,8 @@ class LocustEngine:
             if "pulse" in said:
                 pulses.append(Pulse(**said["pulse"]))
         progress = Progress([self._next_batch() for _ in range(flushed - self._read)], pulses)
-        if self._broken and not progress.batches and not pulses:
-            raise WorkloadFailed(f"{self._plan.workload_path}: {self._broken}\n  the traceback is in {self._log}")
+        if self._broken and (self._ended or gone) and not progress.batches and not pulses:
+            raise WorkloadFailed(f"{self._plan.workload_path}: {self._broken}; the traceback is in {self._log}")
         if gone and not self._ended:
             if not progress.batches and not pulses:
                 raise self._died()
@@ -165,7 +165,7 @@ class LocustEngine:
     @property
     def finished(self) -> bool:
         """Whether the load is over and every row has been handed out by `batches`."""
-        return self._ended
+        return self._ended and not self._broken  # `batches` has that to say
 
     def stop(self, reason: str, *, at_once: bool = False) -> None:
         """Make no new requests; wait for those in flight up to the load's `drain`, or not at all."""

@@ -71,6 +71,8 @@ class Run:
         for user in environment.user_classes:
             user.host = url
         if not self._prepared():
+            self._writer.close()
+            self._announce("ended", batches=0, lost=0)
             return
         pulses = PulseMaker()
         flusher = gevent.spawn(self._flush_often, pulses)
@@ -125,4 +127,4 @@ class Run:
             self._flush(pulses)
             if what := self._broken():
                 self._announce("broken", what=what)
-                return
+                self.stop(at_once=True)
