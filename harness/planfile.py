@@ -20,7 +20,7 @@ from harness.faults.timeline import Breakables
 from harness.faults.timeline import check as check_timeline
 from harness.model.base import nearest
 from harness.model.experiment import Experiment, FaultSpec
-from harness.model.plan import Plan, Scenario
+from harness.model.plan import Plan, Replayed, Scenario
 from harness.model.target import Target
 from harness.model.units import Scaled
 from harness.observe import compile_observer
@@ -28,6 +28,7 @@ from harness.seeds import fresh_seed
 from harness.system import KINDS as SYSTEM_KINDS
 from harness.system import wiring
 from harness.tokens import TokenReader
+from harness.traffic import arrivals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,6 +43,9 @@ Loc = tuple[int | str, ...]
 _FAULT: TypeAdapter[FaultSpec] = TypeAdapter(
     Annotated[Union[tuple(FAULT_KINDS.values())], Field(discriminator="kind")]  # type: ignore[arg-type]  # noqa: UP007
 )
+
+_ELSEWHERE: Any = {"workload_path": True, "target_dir": True, "seed": True, "replayed": {"path"}}
+"""What may differ between two plans that are the same."""
 
 SHORTEST_WINDOW_S = 1.0
 """`--scale` does not shorten the recovery window below this: fewer samples cannot tell good service from bad."""
@@ -277,6 +281,19 @@ def _workload(document: Document, scenario: Scenario) -> Path:
     return path.resolve()
 
 
+def _replay(document: Document, scenario: Scenario, scale: float) -> tuple[Scenario, Replayed | None]:
+    """Read the arrivals that the load replays, and fix how long it lasts; `scenario` is scaled already."""
+    if scenario.load.kind != "replay":
+        return scenario, None
+    try:
+        load, replayed = arrivals.fixed(scenario.load, document.path.parent, scale)
+    except PlanError as error:
+        if not error.where.startswith("load."):
+            raise
+        raise document.error(tuple(error.where.split(".")), f"{error.where}: {error.what}", error.hint) from None
+    return scenario.model_copy(update={"load": load}), replayed
+
+
 def resolve(  # noqa: PLR0913 - the options of the command line
     scenario: str,
     chaos: Sequence[str] = (),
@@ -300,7 +317,7 @@ def resolve(  # noqa: PLR0913 - the options of the command line
     experiments = [load_experiment(d) for d in chaos_documents]
     if not 0 < scale <= 10:
         raise PlanError(f"--scale {scale}: must lie above 0 and not above 10", hint="as in --scale 0.1")
-    the_scenario = scaled(the_scenario, scale)
+    the_scenario, replayed = _replay(documents["scenario"], scaled(the_scenario, scale), scale)
     window = max(the_scenario.slo.window, min(SHORTEST_WINDOW_S, the_scenario.slo.window / scale))
     the_scenario = the_scenario.model_copy(update={"slo": the_scenario.slo.model_copy(update={"window": window})})
     plan = Plan(
@@ -314,6 +331,7 @@ def resolve(  # noqa: PLR0913 - the options of the command line
         workload_path=workload,
         target_dir=directory_of(documents["target"].path),
         replicas=replicas,
+        replayed=replayed,
     )
     _check_replicas(plan, documents["target"])
     check_timeline(plan.faults, _breakables(plan), plan.scenario.load.measured_s)
@@ -359,6 +377,6 @@ def dump(plan: Plan) -> str:
 
 def plan_hash(plan: Plan) -> str:
     """Return a short hash of what was planned (paths and seed left out): equal plans, equal hash."""
-    told = plan.model_dump_json(exclude={"workload_path", "target_dir", "seed"}, by_alias=True)
+    told = plan.model_dump_json(exclude=_ELSEWHERE, by_alias=True)
     workload = plan.workload_path.read_bytes()
     return hashlib.sha256(told.encode() + workload).hexdigest()[:16]

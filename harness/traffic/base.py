@@ -60,7 +60,10 @@ class Engine(Protocol):
         """Start the load at monotonic time `start_ns` against the base URL `url`."""
 
     def batches(self) -> Progress:
-        """Return what was flushed since the last call. TrafficFailed once the process has died on its own."""
+        """Return what was flushed since the last call.
+
+        TrafficFailed once the process has died on its own. WorkloadFailed: the workload raises and makes no load.
+        """
 
     @property
     def finished(self) -> bool:

@@ -20,11 +20,14 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from harness.errors import PlanError, TrafficFailed
+from harness.errors import PlanError, TrafficFailed, WorkloadFailed
 from harness.recording import layout
+from harness.traffic import arrivals
 from harness.traffic.base import Progress, Pulse
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from harness.model.plan import Plan
 
 _MAIN = Path(__file__).with_name("locust_main.py")
@@ -33,6 +36,10 @@ _PREPARE_S = 30.0
 _END_S = 5.0
 _STREAM = 1
 """Number of this worker's stream of request ids; 0 is the canary's."""
+
+
+def _numbers(model: BaseModel) -> dict[str, Any]:
+    return {k: [_numbers(v) for v in value] if isinstance(value, tuple) else value for k, value in model}
 
 
 class LocustEngine:
@@ -48,6 +55,7 @@ class LocustEngine:
         self._read = 0
         self._ended = False
         self._ready: dict[str, Any] = {}
+        self._broken = ""
 
     def _order(self) -> dict[str, Any]:
         plan, load = self._plan, self._plan.scenario.load
@@ -60,8 +68,16 @@ class LocustEngine:
             "run_id": self._run_id,
             "observe": plan.target.observe.model_dump(mode="json", by_alias=True, exclude_none=True),
             # As numbers: how durations and rates are written in files is not the generator's business.
-            "load": {**load.__dict__, "total_s": load.total_s},
+            "load": {**_numbers(load), "total_s": load.total_s, "open_loop": load.open_loop, **self._replayed()},
         }
+
+    def _replayed(self) -> dict[str, Any]:
+        replayed, load = self._plan.replayed, self._plan.scenario.load
+        if replayed is None or load.kind != "replay":
+            return {}
+        if arrivals.digest(replayed.path) != replayed.sha256:
+            raise PlanError("has changed since the plan was made", where=str(replayed.path), hint="start again")
+        return {"due_ns": arrivals.read(replayed.path, load.column)[: replayed.arrivals].tolist()}
 
     def prepare(self) -> None:
         """Start the subprocess and have it check the workload. PlanError names the line; no request is made."""
@@ -112,7 +128,10 @@ class LocustEngine:
         self._tell("begin", start_ns=start_ns, url=url.rstrip("/"))
 
     def batches(self) -> Progress:
-        """Return what was flushed since the last call. TrafficFailed once the process has died on its own."""
+        """Return what was flushed since the last call.
+
+        TrafficFailed once the process has died on its own. WorkloadFailed: the workload raises and makes no load.
+        """
         flushed, pulses, gone = self._read, [], False
         while True:
             try:
@@ -124,9 +143,13 @@ class LocustEngine:
                 continue
             flushed = max(flushed, said.get("batches", 0))
             self._ended = self._ended or said["say"] == "ended"
+            if said["say"] == "broken":
+                self._broken = said["what"]
             if "pulse" in said:
                 pulses.append(Pulse(**said["pulse"]))
         progress = Progress([self._next_batch() for _ in range(flushed - self._read)], pulses)
+        if self._broken and (self._ended or gone) and not progress.batches and not pulses:
+            raise WorkloadFailed(f"{self._plan.workload_path}: {self._broken}; the traceback is in {self._log}")
         if gone and not self._ended:
             if not progress.batches and not pulses:
                 raise self._died()
@@ -142,7 +165,7 @@ class LocustEngine:
     @property
     def finished(self) -> bool:
         """Whether the load is over and every row has been handed out by `batches`."""
-        return self._ended
+        return self._ended and not self._broken  # `batches` has that to say
 
     def stop(self, reason: str, *, at_once: bool = False) -> None:
         """Make no new requests; wait for those in flight up to the load's `drain`, or not at all."""

@@ -3,7 +3,8 @@
 JSON lines. Commands on stdin:                       Announcements on stdout:
     {"do": "prepare", ...}  (`engine._order`)            {"say": "ready", ...} | {"say": "refused", where, what, hint}
     {"do": "begin", "start_ns", "url"}                   {"say": "flushed", "batches", "pulse"}   every second
-    {"do": "stop", "reason", "at_once"}                  {"say": "ended", "batches", "lost"}      the last line
+    {"do": "stop", "reason", "at_once"}                  {"say": "broken", "what"}                the workload is
+                                                         {"say": "ended", "batches", "lost"}      the last line
 
 The workload cannot disturb them: its stdin, stdout and stderr are replaced before it is imported (the latter two by
 the log). When stdin ends the harness is gone, and so are we, whatever the workload is doing.
@@ -73,10 +74,12 @@ class Commands:
         self._wake.send()
 
     def _listen(self) -> None:
-        rest = b""
+        rest = bytearray()
         while chunk := os.read(_COMMANDS, 65536):
-            *lines, rest = (rest + chunk).split(b"\n")
-            self._say(*lines)
+            rest += chunk
+            if b"\n" in chunk:  # a schedule may be megabytes long
+                *lines, rest = rest.split(b"\n")
+                self._say(*map(bytes, lines))
         self._say(b'{"do": "stop", "reason": "the harness is gone", "at_once": true}')
         grace = _lock()
         grace.acquire()

@@ -21,7 +21,7 @@ from harness.clock import now_ns
 from harness.model.request import UNKNOWN, Outcome, first_request_id
 from harness.observe import Answer, Observation, Reading
 from harness.tokens import NOTHING_HEARD, Passing, hear
-from harness.traffic.locust_turn import take_due
+from harness.traffic.locust_turn import prepared_ns, take_due
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -139,7 +139,7 @@ class Recorder:
         self._open: dict[int, weakref.ref[Exchange]] = {}
         self.sent = self.dropped = 0
         self.lateness_ns: list[int] = []
-        """start - due of the requests since this was last emptied."""
+        """start - due of the requests since this was last emptied, less what their users took to get ready."""
 
     @property
     def in_flight(self) -> int:
@@ -155,7 +155,7 @@ class Recorder:
         now = exchange.start_ns = now_ns()
         exchange.due_ns = now if due_ns < 0 else due_ns
         if due_ns >= 0:
-            self.lateness_ns.append(now - due_ns)
+            self.lateness_ns.append(max(0, now - due_ns - prepared_ns()))
 
     def write(self, x: Exchange) -> None:
         """Take an exchange that is over; its row is written with the next few."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from harness.observe import Observation
 from harness.recording import layout
 from harness.recording.requests import RequestWriter
 from harness.recording.tokens import TokenWriter
-from harness.traffic import locust_load, locust_session, locust_stats, locust_turn, locust_workload
+from harness.traffic import locust_load, locust_phase, locust_session, locust_stats, locust_turn, locust_workload
 from harness.traffic.locust_pulse import PulseMaker
 from harness.traffic.locust_record import Recorder
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _FLUSH_S = 1.0
+_HOPELESS = 20
+"""A workload that raised so often and made no request never will."""
+logger = logging.getLogger(__name__)
 
 
 class Run:
@@ -34,7 +38,8 @@ class Run:
         self._load_spec, self._announce = order["load"], announce
         seed = order["seed"]
         locust_turn.install(seeds.python_random(seed, "workload"))
-        classes = locust_workload.load(Path(order["workload"]))
+        locust_phase.install()
+        classes = locust_workload.load(Path(order["workload"]), weighted=order["load"]["open_loop"])
         self._environment = Environment(
             events=locust.events, user_classes=classes, locustfile=Path(order["workload"]).name
         )
@@ -54,7 +59,8 @@ class Run:
             stream=order["stream"],
         )
         locust_session.install(self._environment, self._recorder, self._statistics, order["run_id"])
-        self._load = locust_load.make(self._environment, self._recorder, seed, order["load"])
+        part = locust_load.Part(self._environment, self._recorder, seed)
+        self._load = locust_load.make(part, order["load"])
         self._over, self._cut = Event(), Event()
 
     @property
@@ -74,7 +80,10 @@ class Run:
         environment.host = url
         for user in environment.user_classes:
             user.host = url
-        environment.events.test_start.fire(environment=environment)
+        if not self._prepared():
+            self._writer.close()
+            self._announce("ended", batches=0, lost=0)
+            return
         pulses = PulseMaker()
         flusher = gevent.spawn(self._flush_often, pulses)
         self._load.start(start_ns)
@@ -99,6 +108,28 @@ class Run:
         self._announce("ended", batches=self._writer.batches, lost=lost)
         environment.events.quitting.fire(environment=environment)
 
+    def _prepared(self) -> bool:
+        """Fire test_start. Locust logs what a listener raises and goes on; a load without its data means nothing."""
+        environment = self._environment
+        for listener in list(environment.events.test_start._handlers):  # noqa: SLF001 - its `fire` swallows errors
+            try:
+                listener(environment=environment)
+            except Exception as error:
+                logger.exception("test_start")
+                line = locust_workload.own_line(error)
+                self._announce("broken", what=f"a test_start listener raised {type(error).__name__}: {error} ({line})")
+                return False
+        return True
+
+    def _broken(self) -> str:
+        """Return why it is no use going on, if it is not: the workload fails before it makes any load."""
+        load = self._load
+        if load.extinct:
+            return f"every user raised an exception and ended, the last one {load.last_error}"
+        if not self._recorder.sent and load.errors >= _HOPELESS:
+            return f"it raised {load.errors} times and made no request, the last time {load.last_error}"
+        return ""
+
     def _flush(self, pulses: PulseMaker) -> None:
         self._recorder.settle()
         self._tokens.flush()
@@ -110,3 +141,6 @@ class Run:
         while True:
             gevent.sleep(_FLUSH_S)
             self._flush(pulses)
+            if what := self._broken():
+                self._announce("broken", what=what)
+                self.stop(at_once=True)

@@ -26,7 +26,7 @@ from harness.model.request import traceparent
 from harness.tokens import Arrivals
 from harness.traffic.locust_client import LazyCookieJar, is_alive, known_url
 from harness.traffic.locust_record import Exchange, Recorder
-from harness.traffic.locust_turn import is_due, take_due
+from harness.traffic.locust_turn import is_due, take_due, take_leave
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -51,7 +51,7 @@ class Measuring:
 
 
 def _open(session: Any, name: str, context: Mapping[str, Any] | None) -> Exchange:
-    if Measuring.stopping and not is_due():
+    if (Measuring.stopping and not is_due()) or take_leave():
         raise StopUser
     user = session.user
     whole = {**user.context(), **context} if user and context else (user.context() if user else context)
