@@ -19,9 +19,9 @@ from scipy.stats import chi2_contingency
 from harness.clock import NS_PER_S, now_ns, sleep
 from harness.model.plan import Plan, Scenario
 from harness.model.target import ExternalSystem, Observe, Target
-from harness.programs import K6
 from harness.recording.reader import read_stream
 from harness.traffic import KINDS
+from tests.having_k6 import k6_or_skip
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
@@ -103,7 +103,7 @@ def run(engine: str, load: dict[str, Any], server: tuple[str, list[Any]], folder
 @pytest.fixture(scope="module")
 def both(server: tuple[str, list[Any]], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Seen]:
     """Four thousand arrivals of each."""
-    K6.ensure()
+    k6_or_skip()
     load = {"kind": "rate", "rate": "250/s", "hold": "16s", "max_in_flight": 200}
     folder = tmp_path_factory.mktemp("both")
     return {engine: run(engine, load, server, folder) for engine in ("locust", "k6")}

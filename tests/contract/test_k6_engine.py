@@ -23,10 +23,10 @@ from harness.model.load import Load
 from harness.model.plan import Plan, Scenario
 from harness.model.request import trace_id
 from harness.model.target import ExternalSystem, Observe, Target
-from harness.programs import K6
 from harness.recording.reader import read_stream
 from harness.traffic import KINDS, Engine, Pulse
 from tests.calibrate.serving import serving
+from tests.having_k6 import k6_or_skip
 
 pytestmark = pytest.mark.real
 
@@ -42,7 +42,7 @@ OBSERVE = {
 
 @pytest.fixture(scope="module", autouse=True)
 def _k6() -> None:
-    K6.ensure()  # takes minutes where it is not built yet
+    k6_or_skip()
 
 
 @pytest.fixture(scope="module")

@@ -127,7 +127,7 @@ def test_a_module_whose_main_package_is_itself_is_built(tmp_path: Path) -> None:
     program(
         tmp_path / "bin" / "go",
         '[ "$1 $2" = "install go.k6.io/k6@v1.8.1" ] || exit 9\n'
-        '{ echo \'#!/bin/sh\'; echo "echo \'k6 v1.8.1 (go)\'"; } > "$GOBIN/k6"; /bin/chmod +x "$GOBIN/k6"',
+        '{ echo \'#!/bin/sh\'; echo "echo \'k6-1.8.1 v1.8.1 (go1.26.8, linux/amd64)\'"; } > "$GOBIN/k6"; /bin/chmod +x "$GOBIN/k6"',
     )
     assert K6.ensure().how == "go install go.k6.io/k6@v1.8.1"
     assert K6.require().how == "cache"
