@@ -123,11 +123,20 @@ def test_a_k6_that_is_too_old_or_too_new_is_said_and_the_cached_one_taken_instea
     assert K6.require().how == "cache"
 
 
+K6_BUILD = """
+[ "$1 $2" = "install go.k6.io/k6@v1.8.1" ] || exit 9
+{ echo '#!/bin/sh'; echo "echo 'k6-1.8.1 v1.8.1 (go1.26.8, linux/amd64)'"; } > "$GOBIN/k6"
+/bin/chmod +x "$GOBIN/k6"
+"""
+
+
 def test_a_module_whose_main_package_is_itself_is_built(tmp_path: Path) -> None:
-    program(
-        tmp_path / "bin" / "go",
-        '[ "$1 $2" = "install go.k6.io/k6@v1.8.1" ] || exit 9\n'
-        '{ echo \'#!/bin/sh\'; echo "echo \'k6-1.8.1 v1.8.1 (go1.26.8, linux/amd64)\'"; } > "$GOBIN/k6"; /bin/chmod +x "$GOBIN/k6"',
-    )
+    program(tmp_path / "bin" / "go", K6_BUILD)
     assert K6.ensure().how == "go install go.k6.io/k6@v1.8.1"
     assert K6.require().how == "cache"
+
+
+def test_a_k6_on_path_that_is_too_old_is_no_reason_not_to_build_one(tmp_path: Path) -> None:
+    program(tmp_path / "bin" / "k6", K6_SAYS.format("0.49.0"))
+    program(tmp_path / "bin" / "go", K6_BUILD)
+    assert K6.ensure().version == "1.8.1"
