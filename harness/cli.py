@@ -77,7 +77,13 @@ def _plan_options(command: Any) -> Any:
             click.option(
                 "--target", default=DEFAULT_TARGET, show_default=True, metavar="FILE", help="System under test."
             ),
-            click.option("--engine", type=click.Choice(["locust", "k6"]), default="locust", show_default=True),
+            click.option(
+                "--engine",
+                type=click.Choice(["locust", "k6"]),
+                default="locust",
+                show_default=True,
+                help="What makes the load.",
+            ),
             click.option("--workers", type=click.IntRange(1, 1), default=1, show_default=True),
             click.option(
                 "--replicas",
