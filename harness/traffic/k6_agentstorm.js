@@ -67,6 +67,16 @@ function opened(method, where, params) {
   return { id, address, params: Object.assign({ timeout }, params, { headers, tags: {} }) };
 }
 
+// Length in UTF-8: every byte that is not a plain letter becomes %XX.
+function bytes(text) {
+  try {
+    const encoded = encodeURIComponent(text);
+    return encoded.length - 2 * (encoded.split("%").length - 1);
+  } catch (error) {
+    return text.length; // half an emoji: nobody can say how long that is
+  }
+}
+
 function closed(id, response) {
   delete exec.vu.metrics.metadata.agentstorm_id;
   let body = typeof response.body === "string" ? response.body : "";
@@ -81,7 +91,7 @@ function closed(id, response) {
     headers: response.headers,
     body,
     cut,
-    sent: typeof request === "string" ? encodeURIComponent(request).replace(/%[0-9A-F]{2}/g, "x").length : 0,
+    sent: typeof request === "string" ? bytes(request) : 0,
     error: response.error,
     code: response.error_code,
     receiving: response.timings.receiving,
@@ -140,9 +150,7 @@ export function options(workload) {
     load.maxVUs = load.preAllocatedVUs;
   }
   const theirs = Object.assign({}, workload.options);
-  for (const key of ["scenarios", "thresholds", "vus", "duration", "iterations", "stages", "ext", "cloud"]) {
-    delete theirs[key];
-  }
+  for (const key of ["thresholds", "vus", "duration", "iterations", "stages", "ext", "cloud"]) delete theirs[key];
   return Object.assign(theirs, {
     scenarios: {
       load: Object.assign(load, { exec: "task" }),
@@ -150,6 +158,7 @@ export function options(workload) {
     },
     systemTags: ["scenario"], // a tag that differs from request to request would be kept in memory for ever
     setupTimeout: "24h",
+    discardResponseBodies: false, // what an answer says is read off its body
   });
 }
 

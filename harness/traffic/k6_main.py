@@ -103,14 +103,13 @@ def main() -> int:
         run = Run(orders[0], Path(folder), announce)
         signal.signal(signal.SIGTERM, lambda *_: run.stop("SIGTERM", at_once=False))
         problem = ""
-        try:
-            Server(commands, run, nice).serve()
-        except TrafficFailed as error:
-            problem = str(error)
-        try:
-            run.close()
-        except TrafficFailed as error:
-            problem = problem or str(error)
+        for work in (Server(commands, run, nice).serve, run.close):  # whatever happened, what is known is written
+            try:
+                work()
+            except TrafficFailed as error:
+                problem = problem or str(error)
+            except OSError as error:  # a full disk
+                problem = problem or f"its recording cannot be written: {error}"
         if problem:
             announce("failed", what=problem)
     return 1 if problem or commands.gone else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import sys
 import textwrap
@@ -427,7 +428,7 @@ def running(pid: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize("how", ["the harness is gone", "kill"])
+@pytest.mark.parametrize("how", ["the harness is gone", "kill", "its keeper is killed"])
 def test_k6_ends_with_us(driver: Driver, url: str, how: str) -> None:
     load = {"kind": "rate", "rate": "10/s", "hold": "10m", "max_in_flight": 9}
     engine = driver.start(once("for (;;) {}"), load, url)
@@ -438,6 +439,10 @@ def test_k6_ends_with_us(driver: Driver, url: str, how: str) -> None:
     if how == "kill":
         engine.kill()
         engine.kill()
+    elif how == "its keeper is killed":
+        process.kill()
+        with pytest.raises(TrafficFailed, match="its keeper was killed"):
+            driver.watch(engine)
     else:
         process.stdin.close()  # what the kernel does when we die
         assert process.wait(10) == 1
@@ -445,6 +450,18 @@ def test_k6_ends_with_us(driver: Driver, url: str, how: str) -> None:
     while running(pid) and now_ns() < deadline:
         sleep(0.05)
     assert not running(pid)
+
+
+def test_a_full_disk_is_said_and_what_was_written_is_kept(driver: Driver, url: str) -> None:
+    load = {"kind": "rate", "rate": "50/s", "hold": "10m", "max_in_flight": 50}
+    engine = driver.start(once('http.get("/ms/5")'), load, url)
+    driver.watch(engine, until_rows=40)
+    keeper = engine._process.pid  # type: ignore[attr-defined]
+    size = (driver.folder / "recording" / "requests" / "k6-0.arrows").stat().st_size
+    resource.prlimit(keeper, resource.RLIMIT_FSIZE, (size + 1000, size + 1000))
+    with pytest.raises(TrafficFailed, match="cannot be written"):
+        driver.watch(engine)
+    assert len(driver.table()) >= driver.rows >= 40
 
 
 # --- what it says about itself
