@@ -24,6 +24,7 @@ demo: $(DONE) ## 90 s of load, two real Bedrock outages, a report; TARGET=compos
 	@$(BIN)/agentstorm run scenarios/demo.yaml --chaos chaos/demo.yaml --target targets/$(TARGET).yaml
 
 test: $(DONE) ## every test that needs no Docker, quick ones first
+	-@$(BIN)/agentstorm tools install k6  # once, some minutes; without it the tests of k6 are skipped
 	@$(BIN)/python -m pytest -m "not docker"
 
 test-docker: $(DONE) ## the tests on real containers; needs a Docker engine (and, without a registry, `make images`)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from harness.errors import AgentstormError, ExitCode
+from harness.errors import AgentstormError, ExitCode, MissingComponent
 
 # Commands import what they need when they run: `agentstorm --help` answers at once, and `run` starts the load
 # generator before it imports pandas or matplotlib.
@@ -77,7 +77,13 @@ def _plan_options(command: Any) -> Any:
             click.option(
                 "--target", default=DEFAULT_TARGET, show_default=True, metavar="FILE", help="System under test."
             ),
-            click.option("--engine", type=click.Choice(["locust"]), default="locust", show_default=True),
+            click.option(
+                "--engine",
+                type=click.Choice(["locust", "k6"]),
+                default="locust",
+                show_default=True,
+                help="What makes the load.",
+            ),
             click.option("--workers", type=click.IntRange(1, 1), default=1, show_default=True),
             click.option(
                 "--replicas",
@@ -243,20 +249,30 @@ def tools(ctx: click.Context) -> None:
 
 @tools.command("list")
 def tools_list() -> None:
-    """Show where each external program was found."""
-    from harness.faults.toxiproxy_server import locate  # noqa: PLC0415
+    """Show which version of each external program was found, and where."""
+    from harness.programs import TOOLS  # noqa: PLC0415
 
-    found = locate()
-    click.echo(
-        f"toxiproxy  {f'{found.path}  ({found.how})' if found else 'not found; agentstorm tools install toxiproxy'}"
-    )
+    for tool in TOOLS.values():
+        try:
+            found = tool.locate()
+        except MissingComponent as error:
+            click.echo(f"{tool.name:<10} cannot be used: {error}")
+            continue
+        said = (
+            f"{found.version}  {found.path}  ({found.how})"
+            if found
+            else f"not found; agentstorm tools install {tool.name}"
+        )
+        click.echo(f"{tool.name:<10} {said}")
 
 
 @tools.command("install")
-@click.argument("name", type=click.Choice(["toxiproxy"]))
+@click.argument("name", metavar="k6|toxiproxy")
 def tools_install(name: str) -> None:
-    """Build an external program into the cache folder, unless it is there or on PATH."""
-    from harness.faults.toxiproxy_server import ensure  # noqa: PLC0415
+    """Build an external program into the cache folder, unless one that will do is there or on PATH."""
+    from harness.programs import TOOLS  # noqa: PLC0415
 
-    found = ensure()
-    click.echo(f"{name}  {found.path}  ({found.how})")
+    if name not in TOOLS:
+        raise click.UsageError(f"{name!r} is no tool; one of {', '.join(TOOLS)}")
+    found = TOOLS[name].ensure()
+    click.echo(f"{name}  {found.version}  {found.path}  ({found.how})")

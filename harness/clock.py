@@ -49,6 +49,18 @@ def anchor() -> Anchor:
     return Anchor((before + after) // 2, datetime.fromtimestamp(wall, UTC).isoformat())
 
 
+def wall_offset() -> tuple[int, int]:
+    """Return (monotonic minus wall clock, how far that may be off), ns: the closest pair of several readings."""
+    readings = []
+    for _ in range(16):
+        before = now_ns()
+        wall = time.time_ns()
+        after = now_ns()
+        readings.append((after - before, (before + after) // 2 - wall))
+    apart, offset = min(readings)
+    return offset, (apart + 1) // 2
+
+
 def utc_stamp() -> str:
     """Return the present wall time as ``20261123T105500Z``, for folder names."""
     return datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")

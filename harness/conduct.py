@@ -15,7 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.clock import NS_PER_S, now_ns, sleep, utc_stamp
-from harness.errors import DirtyEnvironment, ExitCode, HealingFailed, PlanError, TrafficFailed, WorkloadFailed
+from harness.errors import (
+    DirtyEnvironment,
+    ExitCode,
+    HealingFailed,
+    MissingComponent,
+    PlanError,
+    TrafficFailed,
+    WorkloadFailed,
+)
 from harness.faults.conductor import Conductor
 from harness.faults.timeline import occurrences
 from harness.heal import dirty
@@ -249,7 +257,7 @@ def conduct(plan: Plan, out: Path | None, console: Console) -> Ended:
         stack.callback(engine.kill)
         try:
             engine.prepare()
-        except PlanError:
+        except (PlanError, MissingComponent):
             shutil.rmtree(folder)
             raise
         (folder / layout.PLAN).write_text(dump(plan), encoding="utf-8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args
 
@@ -29,6 +30,7 @@ from harness.system import KINDS as SYSTEM_KINDS
 from harness.system import wiring
 from harness.tokens import TokenReader
 from harness.traffic import arrivals
+from harness.traffic.k6_scenarios import check as check_k6
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -53,6 +55,9 @@ SHORTEST_WINDOW_S = 1.0
 
 _UNREADABLE = (YAMLError, OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
 """What reading YAML raises: the parser meets odd tags (``!!bool x``, ``!a [1]``) with whatever its code runs into."""
+
+ENGINE_CHECKS = {"k6": check_k6}
+"""Engines that cannot make every load; each raises PlanError for a plan it cannot run."""
 
 
 @dataclass
@@ -272,12 +277,21 @@ def _override(documents: dict[str, Document], text: str) -> None:
     document.overridden[tuple(parts)] = where
 
 
-def _workload(document: Document, scenario: Scenario) -> Path:
-    path = document.path.parent / scenario.workload
+WORKLOADS = {"locust": (".py", "a Locust file"), "k6": (".js", "a k6 script")}
+"""What a workload is to each engine: the ending of its file, and what to call it."""
+
+
+def _workload(document: Document, scenario: Scenario, engine: str) -> Path:
+    """Return the engine's workload: the file the scenario names, or the one beside it that only ends otherwise."""
+    ending, what = WORKLOADS[engine]
+    named = document.path.parent / scenario.workload
+    path = named if engine == "locust" else named.with_suffix(ending)
     if not content.is_file(path):
-        found = tuple(p.name for p in sorted(document.path.parent.glob("*.py")))
-        hint = f"{nearest(scenario.workload, found)}Locust files beside it: {', '.join(found) or 'none'}"
-        raise document.error(("workload",), f"workload: no file {scenario.workload!r} beside the scenario", hint)
+        found = tuple(p.name for p in sorted(document.path.parent.glob(f"*{ending}")))
+        hint = f"{nearest(path.name, found)}beside it: {', '.join(found) or f'no {ending} file'}"
+        if engine != "locust":
+            hint = f"write {path}, {what} that makes the requests of {named.name} (as agents.js does); {hint}"
+        raise document.error(("workload",), f"workload: no file {path.name!r} ({what}) beside the scenario", hint)
     return path.resolve()
 
 
@@ -285,13 +299,25 @@ def _replay(document: Document, scenario: Scenario, scale: float) -> tuple[Scena
     """Read the arrivals that the load replays, and fix how long it lasts; `scenario` is scaled already."""
     if scenario.load.kind != "replay":
         return scenario, None
-    try:
+    with _placed(document):
         load, replayed = arrivals.fixed(scenario.load, document.path.parent, scale)
-    except PlanError as error:
-        if not error.where.startswith("load."):
-            raise
-        raise document.error(tuple(error.where.split(".")), f"{error.where}: {error.what}", error.hint) from None
     return scenario.model_copy(update={"load": load}), replayed
+
+
+def _check_engine(plan: Plan, document: Document) -> None:
+    if check := ENGINE_CHECKS.get(plan.engine):
+        with _placed(document):
+            check(plan)
+
+
+@contextmanager
+def _placed(document: Document) -> Iterator[None]:
+    """Say of an error about a key of the load in which line of the file it stands."""
+    try:
+        yield
+    except PlanError as error:
+        where = document.where(tuple(error.where.split("."))) if error.where.startswith("load.") else error.where
+        raise PlanError(error.what, where=where, hint=error.hint) from None
 
 
 def resolve(  # noqa: PLR0913 - the options of the command line
@@ -312,7 +338,7 @@ def resolve(  # noqa: PLR0913 - the options of the command line
         _override(documents, text)
     chaos_documents = [read(locate(name, "chaos")) for name in chaos]
     the_scenario = load_scenario(documents["scenario"])
-    workload = _workload(documents["scenario"], the_scenario)
+    workload = _workload(documents["scenario"], the_scenario, engine)
     the_target = load_target(documents["target"])
     experiments = [load_experiment(d) for d in chaos_documents]
     if not 0 < scale <= 10:
@@ -333,6 +359,7 @@ def resolve(  # noqa: PLR0913 - the options of the command line
         replicas=replicas,
         replayed=replayed,
     )
+    _check_engine(plan, documents["scenario"])
     _check_replicas(plan, documents["target"])
     check_timeline(plan.faults, _breakables(plan), plan.scenario.load.measured_s)
     return plan

@@ -12,8 +12,9 @@ from harness import probes
 from harness.faults import service
 from harness.faults.proxies import Place, Proxied, put_in_front, take_away
 from harness.faults.toxiproxy import Toxiproxy
-from harness.faults.toxiproxy_server import ToxiproxyServer, ensure, locate
+from harness.faults.toxiproxy_server import ToxiproxyServer
 from harness.observe import Observation
+from harness.programs import TOXIPROXY
 from harness.recording import layout
 from harness.recording.tables import LedgerWriter, SampleWriter
 from harness.system import KINDS, Died
@@ -102,9 +103,9 @@ class Stage:
         self._undo.callback(self._take_proxies_away)
 
     def _start_toxiproxy(self, manifest: Manifest) -> Toxiproxy:
-        if locate() is None:
-            self._say("building Toxiproxy (once, about half a minute) ...")
-        program = ensure()
+        if TOXIPROXY.locate() is None:
+            self._say(f"building Toxiproxy (once, {TOXIPROXY.takes}) ...")
+        program = TOXIPROXY.ensure()
         server = ToxiproxyServer.start(program, self._recording / layout.LOGS / "toxiproxy.log", seed=self._plan.seed)
         self._toxiproxy = server
         entry = self._journal.process(server.process.real_pid, f"toxiproxy at {server.address}")

@@ -181,7 +181,7 @@ def _generator(facts: Facts, instrument: dict[str, float | int | None]) -> Itera
     if errors > ERROR_SHARE * len(facts.load):
         yield (
             f"The workload's own code raised {errors} times for {len(facts.load)} requests{_raised(facts)}, so less "
-            "load was made than planned: see logs/locust.log."
+            f"load was made than planned: see logs/{facts.recording.plan.engine}.log."
         )
     lateness, lag, cpu = (instrument[key] or 0 for key in ("lateness_p99_ms", "lag_p99_ms", "cpu_median"))
     # What users take to log in before they send what is due is not the generator's lateness: its own word has it not.
@@ -255,7 +255,7 @@ def _notes(facts: Facts, instrument: dict[str, float | int | None]) -> Iterator[
             "percentiles are lower bounds and their upper sides may be open."
         )
     if errors := instrument["errors"]:
-        yield f"The workload's own code raised {errors} times: see logs/locust.log."
+        yield f"The workload's own code raised {errors} times: see logs/{facts.recording.plan.engine}.log."
     if not len(facts.canary):
         yield "No canary ran: failover times are only as fine as the load is dense."
     if not len(facts.calls):

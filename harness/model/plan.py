@@ -34,7 +34,7 @@ class Scenario(Frozen):
     scenario: Name
     about: str = ""
     workload: str
-    """A plain Locust file, beside the scenario."""
+    """A plain Locust file, beside the scenario. k6 runs the ``.js`` of the same name."""
     load: Load
     slo: Slo = Slo()
     thresholds: Thresholds = {}
@@ -58,7 +58,7 @@ class Plan(Frozen):
     target: Target
     scenario: Scenario
     experiments: tuple[Experiment, ...] = ()
-    engine: Literal["locust"] = "locust"
+    engine: Literal["locust", "k6"] = "locust"
     workers: int = Field(default=1, ge=1)
     replicas: int = Field(default=1, ge=1)
     """Copies of the target's `replicated` service."""

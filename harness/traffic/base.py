@@ -24,7 +24,8 @@ class Pulse:
     lateness_p99_ms: float
     """start - due of the requests started in this second (0 where due is start)."""
     cpu: float
-    """Share of one core the generator used, 0 to 1 and somewhat above."""
+    """Share of what it can use that the generator used: of one core, 0 to 1 and somewhat above; of all of this machine
+    for k6, which runs on all of them."""
     rss_mib: float
     """Resident memory, MiB."""
     sent: int
