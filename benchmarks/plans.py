@@ -1,0 +1,78 @@
+"""Our own load generator as a run would use it, without the run: a plan, the engine, and the rows it recorded."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from harness.clock import NS_PER_S, now_ns, sleep
+from harness.model.plan import Plan, Scenario
+from harness.model.target import ExternalSystem, Target
+from harness.planfile import load_target, locate, read
+from harness.recording import layout
+from harness.recording.reader import read_stream
+from harness.traffic import KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    import pandas as pd
+
+    from harness.traffic import Engine, Pulse
+
+RUN_ID = 1
+_TICK_S = 0.25
+"""How often a run asks the generator for what is new."""
+_HEAD_START_NS = NS_PER_S // 5
+
+
+def plan(workload: Path, load: dict[str, Any], *, workers: int = 1) -> Plan:
+    """A plan with `load` that reads answers as ``targets/local.yaml`` does."""
+    observe = load_target(read(locate("local", "targets"))).observe
+    return Plan(
+        target=Target(target="bench", system=ExternalSystem(kind="external"), url="http://x", observe=observe),
+        scenario=Scenario.model_validate({"scenario": "bench", "workload": workload.name, "load": load}),
+        seed=1,
+        workers=workers,
+        workload_path=workload,
+        target_dir=workload.parent,
+    )
+
+
+@contextmanager
+def engine_of(plan: Plan, folder: Path) -> Iterator[Engine]:
+    """The load generator for `plan`, prepared; whatever happens, it is gone after the block."""
+    engine = KINDS[plan.engine](plan, folder, RUN_ID)
+    try:
+        engine.prepare()
+        yield engine
+    finally:
+        engine.kill()
+
+
+def run(plan: Plan, url: str, folder: Path, before: Callable[[int], None] = lambda _: None) -> list[Pulse]:
+    """Run the whole load and return the generator's pulses; `before` is told the start, monotonic ns."""
+    pulses = []
+    with engine_of(plan, folder) as engine:
+        start_ns = now_ns() + _HEAD_START_NS
+        before(start_ns)
+        engine.begin(start_ns, url)
+        while not engine.finished:
+            sleep(_TICK_S)
+            pulses += engine.batches().pulses
+    return pulses
+
+
+def pids(engine: Engine) -> list[int]:
+    """The processes that make the requests."""
+    return [worker["pid"] for worker in engine.describe()["workers"]]
+
+
+def rows(folder: Path) -> pd.DataFrame:
+    """Every request in the recording, words as text."""
+    tables = [read_stream(path)[0] for path in sorted((folder / layout.REQUESTS).glob("*.arrows"))]
+    frame: pd.DataFrame = pa.concat_tables(tables).unify_dictionaries().to_pandas()
+    return frame.astype(dict.fromkeys(frame.select_dtypes("category").columns, str))
