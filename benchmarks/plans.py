@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from harness.cli import run as command
 from harness.clock import NS_PER_S, now_ns, sleep
 from harness.model.plan import Plan, Scenario
 from harness.model.target import ExternalSystem, Target
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from harness.traffic import Engine, Pulse
+    from harness.traffic import Engine
 
 RUN_ID = 1
 _TICK_S = 0.25
@@ -53,17 +54,22 @@ def engine_of(plan: Plan, folder: Path) -> Iterator[Engine]:
         engine.kill()
 
 
-def run(plan: Plan, url: str, folder: Path, before: Callable[[int], None] = lambda _: None) -> list[Pulse]:
-    """Run the whole load and return the generator's pulses; `before` is told the start, monotonic ns."""
-    pulses = []
+def run(plan: Plan, url: str, folder: Path, before: Callable[[int], None] = lambda _: None) -> int:
+    """Run the whole load and return its start, monotonic ns; `before` is told it before anything is sent."""
     with engine_of(plan, folder) as engine:
         start_ns = now_ns() + _HEAD_START_NS
         before(start_ns)
         engine.begin(start_ns, url)
         while not engine.finished:
             sleep(_TICK_S)
-            pulses += engine.batches().pulses
-    return pulses
+            engine.batches()
+    return start_ns
+
+
+def workers() -> tuple[int, ...]:
+    """How many workers can be asked for: 1, and 2 where the command line takes them."""
+    option = next(option for option in command.params if option.name == "workers")
+    return (1,) if getattr(option.type, "max", None) == 1 else (1, 2)
 
 
 def pids(engine: Engine) -> list[int]:
