@@ -102,5 +102,6 @@ def found() -> dict[str, Start]:
         "FastHttpUser": locust("fast"),
         "HttpUser": locust("requests"),
         "CsvRequestLogger": locust("fast", csv=True),
+        **{f"agentstorm, {n} workers": ours(n) for n in plans.workers() if n > 1},
         **{name: make(path) for name, make in external.items() if (path := shutil.which(name))},
     }

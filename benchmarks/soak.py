@@ -2,14 +2,14 @@
 
 The real command line runs (`agentstorm run`, external target): the process of the run and the generator's, with
 everything they keep, write and show. ``workloads/soak.py`` makes the requests as fast as it can, with 50 names and 10^4
-different error texts, and turns the generator's wall clock by 60 ms a request, so that what is kept per second grows as
-it would. Two soaks: ten million requests reported by Locust's own event, whose client is never there, and fewer over
+different error texts, and moves the generator's wall clock on by 60 ms a request, so that what is kept per second grows
+as it would. Two soaks: ten million requests reported by Locust's own event, whose client is never there, and fewer over
 real HTTP, as the cross-check of what the first cannot see (connections, answers, observers).
 
 `soak_slope_mib_per_day` is the Theil-Sen slope of the anonymous memory of all our processes over the requests made,
-without the first quarter, converted **by requests**: one day is 1,440,000 of them (1000/min). The detection limit is
-half the width of its 95 % interval: a leak smaller than that could not have been told from none. Not in it: what the
-run's own process keeps per second, since its clock is the real one.
+without a warm-up, converted **by requests**: one day is 1,440,000 of them (1000/min). The detection limit is half the
+width of its 95 % interval: a leak smaller than that could not have been told from none. Not in it: what the run's own
+process keeps per second, since its clock is the real one.
 """
 
 from __future__ import annotations
@@ -33,23 +33,28 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _PER_DAY = 1000 * 60 * 24
-_WARM_UP = 0.25
 _EVERY_S = 0.25
 _STALLED_S = 60.0
 _END_S = 10.0
 
 
-def measure(folder: Path, *, events: int, http: int) -> dict[str, Any]:
-    """`soak_slope_mib_per_day`, and under `soak` both soaks: requests, slopes by process, memory, detection limit."""
-    soaks = {name: _soak(folder / name, name, requests) for name, requests in {"event": events, "http": http}.items()}
+def measure(folder: Path, *, events: int, http: int, warm_up: float) -> dict[str, Any]:
+    """`soak_slope_mib_per_day`, and under `soak` both soaks: requests, slopes by process, memory, detection limit.
+
+    The first share `warm_up` of the requests is not looked at.
+    """
+    soaks = {
+        name: _soak(folder / name, name, requests, warm_up)
+        for name, requests in {"event": events, "http": http}.items()
+    }
     return {"soak_slope_mib_per_day": soaks["event"]["slopes"]["all"], "soak": soaks}
 
 
-def _soak(folder: Path, client: str, requests: int) -> dict[str, Any]:
+def _soak(folder: Path, client: str, requests: int, warm_up: float) -> dict[str, Any]:
     samples = np.array(list(_samples(folder, client, requests)))
     made, run, generator = samples.T
     slopes = {
-        name: slope(made, memory, warm_up=_WARM_UP).as_dict(_PER_DAY)
+        name: slope(made, memory, warm_up=warm_up).as_dict(_PER_DAY)
         for name, memory in {"all": run + generator, "run": run, "generator": generator}.items()
     }
     return {

@@ -73,7 +73,7 @@ def turns(
         for turn in range(repeats):
             order = list(starts)[:: 1 if turn % 2 == 0 else -1]
             yield {
-                name: cost(starts[name], server, folder / f"{turn}-{name}", window_s=window_s, warm_s=warm_s)
+                name: cost(starts[name], server, folder / f"{turn}" / name, window_s=window_s, warm_s=warm_s)
                 for name in order
             }
 
