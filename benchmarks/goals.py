@@ -64,9 +64,13 @@ def _flat(slope: dict[str, float]) -> str:
 
 
 def _slope(results: Results) -> str:
-    slope = results["soak_slope_mib_per_day"]
     limit = results["soak"]["event"]["detection_limit_mib_per_day"]
-    return f"{slope['value']:.2f} ({slope['low']:.2f} to {slope['high']:.2f}), detects {limit:.2f}"
+    http = results["soak"]["http"]["slopes"]["all"]
+    return f"{_interval(results['soak_slope_mib_per_day'])}, detects {limit:.2f}; over HTTP {_interval(http)}"
+
+
+def _interval(slope: dict[str, float]) -> str:
+    return f"{slope['value']:.2f} ({slope['low']:.2f} to {slope['high']:.2f})"
 
 
 def _report(size: str, seconds: float) -> tuple[str, str, Callable[[Results], str], Callable[[Results], str]]:

@@ -5,15 +5,12 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
 from harness.cli import run as command
 from harness.clock import NS_PER_S, now_ns, sleep
 from harness.model.plan import Plan, Scenario
 from harness.model.target import ExternalSystem, Target
 from harness.planfile import load_target, locate, read
-from harness.recording import layout
-from harness.recording.reader import read_stream
+from harness.recording.reader import Recording
 from harness.traffic import KINDS
 
 if TYPE_CHECKING:
@@ -79,6 +76,5 @@ def pids(engine: Engine) -> list[int]:
 
 def rows(folder: Path) -> pd.DataFrame:
     """Every request in the recording, words as text."""
-    tables = [read_stream(path)[0] for path in sorted((folder / layout.REQUESTS).glob("*.arrows"))]
-    frame: pd.DataFrame = pa.concat_tables(tables).unify_dictionaries().to_pandas()
+    frame: pd.DataFrame = Recording(folder).requests.to_pandas()
     return frame.astype(dict.fromkeys(frame.select_dtypes("category").columns, str))

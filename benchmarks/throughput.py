@@ -6,6 +6,8 @@ read from outside and alike for all: start-up is in none of them, and nothing is
 take turns (A B C, then C B A, ...), and what is compared is the ratio within a turn, so that a machine that is
 slower for a while is slower for all. The figure is the median of the ratios.
 
+Not in it: what the process of the run needs to read along.
+
 `throughput_ratio` = CPU per request of bare ``FastHttpUser`` / ours with everything recorded: 1 is as fast, more is
 faster.
 """
@@ -46,11 +48,12 @@ def cpu_ns(pid: int) -> int:
     return time.clock_gettime_ns((~pid << 3) | 2)
 
 
-def _steady(server: Server, warm_s: float) -> None:
+def _steady(server: Server, folder: Path, warm_s: float) -> None:
     before, deadline = server.answered(), now_ns() + _UP_S * NS_PER_S
     while server.answered() - before < generators.USERS:
         if now_ns() > deadline:
-            raise RuntimeError(f"no load within {_UP_S:.0f} s: see the log in the generator's folder")
+            said = "\n".join(path.read_text(errors="replace")[-2000:] for path in folder.rglob("*log"))
+            raise RuntimeError(f"no load within {_UP_S:.0f} s; the generator said:\n{said}")
         sleep(0.05)
     sleep(warm_s)
 
@@ -58,7 +61,7 @@ def _steady(server: Server, warm_s: float) -> None:
 def cost(start: Start, server: Server, folder: Path, *, window_s: float, warm_s: float) -> Cost:
     """What a generator uses over `window_s` seconds, `warm_s` after its users' first answers."""
     with start(server.url, folder) as pids:
-        _steady(server, warm_s)
+        _steady(server, folder, warm_s)
         begin_ns, count, cpu = now_ns(), server.answered(), sum(map(cpu_ns, pids))
         sleep(window_s)
         elapsed_ns, count, cpu = now_ns() - begin_ns, server.answered() - count, sum(map(cpu_ns, pids)) - cpu

@@ -27,11 +27,15 @@ MET: dict[str, Any] = {
     "stall_ms": [3550.0, 4760.0],
     "stall": {"two_workers_ms": [3556.0, 4750.0], "dropped": 0},
     "soak_slope_mib_per_day": {"value": 0.1, "low": -0.2, "high": 0.4},
-    "soak": {"event": {"detection_limit_mib_per_day": 0.3}},
+    "soak": {
+        "event": {"detection_limit_mib_per_day": 0.3},
+        "http": {"slopes": {"all": {"value": 0.1, "low": -2.0, "high": 2.2}}},
+    },
     "report": {size: {"seconds": 0.3, "rss_mib": 400.0} for size in ("1e6", "1e7", "1e8")},
     "bytes_per_row": 9.0,
     "first_request_s": 2.5,
 }
+FINE: dict[str, Any] = {"flush_pause_ms": 0.25, "report": {"1e6": {"seconds": 0.2, "rss_mib": 300.0}}}
 MISSED: dict[str, Any] = {
     "throughput_ratio": 0.97,
     "flush_pause_ms": 1.1,
@@ -75,11 +79,15 @@ def test_a_run_writes_every_key_and_names_what_it_could_not_do(
     def broken(*_: object) -> dict[str, Any]:
         raise RuntimeError("no load within 60 s")
 
-    monkeypatch.setattr(runner, "BENCHMARKS", {"fine": lambda *_: {"flush_pause_ms": 0.25}, "broken": broken})
+    monkeypatch.setattr(runner, "BENCHMARKS", {"fine": lambda *_: FINE, "broken": broken})
     assert runner.main(["--quick", "--out", str(tmp_path)]) == 1
     written = json.loads((tmp_path / "results.json").read_text())
     assert written.keys() >= KEYS | {"machine", "versions", "date", "quick"}
-    assert (written["flush_pause_ms"], written["report"]["1e8"]) == (0.25, None)
+    assert (written["flush_pause_ms"], written["report"]) == (
+        0.25,
+        {"1e6": FINE["report"]["1e6"], "1e7": None, "1e8": None},
+    )
+    assert results.EMPTY["report"]["1e6"] is None
     page = (tmp_path / "RESULTS.md").read_text()
     for text in (page, capsys.readouterr().out):
         assert "| longest flush pause, ms | <= 1 | 0.25 | met |" in text
