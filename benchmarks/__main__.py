@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 def _report(_: Path, sizes: Sizes) -> dict[str, Any]:
     name = "benchmarks.report_scale"
-    return dict(import_module(name).measure(sizes.report_rows)) if find_spec(name) else {}
+    if find_spec(name) is None:
+        return {}
+    report: dict[str, Any] = import_module(name).measure(sizes.report_rows)
+    return {"bytes_per_row": report.pop("bytes_per_row"), "report": report}
 
 
 BENCHMARKS: Mapping[str, Callable[[Path, Sizes], dict[str, Any]]] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 from datetime import UTC, datetime
@@ -26,7 +27,7 @@ def describe() -> dict[str, Any]:
             "cores": os.cpu_count(),
             "memory_mib": psutil.virtual_memory().total // 2**20,
             "system": platform.platform(),
-            "load_average": os.getloadavg()[0],
+            "load_average": round(os.getloadavg()[0], 2),
         },
         "versions": {"python": platform.python_version(), **_packages(), **_programs()},
     }
@@ -53,5 +54,6 @@ def _programs() -> dict[str, str]:
     for name, option in _PROGRAMS.items():
         if path := shutil.which(name):
             said = subprocess.run([path, option], capture_output=True, text=True, check=False)
-            found[name] = (said.stdout or said.stderr).splitlines()[0].strip()
+            number = re.search(r"\d+(\.\d+)+\S*", said.stdout + said.stderr)
+            found[name] = number[0] if number else "of unknown version"
     return found
