@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 RUN_ID = 1
 _TICK_S = 0.25
 """How often a run asks the generator for what is new."""
-_HEAD_START_NS = NS_PER_S // 5
+HEAD_START_NS = NS_PER_S // 2
+"""Between ordering a load and its start: every worker must have its schedule by then."""
 
 
 def plan(workload: Path, load: dict[str, Any], *, workers: int = 1) -> Plan:
@@ -54,7 +55,7 @@ def engine_of(plan: Plan, folder: Path) -> Iterator[Engine]:
 def run(plan: Plan, url: str, folder: Path, before: Callable[[int], None] = lambda _: None) -> int:
     """Run the whole load and return its start, monotonic ns; `before` is told it before anything is sent."""
     with engine_of(plan, folder) as engine:
-        start_ns = now_ns() + _HEAD_START_NS
+        start_ns = now_ns() + HEAD_START_NS
         before(start_ns)
         engine.begin(start_ns, url)
         while not engine.finished:

@@ -24,6 +24,9 @@ EMPTY: dict[str, Any] = {
 """The keys that are always there; None where nothing was measured."""
 _READ_ON = """What each figure is and how it is measured: [README.md](README.md).
 Every repeat, and the ranges: [results.json](results.json)."""
+_READ_RATIOS = """A ratio above 1: ours needs less CPU. `HttpUser` is Locust's other client, `CsvRequestLogger` Locust's
+own log of every request beside `FastHttpUser`; k6 and wrk keep sums, not requests. Server and generators share the
+cores."""
 
 
 def write(folder: Path, results: dict[str, Any]) -> None:
@@ -72,7 +75,7 @@ def _others(results: dict[str, Any]) -> list[str]:
         ratio = f"{against['cpu']:.3f} ({against['low']:.3f} to {against['high']:.3f})" if against else "1"
         rows.append((name, f"{cost['cpu_us']:.1f}", f"{cost['per_s']:.0f}", ratio))
     head = ("one process, 50 users, no pause", "CPU us/request", "requests/s", "CPU, its / ours: median (range)")
-    return ["## Beside what else there is", _markdown(head, rows)]
+    return ["## Beside what else there is", _markdown(head, rows), _READ_RATIOS]
 
 
 def _markdown(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

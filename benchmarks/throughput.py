@@ -89,7 +89,10 @@ def ratios(taken: list[dict[str, Cost]], ours: str, other: str) -> dict[str, Any
 
 
 def measure(folder: Path, *, repeats: int, window_s: float, warm_s: float = 1.0) -> dict[str, Any]:
-    """`throughput_ratio`, and under `throughput` the ratio against each generator found and what each costs."""
+    """`throughput_ratio`, and under `throughput` the ratio against each generator found and what each costs.
+
+    `two_workers` is our requests per second with two workers over those with one, while all share the machine's cores.
+    """
     starts = generators.found()
     taken = list(turns(starts, folder, repeats=repeats, window_s=window_s, warm_s=warm_s))
     against = {name: ratios(taken, "agentstorm", name) for name in starts if name != "agentstorm"}
@@ -97,6 +100,7 @@ def measure(folder: Path, *, repeats: int, window_s: float, warm_s: float = 1.0)
     return {
         "throughput_ratio": against["FastHttpUser"]["cpu"],
         "throughput": {"against": against, "costs": costs},
+        "two_workers": 1 / against[generators.TWO_WORKERS]["requests"] if generators.TWO_WORKERS in against else None,
     }
 
 
