@@ -4,10 +4,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 DONE   := $(VENV)/.installed
 TARGET ?= local
-SOURCES := harness reference scenarios tests
+SOURCES := harness reference scenarios tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-docker images check lint types report format clean
+.PHONY: help demo test test-docker images check lint types bench bench-quick report format clean
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -42,6 +42,12 @@ lint: $(DONE) ## ruff, in seconds
 
 types: $(DONE) ## mypy, strict
 	@$(BIN)/mypy
+
+bench: $(DONE) ## the instrument measured: speed, truth, memory; writes benchmarks/RESULTS.md (40 minutes on an idle machine)
+	@$(BIN)/python -m benchmarks
+
+bench-quick: $(DONE) ## the same, smaller, in under five minutes
+	@$(BIN)/python -m benchmarks --quick
 
 format: $(DONE) ## put the code into shape
 	@$(BIN)/ruff check --quiet --fix $(SOURCES)
