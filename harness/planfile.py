@@ -18,6 +18,7 @@ from harness.errors import PlanError
 from harness.faults import KINDS as FAULT_KINDS
 from harness.faults.timeline import Breakables
 from harness.faults.timeline import check as check_timeline
+from harness.hosts import split_port
 from harness.model.base import nearest
 from harness.model.experiment import Experiment, FaultSpec
 from harness.model.plan import Plan, Scenario
@@ -283,6 +284,8 @@ def resolve(  # noqa: PLR0913 - the options of the command line
     *,
     engine: str = "locust",
     workers: int = 1,
+    remote_workers: int = 0,
+    bind: str = "127.0.0.1:5557",
     replicas: int = 1,
     scale: float = 1.0,
     seed: int | None = None,
@@ -308,6 +311,8 @@ def resolve(  # noqa: PLR0913 - the options of the command line
         experiments=tuple(scaled(e, scale) for e in experiments),
         engine=engine,
         workers=workers,
+        remote_workers=remote_workers,
+        bind=bind,
         scale=scale,
         seed=fresh_seed() if seed is None else seed,
         workload_path=workload,
@@ -315,6 +320,7 @@ def resolve(  # noqa: PLR0913 - the options of the command line
         replicas=replicas,
     )
     _check_replicas(plan, documents["target"])
+    _check_workers(plan)
     check_timeline(plan.faults, _breakables(plan), plan.scenario.load.measured_s)
     return plan
 
@@ -345,6 +351,24 @@ def _check_replicas(plan: Plan, document: Document) -> None:
     )
 
 
+def _check_workers(plan: Plan) -> None:
+    workers = plan.workers + plan.remote_workers
+    if not workers:
+        hint = "give --remote-workers too, or --workers 1"
+        raise PlanError("nobody is there to make the load", where="--workers 0", hint=hint)
+    try:
+        split_port(plan.bind)
+    except ValueError as error:
+        raise PlanError(str(error), where="--bind") from None
+    load = plan.scenario.load
+    for what in ("users", "max_in_flight"):
+        most = getattr(load, what, None)
+        if most is not None and workers > most:
+            raise PlanError(
+                f"{workers} workers cannot share {what}: {most}", where="--workers", hint=f"take {most} or fewer"
+            )
+
+
 def dump(plan: Plan) -> str:
     """Return the resolved plan as YAML; reading it back gives the same plan."""
     out = io.StringIO()
@@ -358,6 +382,6 @@ def dump(plan: Plan) -> str:
 
 def plan_hash(plan: Plan) -> str:
     """Return a short hash of what was planned (paths and seed left out): equal plans, equal hash."""
-    told = plan.model_dump_json(exclude={"workload_path", "target_dir", "seed"}, by_alias=True)
+    told = plan.model_dump_json(exclude={"workload_path", "target_dir", "seed", "bind"}, by_alias=True)
     workload = plan.workload_path.read_bytes()
     return hashlib.sha256(told.encode() + workload).hexdigest()[:16]

@@ -7,7 +7,8 @@ into a preallocated buffer, columns are numpy views of it, and words are diction
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +17,6 @@ from harness.recording.layout import REQUEST_SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-    from pathlib import Path
 
 WORDS = tuple(field.name for field in REQUEST_SCHEMA if pa.types.is_dictionary(field.type))
 _FORMATS = {pa.int64(): ("q", "<i8"), pa.int32(): ("i", "<i4")}
@@ -59,10 +59,12 @@ class Words:
 
 
 class RequestWriter:
-    """Appends requests to one Arrow IPC stream. Not thread-safe: one writer per worker, in its own thread or loop."""
+    """Appends requests to one Arrow IPC stream. Not thread-safe: one writer per worker, in its own thread or loop.
 
-    def __init__(self, path: Path, worker: str, *, capacity: int = 8192) -> None:
-        self.path = path
+    The stream goes into a file, or (for a worker that sends it to somebody who writes the file) into `out`, binary.
+    """
+
+    def __init__(self, out: Path | IO[bytes], worker: str, *, capacity: int = 8192) -> None:
         self._words = {name: Words() for name in WORDS}
         self._worker = self._words["worker"].code(worker)
         self._capacity = capacity
@@ -70,8 +72,11 @@ class RequestWriter:
         self._rows = 0
         self.written = 0
         self.batches = 0
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._sink = pa.OSFile(str(path), "wb")
+        if isinstance(out, Path):
+            out.parent.mkdir(parents=True, exist_ok=True)
+            self._sink = pa.OSFile(str(out), "wb")
+        else:
+            self._sink = pa.PythonFile(out, "w")
         self._stream = pa.ipc.new_stream(
             self._sink, REQUEST_SCHEMA, options=pa.ipc.IpcWriteOptions(emit_dictionary_deltas=True)
         )

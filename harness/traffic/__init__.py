@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from harness.traffic.base import Engine, Progress, Pulse
 from harness.traffic.engine import LocustEngine
+from harness.traffic.pulses import Pulses
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,4 +14,4 @@ if TYPE_CHECKING:
 KINDS: Mapping[str, type[LocustEngine]] = {"locust": LocustEngine}
 """Load generators by the name a plan gives them; each is made with ``(plan, recording, run_id)``."""
 
-__all__ = ["KINDS", "Engine", "LocustEngine", "Progress", "Pulse"]
+__all__ = ["KINDS", "Engine", "LocustEngine", "Progress", "Pulse", "Pulses"]

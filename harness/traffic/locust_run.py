@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import gevent
-import locust
 from gevent.event import Event
-from locust.env import Environment
 
 from harness import seeds
 from harness.clock import NS_PER_S, now_ns
@@ -22,42 +21,60 @@ from harness.traffic.locust_record import Recorder
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gevent.queue import Queue
+    from locust.env import Environment
+
 _FLUSH_S = 1.0
+logger = logging.getLogger("agentstorm")
+
+
+def load_workload(order: dict[str, Any], environment: Environment) -> None:
+    """Import the workload and tell it so, as Locust does (`locust_workload.WorkloadError`)."""
+    workload = Path(order["workload"])
+    locust_turn.install(seeds.python_random(order["seed"], "workload"))
+    environment.user_classes = locust_workload.load(workload)
+    environment.locustfile = workload.name
+    environment.events.init.fire(environment=environment, runner=environment.runner, web_ui=None)
 
 
 class Run:
     """The workload, imported and checked (`locust_workload.WorkloadError`); `run` makes the load."""
 
-    def __init__(self, order: dict[str, Any], announce: Callable[..., None]) -> None:
-        self._load_spec, self._announce = order["load"], announce
+    def __init__(
+        self, order: dict[str, Any], announce: Callable[..., None], environment: Environment, out: Path | IO[bytes]
+    ) -> None:
+        self._load_spec, self._announce, self._environment = order["load"], announce, environment
+        self._worker = order["worker"]
         seed = order["seed"]
-        locust_turn.install(seeds.python_random(seed, "workload"))
-        classes = locust_workload.load(Path(order["workload"]))
-        self._environment = Environment(
-            events=locust.events, user_classes=classes, locustfile=Path(order["workload"]).name
-        )
-        runner = self._environment.create_local_runner()
-        self._environment.events.init.fire(environment=self._environment, runner=runner, web_ui=None)
+        load_workload(order, environment)
         observe = Observe.model_validate(order["observe"])
-        self._writer = RequestWriter(Path(order["requests"]), order["worker"])
+        self._writer = RequestWriter(out, self._worker)
         self._recorder = Recorder(
             self._writer, Observation(observe), stream_end=observe.stream_end or "", stream=order["stream"]
         )
         locust_session.install(self._environment, self._recorder, order["run_id"])
-        part = locust_load.Part(self._environment, self._recorder, seed)
+        part = locust_load.Part(self._environment, self._recorder, seed, *order["share"])
         self._load = locust_load.make(part, order["load"])
         self._over, self._cut = Event(), Event()
+        self._stopped_ns: int | None = None
 
     @property
     def user_classes(self) -> list[str]:
         """Names of the workload's user classes."""
         return [user.__name__ for user in self._environment.user_classes]
 
-    def stop(self, *, at_once: bool) -> None:
-        """Make no new requests; with `at_once`, do not wait for those in flight either."""
+    def stop(self, *, at_once: bool, at_ns: int | None = None) -> None:
+        """Make no new requests; with `at_once`, do not wait for those in flight either.
+
+        The schedule ends now, or at `at_ns`, a moment that all workers are told.
+        """
         if at_once:
             self._cut.set()
-        self._over.set()
+        if at_ns is None:
+            self._over.set()
+        else:
+            self._stopped_ns = at_ns
+            gevent.spawn_later(max(0.0, (at_ns - now_ns()) / NS_PER_S), self._over.set)
 
     def run(self, start_ns: int, url: str) -> None:
         """Make the load until its end or `stop`, drain, and write the last row."""
@@ -72,7 +89,7 @@ class Run:
         end_ns = start_ns + int(self._load_spec["total_s"] * NS_PER_S)
         early = self._over.wait(timeout=max(0.0, (end_ns - now_ns()) / NS_PER_S))
         if not self._cut.is_set():
-            self._load.complete(now_ns() if early else end_ns)
+            self._load.complete(min(end_ns, self._stopped_ns or now_ns()) if early else end_ns)
         environment.events.test_stopping.fire(environment=environment)
         locust_session.Measuring.stopping = True
         self._load.stop()
@@ -84,14 +101,31 @@ class Run:
         flusher.kill()
         self._flush(pulses)
         self._writer.close()
-        self._announce("ended", batches=self._writer.batches, lost=lost)
+        self._announce("ended", worker=self._worker, batches=self._writer.batches, lost=lost)
         environment.events.quitting.fire(environment=environment)
 
     def _flush(self, pulses: PulseMaker) -> None:
         self._writer.flush()
-        self._announce("flushed", batches=self._writer.batches, pulse=pulses.pulse(self._load, self._recorder))
+        pulse = {"worker": self._worker, **pulses.pulse(self._load, self._recorder)}
+        self._announce("flushed", worker=self._worker, batches=self._writer.batches, pulse=pulse)
 
     def _flush_often(self, pulses: PulseMaker) -> None:
         while True:
             gevent.sleep(_FLUSH_S)
             self._flush(pulses)
+
+
+def serve(run: Run, commands: Queue) -> None:
+    """Do what `commands` say until the load is over."""
+    load = None
+    while load is None or not load.dead:
+        command = commands.get()
+        if command["do"] == "begin":
+            load = gevent.spawn(run.run, command["start_ns"], command["url"])
+            load.link(lambda _: commands.put({"do": "look"}))
+        elif command["do"] == "stop":
+            logger.warning("stop: %s", command["reason"])
+            if load is None:
+                return
+            run.stop(at_once=command["at_once"], at_ns=command.get("at_ns"))
+    load.get()
