@@ -78,7 +78,8 @@ class LocustEngine:
         self._ended: set[str] = set()
         self._dead: dict[str, str] = {}
         """Who has died, and how."""
-        self._say: Callable[[str], None] = lambda _: None
+        self._unsaid: list[str] = []
+        self._say: Callable[[str], None] = self._unsaid.append
         self._hears: Mapping[str, Callable[..., None]] = {
             "listening": self._listening,
             "joined": self._joined,
@@ -138,11 +139,13 @@ class LocustEngine:
         PlanError: the workload does not run there, or the target cannot be reached from there.
         TrafficFailed: they did not come in time, or one went away again.
         """
-        self._say = say
         address, travels = self._plan.bind, self._master
         say(f"waiting up to {_GATHER_S / 60:.0f} minutes for {self._plan.remote_workers} workers; on each host type")
         say(f"  agentstorm worker --master {address}")
         say(f"each gets {travels['files']} files ({travels['bytes'] / 1024:.0f} KiB): the workload's folder")
+        for text in self._unsaid:  # they may come before they are waited for
+            say(text)
+        self._say = say
         if not self._wait(lambda: self._ready.issuperset(self._names), _GATHER_S, check):
             missing = len(self._names) - len(self._ready)
             self.kill()
@@ -150,7 +153,6 @@ class LocustEngine:
                 f"{missing} of {self._plan.remote_workers} workers from other hosts did not join at {address} within "
                 f"{_GATHER_S:.0f} s; on each of them type `agentstorm worker --master {address}`, and let them reach it"
             )
-        self._say = lambda _: None
 
     def _start(self, name: str) -> Generator:
         self._processes[name] = Generator(name, self._log, self._inbox)
