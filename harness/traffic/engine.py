@@ -155,7 +155,7 @@ class LocustEngine:
             )
 
     def _start(self, name: str) -> Generator:
-        self._processes[name] = Generator(name, self._log, self._inbox)
+        self._processes[name] = Generator(name, self._log, self._inbox, shared_log=not self._alone)
         return self._processes[name]
 
     def _wait(self, done: Callable[[], bool], within_s: float, check: Callable[[], None] = lambda: None) -> bool:
@@ -298,6 +298,6 @@ class LocustEngine:
         lost = sum(self._in_flight.get(name, 0) for name in gone)
         rest = "" if self._alone else "; the others were ended"
         return TrafficFailed(
-            f"{died}{rest}\n  what was flushed is kept, up to a second before that is not; at the last word {lost} "
-            f"requests were in flight, which have no row; see {self._log}"
+            f"{died}{rest}\n  what it had flushed is kept, all but its last second; {lost} requests were in flight at "
+            f"its last word, and what became of them is not known; see {self._log}"
         )

@@ -24,8 +24,8 @@ _END_S = 5.0
 class Generator:
     """A process of `locust_main`. What it announces comes into `inbox` with its name; None when it has gone."""
 
-    def __init__(self, name: str, log: Path, inbox: Inbox) -> None:
-        self.name, self._log, self._inbox = name, log, inbox
+    def __init__(self, name: str, log: Path, inbox: Inbox, *, shared_log: bool = False) -> None:
+        self.name, self._log, self._inbox, self._shared_log = name, log, inbox, shared_log
         log.parent.mkdir(parents=True, exist_ok=True)
         self.process = subprocess.Popen(
             # -P: the folder of the script is no place to import from.
@@ -59,13 +59,14 @@ class Generator:
         return None
 
     def last_words(self) -> str:
-        """Return how it ended, and the last line it has in the log (which processes may share)."""
+        """Return how it ended, and its last line in the log."""
         code = self.code()
         how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
         tail = ""
         with contextlib.suppress(OSError):
             lines = [line for line in self._log.read_text(errors="replace").splitlines() if line.strip()]
-            tail = next((line for line in reversed(lines) if f" {self.name} " in line), lines[-1] if lines else "")
+            mine = [line for line in lines if f" {self.name} " in line] if self._shared_log else lines
+            tail = mine[-1] if mine else ""
         return f"({how}){f': {tail}' if tail else ''}"
 
     def terminate(self) -> None:

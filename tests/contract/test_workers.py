@@ -365,3 +365,14 @@ def test_nobody_there(tmp_path: Path, stage: Any) -> None:
     code, said = stage.far("no-such-host.invalid:5557").end()
     assert code == 1
     assert said.startswith("agentstorm: --master no-such-host.invalid:5557")
+
+
+def test_loopback_is_no_target_for_somebody_who_has_another_one(stage: Any, bind: str) -> None:
+    """The worker's own words are planted: a network namespace that could reach the master would need an interface."""
+    driver = stage.driver(1, remote_workers=1, bind=bind)
+    engine = driver.make(GET, LONG)
+    engine._plan = engine._plan.model_copy(
+        update={"target": engine._plan.target.model_copy(update={"url": "http://127.0.0.1:8000"})}
+    )
+    with pytest.raises(PlanError, match="is this host's own loopback, and far-away cannot reach it"):
+        engine._joined(worker="locust-1", host="far-away", pid=1, remote=True, same_loopback=False)
