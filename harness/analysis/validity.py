@@ -151,7 +151,7 @@ def _generator(facts: Facts, instrument: dict[str, float | int | None]) -> Itera
     if facts.recording.plan.scenario.load.kind == "rate" and lateness > LATENESS_LIMIT_MS:
         yield (
             f"The generator sent requests late (p99 {lateness:.0f} ms; limit {LATENESS_LIMIT_MS:.0f} ms): "
-            "lower the rate, or give it a faster or less busy machine."
+            "lower the rate, or give it more --workers, or a faster or less busy machine."
         )
     if lag > LAG_LIMIT_MS:
         yield (
@@ -161,7 +161,7 @@ def _generator(facts: Facts, instrument: dict[str, float | int | None]) -> Itera
     if cpu > CPU_LIMIT:
         yield (
             f"The generator used {cpu:.0%} of a core (median; limit {CPU_LIMIT:.0%}) and may have been the bottleneck: "
-            "take fewer users or a lower rate, or give it a faster machine."
+            "give it more --workers, or a faster machine, or take fewer users or a lower rate."
         )
 
 
