@@ -231,6 +231,7 @@ def conduct(plan: Plan, out: Path | None, console: Console) -> Ended:
         interrupt = stack.enter_context(Interrupt())
         engine = KINDS[plan.engine](plan, folder, run_id)
         stack.callback(engine.kill)
+        _warn(plan, console)
         try:
             engine.prepare()
             if plan.remote_workers:
@@ -284,9 +285,12 @@ def _finish(folder: Path, run: _Run, stage: Stage, events: EventLog) -> None:
         run.ended, run.message = ExitCode.ERROR, f"the recording could not be finished: {error}"
 
 
-def _announce(plan: Plan, folder: Path, console: Console) -> None:
+def _warn(plan: Plan, console: Console) -> None:
     if plan.target.allow_hosts:  # on the first line: this run may break somebody else's day
         console.print(f"ATTENTION: traffic and faults may go to {', '.join(plan.target.allow_hosts)}", style="bold red")
+
+
+def _announce(plan: Plan, folder: Path, console: Console) -> None:
     if (cores := os.cpu_count()) and plan.workers > cores:
         console.print(
             f"{plan.workers} workers on {cores} cores: they will wait for each other, which shows up as late requests; "
