@@ -180,6 +180,7 @@ def timeline(resolved: Plan) -> list[tuple[float, str]]:
     rows = [(0.0, f"load starts ({load.kind})"), (load.total_s, "load ends")]
     if load.warmup:
         rows.append((load.warmup, "warm-up ends, measuring starts"))
+    rows += [(at, what) for at, what, _ in load.boundaries]
     for fault in occurrences(resolved.faults):
         rows.append((load.warmup + fault.begin_s, f"{fault.fault_id} injected"))
         rows.append((load.warmup + fault.end_s, f"{fault.fault_id} cleared"))

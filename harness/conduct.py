@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
-from collections import Counter
+from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.clock import NS_PER_S, now_ns, sleep, utc_stamp
-from harness.errors import DirtyEnvironment, ExitCode, HealingFailed, PlanError, TrafficFailed
+from harness.errors import DirtyEnvironment, ExitCode, HealingFailed, PlanError, TrafficFailed, WorkloadFailed
 from harness.faults.conductor import Conductor
 from harness.faults.timeline import occurrences
 from harness.heal import dirty
@@ -50,6 +50,8 @@ _FAR_HEAD_START_NS = NS_PER_S
 _TICK_S = 0.25
 _GRACE_NS = 10 * NS_PER_S
 """How much longer than promised the generator may take to end before it is killed."""
+_MOST_MESSAGES = 50
+"""Different exceptions of the workload that are kept; the log has them all."""
 _VIEW_S = 5.0
 """The live view shows the last seconds of this length."""
 
@@ -79,6 +81,7 @@ class _Run:
         self.ended = ExitCode.PASS
         self.message = ""
         self.start_ns = self.zero_ns = self.end_ns = self._drained_ns = 0
+        self._boundaries = deque(plan.scenario.load.boundaries)
 
     def schedule(self) -> None:
         """Fix the run's times and order the load."""
@@ -115,6 +118,7 @@ class _Run:
             if not measuring and now >= self.zero_ns:
                 measuring = True
                 self._enter("baseline" if self._plan.experiments else "steady", self.zero_ns)
+            self._note_boundaries(now)
             if stopping:
                 self._wait_no_longer_than_promised(now)
             elif self._must_stop(now) or now >= self.end_ns:
@@ -125,6 +129,14 @@ class _Run:
             view.update(self._state(now, faults))
             sleep(_TICK_S)
         self._take_in(now_ns())
+
+    def _note_boundaries(self, now: int) -> None:
+        while self._boundaries and now < self.end_ns:
+            at_ns = self.start_ns + round(self._boundaries[0][0] * NS_PER_S)
+            if now < at_ns:
+                return
+            _, _, data = self._boundaries.popleft()
+            self._events.emit("load", "conduct", "step", t_ns=at_ns, **data)
 
     def _interrupted(self) -> bool:
         """Tell, once, that the user wants an end."""
@@ -182,8 +194,9 @@ class _Run:
         for pulse in progress.pulses:
             self._pulses.add(pulse)
             self._stage.sample_worker(pulse)
-            if pulse.last_error and pulse.last_error not in self._messages:
+            if pulse.last_error and pulse.last_error not in self._messages and len(self._messages) < _MOST_MESSAGES:
                 self._messages.append(pulse.last_error)
+                self._events.emit("instrument", "conduct", "raised", t_ns=pulse.t_ns, error=pulse.last_error)
 
     def _state(self, now: int, faults: Conductor) -> LiveState:
         table = self._recent.table(now, _VIEW_S)
@@ -240,6 +253,8 @@ def conduct(plan: Plan, out: Path | None, console: Console) -> Ended:
             shutil.rmtree(folder)
             raise
         (folder / layout.PLAN).write_text(dump(plan), encoding="utf-8")
+        if plan.replayed:
+            shutil.copyfile(plan.replayed.path, folder / layout.ARRIVALS)
         manifest = Manifest(folder, plan, run_id)
         manifest.component(plan.engine, **engine.describe())
         events = EventLog(folder / layout.EVENTS)
@@ -316,7 +331,8 @@ def _perform(run: _Run, plan: Plan, stage: Stage, events: EventLog, journal: Jou
             run.schedule()
             run.drive(faults, view)
     except TrafficFailed as error:  # what it had recorded is kept; the judge will call the run invalid
-        events.emit("instrument", "conduct", "died", error=str(error))
+        what = "workload" if isinstance(error, WorkloadFailed) else "died"
+        events.emit("instrument", "conduct", what, error=str(error))
         run.message = str(error)
     finally:
         stage.settle(faults.stop())  # tries again what could not be cleared before

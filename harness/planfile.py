@@ -18,16 +18,16 @@ from harness.errors import PlanError
 from harness.faults import KINDS as FAULT_KINDS
 from harness.faults.timeline import Breakables
 from harness.faults.timeline import check as check_timeline
-from harness.hosts import split_port
 from harness.model.base import nearest
 from harness.model.experiment import Experiment, FaultSpec
-from harness.model.plan import Plan, Scenario
+from harness.model.plan import Plan, Replayed, Scenario
 from harness.model.target import Target
 from harness.model.units import Scaled
 from harness.observe import Reader
 from harness.seeds import fresh_seed
 from harness.system import KINDS as SYSTEM_KINDS
 from harness.system import wiring
+from harness.traffic import arrivals, crew
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,6 +42,9 @@ Loc = tuple[int | str, ...]
 _FAULT: TypeAdapter[FaultSpec] = TypeAdapter(
     Annotated[Union[tuple(FAULT_KINDS.values())], Field(discriminator="kind")]  # type: ignore[arg-type]  # noqa: UP007
 )
+
+_ELSEWHERE: Any = {"workload_path": True, "target_dir": True, "seed": True, "bind": True, "replayed": {"path"}}
+"""What may differ between two plans that are the same."""
 
 SHORTEST_WINDOW_S = 1.0
 """`--scale` does not shorten the recovery window below this: fewer samples cannot tell good service from bad."""
@@ -277,6 +280,19 @@ def _workload(document: Document, scenario: Scenario) -> Path:
     return path.resolve()
 
 
+def _replay(document: Document, scenario: Scenario, scale: float) -> tuple[Scenario, Replayed | None]:
+    """Read the arrivals that the load replays, and fix how long it lasts; `scenario` is scaled already."""
+    if scenario.load.kind != "replay":
+        return scenario, None
+    try:
+        load, replayed = arrivals.fixed(scenario.load, document.path.parent, scale)
+    except PlanError as error:
+        if not error.where.startswith("load."):
+            raise
+        raise document.error(tuple(error.where.split(".")), f"{error.where}: {error.what}", error.hint) from None
+    return scenario.model_copy(update={"load": load}), replayed
+
+
 def resolve(  # noqa: PLR0913 - the options of the command line
     scenario: str,
     chaos: Sequence[str] = (),
@@ -302,7 +318,7 @@ def resolve(  # noqa: PLR0913 - the options of the command line
     experiments = [load_experiment(d) for d in chaos_documents]
     if not 0 < scale <= 10:
         raise PlanError(f"--scale {scale}: must lie above 0 and not above 10", hint="as in --scale 0.1")
-    the_scenario = scaled(the_scenario, scale)
+    the_scenario, replayed = _replay(documents["scenario"], scaled(the_scenario, scale), scale)
     window = max(the_scenario.slo.window, min(SHORTEST_WINDOW_S, the_scenario.slo.window / scale))
     the_scenario = the_scenario.model_copy(update={"slo": the_scenario.slo.model_copy(update={"window": window})})
     plan = Plan(
@@ -318,9 +334,10 @@ def resolve(  # noqa: PLR0913 - the options of the command line
         workload_path=workload,
         target_dir=directory_of(documents["target"].path),
         replicas=replicas,
+        replayed=replayed,
     )
     _check_replicas(plan, documents["target"])
-    _check_workers(plan)
+    crew.check(plan)
     check_timeline(plan.faults, _breakables(plan), plan.scenario.load.measured_s)
     return plan
 
@@ -351,24 +368,6 @@ def _check_replicas(plan: Plan, document: Document) -> None:
     )
 
 
-def _check_workers(plan: Plan) -> None:
-    workers = plan.workers + plan.remote_workers
-    if not workers:
-        hint = "give --remote-workers too, or --workers 1"
-        raise PlanError("nobody is there to make the load", where="--workers 0", hint=hint)
-    try:
-        split_port(plan.bind)
-    except ValueError as error:
-        raise PlanError(str(error), where="--bind") from None
-    load = plan.scenario.load
-    for what in ("users", "max_in_flight"):
-        most = getattr(load, what, None)
-        if most is not None and workers > most:
-            raise PlanError(
-                f"{workers} workers cannot share {what}: {most}", where="--workers", hint=f"take {most} or fewer"
-            )
-
-
 def dump(plan: Plan) -> str:
     """Return the resolved plan as YAML; reading it back gives the same plan."""
     out = io.StringIO()
@@ -382,6 +381,6 @@ def dump(plan: Plan) -> str:
 
 def plan_hash(plan: Plan) -> str:
     """Return a short hash of what was planned (paths and seed left out): equal plans, equal hash."""
-    told = plan.model_dump_json(exclude={"workload_path", "target_dir", "seed", "bind"}, by_alias=True)
+    told = plan.model_dump_json(exclude=_ELSEWHERE, by_alias=True)
     workload = plan.workload_path.read_bytes()
     return hashlib.sha256(told.encode() + workload).hexdigest()[:16]

@@ -15,6 +15,7 @@ from harness.analysis.frame import numbers, words
 from harness.analysis.ledger import losses
 from harness.clock import NS_PER_MS, NS_PER_S
 from harness.model.findings import Validity
+from harness.model.request import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +61,14 @@ class Facts:
 def validity(facts: Facts) -> Validity:
     """Return whether the run is valid, why not, and what a reader should know besides."""
     instrument = _instrument(facts)
-    reasons = (*_wholeness(facts), *_generator(facts, instrument), *_workers(facts), *_faults(facts), *_system(facts))
+    reasons = (
+        *_workload(facts),
+        *_wholeness(facts),
+        *_generator(facts, instrument),
+        *_workers(facts),
+        *_faults(facts),
+        *_system(facts),
+    )
     return Validity(valid=not reasons, reasons=reasons, notes=tuple(_notes(facts, instrument)), instrument=instrument)
 
 
@@ -113,6 +121,12 @@ def _coverage(facts: Facts) -> float | None:
     return float(known.sum() / named.sum()) if named.any() else None
 
 
+def _workload(facts: Facts) -> Iterator[str]:
+    for event in facts.recording.events:
+        if event.kind == "instrument" and event.subject == "workload":
+            yield f"The workload's own code failed and made no load: {event.data.get('error', 'see logs/')}."
+
+
 def _wholeness(facts: Facts) -> Iterator[str]:
     recording, load, when = facts.recording, facts.load, facts.when
     if not recording.finished:
@@ -128,8 +142,37 @@ def _wholeness(facts: Facts) -> Iterator[str]:
             yield f"The run was stopped by its abort condition {event.data.get('threshold')!r} (observed {said})."
     if not len(load):
         yield "No request was made: look at logs/ for why the load generator sent nothing."
+    elif unheard := _unheard(facts):
+        yield unheard
     elif not load.measured(when).any():
         yield "Only the warm-up was recorded, no measured request: let the load hold longer."
+
+
+def _unheard(facts: Facts) -> str:
+    """Return what to say when every request failed before any HTTP answer: then there was no system to measure."""
+    load, failed = facts.load, facts.load.outcome.among([Outcome.FAILED])
+    sent = load.start >= 0
+    if not sent.any() or not (failed[sent] & (load.numbers("status")[sent] <= 0)).all():
+        return ""
+    errors = load.words("error")
+    codes, counts = np.unique(errors.codes[sent], return_counts=True)
+    most = errors.words[codes[counts.argmax()]] or "no reason given"
+    other = (facts.canary.numbers("status") > 0).any()
+    return (
+        f"Not one of {sent.sum():,} requests got an HTTP answer ({most}: {counts.max() / sent.sum():.0%}), so there "
+        "was no system to measure: "
+        + (
+            "the canary did get answers, so look at the addresses that the workload calls."
+            if other
+            else "start it, or correct 'url' in the target."
+        )
+    )
+
+
+def _raised(facts: Facts) -> str:
+    """Return the latest exception of the workload's own code, in brackets, if the recording has it."""
+    said = [e.data.get("error") for e in facts.recording.events if e.kind == "instrument" and e.subject == "raised"]
+    return f" (the latest: {said[-1]})" if said else ""
 
 
 def _generator(facts: Facts, instrument: dict[str, float | int | None]) -> Iterator[str]:
@@ -139,16 +182,19 @@ def _generator(facts: Facts, instrument: dict[str, float | int | None]) -> Itera
         yield "The generator said nothing about itself, so nobody knows how late and how busy it was. Run it again."
     if errors > ERROR_SHARE * len(facts.load):
         yield (
-            f"The workload's own code raised {errors} times for {len(facts.load)} requests, so less load was made than "
-            "planned: see logs/locust.log."
+            f"The workload's own code raised {errors} times for {len(facts.load)} requests{_raised(facts)}, so less "
+            "load was made than planned: see logs/locust.log."
         )
     lateness, lag, cpu = (instrument[key] or 0 for key in ("lateness_p99_ms", "lag_p99_ms", "cpu_median"))
+    # What users take to log in before they send what is due is not the generator's lateness: its own word has it not.
+    own = _Workers(facts.recording.samples, facts.when).percentile("lateness_p99_ms", 99)
+    lateness = lateness if own is None else min(lateness, own)
     if dropped:
         yield (
             f"{dropped} requests were due and never sent, so users would have seen worse than what was measured: "
             "raise max_in_flight, or lower the rate."
         )
-    if facts.recording.plan.scenario.load.kind == "rate" and lateness > LATENESS_LIMIT_MS:
+    if facts.recording.plan.scenario.load.open_loop and lateness > LATENESS_LIMIT_MS:
         yield (
             f"The generator sent requests late (p99 {lateness:.0f} ms; limit {LATENESS_LIMIT_MS:.0f} ms): "
             "lower the rate, or give it more --workers, or a faster or less busy machine."

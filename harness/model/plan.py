@@ -40,6 +40,17 @@ class Scenario(Frozen):
     thresholds: Thresholds = {}
 
 
+class Replayed(Frozen):
+    """The file whose arrivals a `replay` load makes; the recording has a copy, ``arrivals.csv``."""
+
+    path: Path
+    """Absolute, as it was read."""
+    sha256: str
+    arrivals: int
+    """How many are made: those before the end of the load."""
+    in_file: int
+
+
 class Plan(Frozen):
     """Scenario x experiments x target, with every setting resolved. Durations are seconds, already scaled."""
 
@@ -62,6 +73,8 @@ class Plan(Frozen):
     """Absolute path of the workload as it was run."""
     target_dir: Path
     """Folder the target's commands run in."""
+    replayed: Replayed | None = None
+    """For a load of kind `replay`."""
 
     @property
     def faults(self) -> list[tuple[str, FaultSpec]]:

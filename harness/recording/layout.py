@@ -1,6 +1,7 @@
 """What lies where in a recording.
 
     plan.yaml  manifest.json  events.jsonl
+    arrivals.csv                                              of a `replay` load: a copy of its file
     requests/<worker>.arrows -> requests/<worker>.parquet     one row per request
     canary/canary.arrows     -> canary/canary.parquet         the probe's own requests, same columns
     samples.arrows           -> samples.parquet               t_ns source metric labels value
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-PLAN, MANIFEST, EVENTS = "plan.yaml", "manifest.json", "events.jsonl"
+PLAN, MANIFEST, EVENTS, ARRIVALS = "plan.yaml", "manifest.json", "events.jsonl", "arrivals.csv"
 REQUESTS, CANARY, SAMPLES, LEDGER, LOGS = "requests", "canary", "samples", "ledger", "logs"
 FINDINGS, VERDICTS = "findings.json", "verdicts.json"
 SCHEMA_VERSION = 1

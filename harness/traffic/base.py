@@ -74,6 +74,7 @@ class Engine(Protocol):
         """Return what was flushed since the last call.
 
         When a worker has died on its own, the others are stopped; TrafficFailed, which names it, once they have ended.
+        WorkloadFailed: the workload raises and makes no load.
         """
 
     @property

@@ -17,16 +17,19 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from harness.clock import NS_PER_S, now_ns
-from harness.errors import PlanError, TrafficFailed
+from harness.errors import PlanError, TrafficFailed, WorkloadFailed
 from harness.hosts import host_of, is_local, split_port
 from harness.recording import layout
 from harness.seeds import fresh_password
+from harness.traffic import arrivals
 from harness.traffic.base import Progress, Pulse
 from harness.traffic.generator import Generator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    from pydantic import BaseModel
 
     from harness.model.plan import Plan
 
@@ -35,6 +38,10 @@ _PREPARE_S = 30.0
 _GATHER_S = 300.0
 """How long workers on other hosts may take to join."""
 _LOOK_S = 0.25
+
+
+def _numbers(model: BaseModel) -> dict[str, Any]:
+    return {k: [_numbers(v) for v in value] if isinstance(value, tuple) else value for k, value in model}
 
 
 class _Stream:
@@ -76,6 +83,8 @@ class LocustEngine:
         self._master: dict[str, Any] = {}
         self._ready: set[str] = set()
         self._ended: set[str] = set()
+        self._broken = ""
+        """What makes the workload useless."""
         self._dead: dict[str, str] = {}
         """Who has died, and how."""
         self._unsaid: list[str] = []
@@ -89,6 +98,7 @@ class LocustEngine:
             "flushed": self._flushed,
             "ended": self._is_over,
             "died": self._has_died,
+            "broken": self._is_broken,
             "left": lambda **_: None,
         }
 
@@ -101,8 +111,16 @@ class LocustEngine:
             "run_id": self._run_id,
             "observe": plan.target.observe.model_dump(mode="json", by_alias=True, exclude_none=True),
             # As numbers: how durations and rates are written in files is not the generator's business.
-            "load": {**load.__dict__, "total_s": load.total_s},
+            "load": {**_numbers(load), "total_s": load.total_s, "open_loop": load.open_loop, **self._replayed()},
         }
+
+    def _replayed(self) -> dict[str, Any]:
+        replayed, load = self._plan.replayed, self._plan.scenario.load
+        if replayed is None or load.kind != "replay":
+            return {}
+        if arrivals.digest(replayed.path) != replayed.sha256:
+            raise PlanError("has changed since the plan was made", where=str(replayed.path), hint="start again")
+        return {"due_ns": arrivals.read(replayed.path, load.column)[: replayed.arrivals].tolist()}
 
     def prepare(self) -> None:
         """Start the processes of this host and have them check the workload. PlanError names the line; no request."""
@@ -225,8 +243,11 @@ class LocustEngine:
         self._ended.add(worker)
         if clock is not None:
             self._workers[worker]["clock"] = clock
-        if self.finished and not self._alone:
+        if self._all_ended and not self._alone:
             self._processes[MASTER].tell("leave")
+
+    def _is_broken(self, *, what: str, **_: Any) -> None:
+        self._broken = self._broken or what
 
     def _has_died(self, *, worker: str, why: str) -> None:
         """Take note of a death, and end the rest: nobody needs hours of a run that is invalid."""
@@ -235,7 +256,7 @@ class LocustEngine:
 
     def _has_gone(self, name: str) -> None:
         if name == MASTER:
-            if not self.finished and not self._over:
+            if not self._over:
                 self._dead[name] = self._processes[name].last_words()
                 self.kill()  # no load without anybody who writes it down
         elif name not in self._ended and (self._alone or self._processes[name].code() != 0):
@@ -255,19 +276,29 @@ class LocustEngine:
         return MASTER in self._dead or not (set(self._names) - self._ended - set(self._dead))
 
     def batches(self) -> Progress:
-        """Return what was flushed since the last call. TrafficFailed once a process has died and all have ended."""
+        """Return what was flushed since the last call.
+
+        TrafficFailed once a process has died and all have ended; WorkloadFailed when the workload makes no load.
+        """
         with contextlib.suppress(queue.Empty):
             while True:
                 self._hear(*self._inbox.get_nowait())
         pulses, self._pulses = self._pulses, []
         progress = Progress([batch for stream in self._streams.values() for batch in stream.new()], pulses)
-        if self._dead and self._over and not progress.batches and not pulses:  # first what they managed to say
-            raise self._failure()
+        if self._over and not progress.batches and not pulses:  # first what they managed to say
+            if self._broken:
+                raise WorkloadFailed(f"{self._plan.workload_path}: {self._broken}; the traceback is in {self._log}")
+            if self._dead:
+                raise self._failure()
         return progress
 
     @property
     def finished(self) -> bool:
         """Whether the load is over and every row has been handed out by `batches`."""
+        return self._all_ended and not self._broken  # `batches` has that to say
+
+    @property
+    def _all_ended(self) -> bool:
         return len(self._ended) == len(self._names)
 
     def stop(self, reason: str, *, at_once: bool = False) -> None:
@@ -277,7 +308,7 @@ class LocustEngine:
     def kill(self) -> None:
         """End the processes now. What they had flushed stays readable."""
         for process in reversed(self._processes.values()):  # the workers first: they leave in peace through the master
-            process.kill(leaving=self.finished)
+            process.kill(leaving=self._all_ended)
 
     def describe(self) -> dict[str, Any]:
         """Return what belongs in the manifest: versions, and of each process its id, host, priority and clock."""

@@ -7,7 +7,7 @@ master, which makes no load.
     {"do": "prepare", ...}  (`engine`)  the only one      {"say": "ready", ...} | {"say": "refused", where, what, hint}
     {"do": "join", "master", ...}       a worker          {"say": "flushed", "worker", "batches", "pulse"}  every second
     {"do": "lead", ...}                 the master        {"say": "ended", "worker", "batches", "lost"}  its last line
-    {"do": "begin", "start_ns", "url"}
+    {"do": "begin", "start_ns", "url"}                    {"say": "broken", "what"}   the workload; it ends
     {"do": "stop", "reason", "at_once"}
     {"do": "leave"}                     to the master
 
@@ -78,10 +78,12 @@ class Commands:
         self._wake.send()
 
     def _listen(self) -> None:
-        rest = b""
+        rest = bytearray()
         while chunk := os.read(_COMMANDS, 65536):
-            *lines, rest = (rest + chunk).split(b"\n")
-            self._say(*lines)
+            rest += chunk
+            if b"\n" in chunk:  # a schedule may be megabytes long
+                *lines, rest = rest.split(b"\n")
+                self._say(*map(bytes, lines))
         self._say(b'{"do": "stop", "reason": "the harness is gone", "at_once": true}')
         grace = _lock()
         grace.acquire()

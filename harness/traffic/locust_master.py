@@ -5,7 +5,7 @@ a worker that is killed leaves all that it had flushed), and tells the harness (
 
     {"say": "listening", "port", "files", "bytes"}         what is sent to a worker on another host
     {"say": "joined", "worker", "host", "pid", ...}  |  {"say": "turned_away", "who", "why"}
-    {"say": "ready" | "refused" | "flushed" | "ended", "worker", ...}       as the worker said it
+    {"say": "ready" | "refused" | "flushed" | "broken" | "ended", "worker", ...}       as the worker said it
     {"say": "died", "worker", "why"}                       one on another host; the harness holds those on this one
 
 The workload is imported here too, and hears ``init``, ``test_start`` and ``test_stop``, as on Locust's own master.
@@ -162,6 +162,8 @@ class Master:
         if say == "asked":
             self.stop(f"{worker.name} on {worker.host} was asked to stop: {said['reason']}", at_once=False)
             return
+        if say == "broken":
+            self.stop(f"the workload: {said['what']}", at_once=True)
         if say in ("ended", "refused"):
             self._over(worker)
             if say == "ended" and not self._stopping and now_ns() < self._end_ns:

@@ -21,7 +21,7 @@ from greenlet import GreenletExit
 from harness.clock import now_ns
 from harness.model.request import UNKNOWN, Outcome, first_request_id
 from harness.observe import Answer, Observation, Reading
-from harness.traffic.locust_turn import take_due
+from harness.traffic.locust_turn import prepared_ns, take_due
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -125,7 +125,7 @@ class Recorder:
         """Requests that are out and not over."""
         self.sent = self.dropped = 0
         self.lateness_ns: list[int] = []
-        """start - due of the requests since this was last emptied."""
+        """start - due of the requests since this was last emptied, less what their users took to get ready."""
 
     def next_id(self) -> int:
         """Return a new request number."""
@@ -141,7 +141,7 @@ class Recorder:
         now = exchange.start_ns = now_ns()
         exchange.due_ns = now if due_ns < 0 else due_ns
         if due_ns >= 0:
-            self.lateness_ns.append(now - due_ns)
+            self.lateness_ns.append(max(0, now - due_ns - prepared_ns()))
 
     def write(self, x: Exchange) -> None:
         """Write the row of an exchange that is over."""

@@ -14,7 +14,7 @@ from harness.clock import NS_PER_S, now_ns
 from harness.model.target import Observe
 from harness.observe import Observation
 from harness.recording.requests import RequestWriter
-from harness.traffic import locust_load, locust_session, locust_turn, locust_workload
+from harness.traffic import locust_load, locust_phase, locust_session, locust_turn, locust_workload
 from harness.traffic.locust_pulse import PulseMaker
 from harness.traffic.locust_record import Recorder
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from locust.env import Environment
 
 _FLUSH_S = 1.0
+_HOPELESS = 20
+"""A workload that raised so often and made no request never will."""
 logger = logging.getLogger("agentstorm")
 
 
@@ -32,7 +34,8 @@ def load_workload(order: dict[str, Any], environment: Environment) -> None:
     """Import the workload and tell it so, as Locust does (`locust_workload.WorkloadError`)."""
     workload = Path(order["workload"])
     locust_turn.install(seeds.python_random(order["seed"], "workload"))
-    environment.user_classes = locust_workload.load(workload)
+    locust_phase.install()
+    environment.user_classes = locust_workload.load(workload, weighted=order["load"]["open_loop"])
     environment.locustfile = workload.name
     environment.events.init.fire(environment=environment, runner=environment.runner, web_ui=None)
 
@@ -82,7 +85,10 @@ class Run:
         environment.host = url
         for user in environment.user_classes:
             user.host = url
-        environment.events.test_start.fire(environment=environment)
+        if not self._prepared():
+            self._writer.close()
+            self._announce("ended", worker=self._worker, batches=0, lost=0)
+            return
         pulses = PulseMaker()
         flusher = gevent.spawn(self._flush_often, pulses)
         self._load.start(start_ns)
@@ -104,6 +110,29 @@ class Run:
         self._announce("ended", worker=self._worker, batches=self._writer.batches, lost=lost)
         environment.events.quitting.fire(environment=environment)
 
+    def _prepared(self) -> bool:
+        """Fire test_start. Locust logs what a listener raises and goes on; a load without its data means nothing."""
+        environment = self._environment
+        for listener in list(environment.events.test_start._handlers):  # noqa: SLF001 - its `fire` swallows errors
+            try:
+                listener(environment=environment)
+            except Exception as error:
+                logger.exception("test_start")
+                line = locust_workload.own_line(error)
+                what = f"a test_start listener raised {type(error).__name__}: {error} ({line})"
+                self._announce("broken", worker=self._worker, what=what)
+                return False
+        return True
+
+    def _broken(self) -> str:
+        """Return why it is no use going on, if it is not: the workload fails before it makes any load."""
+        load = self._load
+        if load.extinct:
+            return f"every user raised an exception and ended, the last one {load.last_error}"
+        if not self._recorder.sent and load.errors >= _HOPELESS:
+            return f"it raised {load.errors} times and made no request, the last time {load.last_error}"
+        return ""
+
     def _flush(self, pulses: PulseMaker) -> None:
         self._writer.flush()
         pulse = {"worker": self._worker, **pulses.pulse(self._load, self._recorder)}
@@ -113,6 +142,9 @@ class Run:
         while True:
             gevent.sleep(_FLUSH_S)
             self._flush(pulses)
+            if what := self._broken():
+                self._announce("broken", worker=self._worker, what=what)
+                self.stop(at_once=True)
 
 
 def serve(run: Run, commands: Queue) -> None:

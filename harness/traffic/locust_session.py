@@ -26,7 +26,7 @@ from locust.user import users
 from harness.clock import NS_PER_MS, now_ns
 from harness.model.request import traceparent
 from harness.traffic.locust_record import Exchange, Recorder
-from harness.traffic.locust_turn import is_due, take_due
+from harness.traffic.locust_turn import is_due, take_due, take_leave
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,7 +46,7 @@ class Measuring:
 
 
 def _open(session: Any, name: str, context: Mapping[str, Any]) -> Exchange:
-    if Measuring.stopping and not is_due():
+    if (Measuring.stopping and not is_due()) or take_leave():
         raise StopUser
     user = session.user
     return Exchange(Measuring.recorder, name, {**user.context(), **context} if user else context)

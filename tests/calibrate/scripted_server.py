@@ -8,6 +8,7 @@ the path, so that a workload plants the truth by asking for it:
     /stream/5/20      5 events, 20 ms apart, then [DONE]            /stream-cut       2 events, then the socket closes
     /stream-short     2 events and a clean end, no [DONE]           /hang             never answers
     /close            closes without an answer                      /drop-idle        answers, then closes the socket
+    /login            answers with a new session cookie             /whoami           answers with the cookie it got
     POST /stall/A/B   hold every answer between monotonic ns A and B until B (plus its own delay)
     GET /log          [[path, received_ns, answered_ns, traceparent, connection], ...] of all but these two
 """
@@ -31,6 +32,7 @@ class Script:
         self.stall = (0, 0)
         self.served = 0
         self.connections = 0
+        self.sessions = 0
 
 
 class Connection(asyncio.Protocol):
@@ -57,6 +59,7 @@ class Connection(asyncio.Protocol):
         if len(body) < int(headers.get("content-length", 0)):
             return
         self.buffer = b""
+        self.cookie = headers.get("cookie", "")
         path = unquote(lines[0].split(" ")[1])
         received = time.monotonic_ns()
         words = path.strip("/").split("/", 1)
@@ -74,14 +77,22 @@ class Connection(asyncio.Protocol):
             await asyncio.sleep(max(0.0, (end - time.monotonic_ns()) / 1e9))
         await asyncio.sleep(ms / 1000)
 
-    def send(self, row: list[object], body: bytes, status: int = 200, kind: str = "application/json") -> None:
-        head = f"HTTP/1.1 {status} {_TEXTS.get(status, 'Scripted')}\r\ncontent-type: {kind}\r\nx-provider: scripted\r\n"
+    def send(self, row: list[object], body: bytes, status: int = 200, more: str = "") -> None:
+        head = f"HTTP/1.1 {status} {_TEXTS.get(status, 'Scripted')}\r\ncontent-type: application/json\r\n"
+        head += f"x-provider: scripted\r\n{more}"
         row[2] = time.monotonic_ns()
         self.transport.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
 
     async def on_ms(self, rest: str, row: list[object]) -> None:
         await self.wait(float(rest), row)
         self.send(row, b'{"answer": "ok"}')
+
+    async def on_login(self, rest: str, row: list[object]) -> None:
+        self.script.sessions += 1
+        self.send(row, b'{"answer": "hello"}', more=f"set-cookie: session={self.script.sessions}; Path=/\r\n")
+
+    async def on_whoami(self, rest: str, row: list[object]) -> None:
+        self.send(row, json.dumps({"answer": self.cookie}).encode())
 
     async def on_bimodal(self, rest: str, row: list[object]) -> None:
         self.script.served += 1

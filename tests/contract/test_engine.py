@@ -21,7 +21,7 @@ import pytest
 from harness.clock import NS_PER_S, now_ns, sleep
 from harness.errors import PlanError, TrafficFailed
 from harness.model.load import Load
-from harness.model.plan import Plan, Scenario
+from harness.model.plan import Plan, Replayed, Scenario
 from harness.model.request import trace_id
 from harness.model.target import ExternalSystem, Observe, Target
 from harness.recording.layout import REQUEST_SCHEMA
@@ -56,6 +56,7 @@ class Driver:
         self.engine: Engine | None = None
         self.pulses: list[Pulse] = []
         self.rows = 0
+        self.replayed: Replayed | None = None
 
     def make(self, workload: str, load: dict[str, Any], seed: int = 7) -> Engine:
         path = self.folder / "workload.py"
@@ -72,6 +73,7 @@ class Driver:
             target_dir=self.folder,
             workers=self.workers,
             **self.options,
+            replayed=self.replayed,
         )
         self.engine = KINDS[self.kind](plan, self.folder / "recording", RUN_ID)
         return self.engine
@@ -381,7 +383,7 @@ def test_an_arrival_whose_task_sends_nothing_is_no_silence(driver: Driver, url: 
     assert Counter(frame.outcome) == {"dropped": 5}
     assert set(frame.error) == {"the workload raised KeyError before its request"}
     assert driver.most("errors") == 5
-    assert driver.pulses[-1].last_error == "KeyError: 'mine'"
+    assert driver.pulses[-1].last_error == "KeyError: 'mine' (workload.py:5)"
     assert "workload.py" in driver.log
 
 
@@ -399,7 +401,7 @@ def test_users_start_evenly_and_think_in_between(driver: Driver, url: str) -> No
 
 
 def test_a_spike_ramps_linearly(driver: Driver, url: str) -> None:
-    workload = once("self.client.get('/ms/1')").replace("    @task", "    wait_time = constant(60)\n    @task")
+    workload = once("self.client.get('/ms/1')").replace("    @task", "    wait_time = constant(3000)\n    @task")
     frame = driver.run(workload, {"kind": "spike", "users": 60, "ramp": "2s", "hold": "0.2s"}, url)
     starts = sorted((frame.start_ns - driver.start_ns) / NS_PER_S)
     assert len(starts) == 60

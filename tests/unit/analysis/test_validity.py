@@ -42,6 +42,12 @@ def test_a_good_run_is_valid_without_notes(tmp_path: Path) -> None:
 def late(builder: RecordingBuilder) -> None:
     for i in range(60):
         builder.request(i, late_s=0.2)
+    builder.instrument(0, 60, "w2", lateness_p99_ms=200.0)
+
+
+def refused(builder: RecordingBuilder) -> None:
+    for i in range(60):
+        builder.request(i, outcome="failed", error="connection refused", ledger=False)
 
 
 def fault(effective: float | None, cleared: float | None) -> Story:
@@ -58,6 +64,7 @@ def fault(effective: float | None, cleared: float | None) -> Story:
         (lambda b: b.instrument(0, 30, "w1"), "Worker w1 fell silent 30 s before the load ended"),
         (lambda b: b.sample(59, "worker:w0", "errors", 12.0), "own code raised 12 times for 60 requests"),
         (lambda b: b.event(9, "instrument", "died", error="exit 1"), "The load generator died: exit 1."),
+        (lambda b: b.event(9, "instrument", "workload", error="w.py: x"), "own code failed and made no load: w.py: x."),
         (fault(None, None), "Fault f1 (blackhole on bedrock) did not bite, so nothing was tested: probe unaffected."),
         (fault(20.0, None), "was not seen to heal: run `agentstorm heal`"),
         (lambda b: b.event(61, "run", "ended", left=["proxy bedrock"]), "left broken or running: proxy bedrock"),
@@ -122,6 +129,39 @@ def test_a_generator_that_says_nothing_about_itself_makes_the_run_invalid(tmp_pa
     found = analyse(builder.close(61))[0].validity
     assert len(found.reasons) == 1
     assert "said nothing about itself" in found.reasons[0]
+
+
+@pytest.mark.parametrize(("canary", "advice"), [(True, "the addresses that the workload calls"), (False, "'url'")])
+def test_a_system_that_was_never_there(tmp_path: Path, canary: bool, advice: str) -> None:
+    def story(builder: RecordingBuilder) -> None:
+        refused(builder)
+        if canary:
+            builder.request(1, canary=True)
+
+    found = validity(tmp_path, story, requests=0)
+    assert not found.valid
+    assert "Not one of 60 requests got an HTTP answer (connection refused: 100%)" in found.reasons[0]
+    assert advice in found.reasons[0]
+
+
+def test_a_system_that_answers_once_and_then_refuses_failed_by_itself(tmp_path: Path) -> None:
+    assert validity(tmp_path, refused, requests=1).valid
+
+
+def test_a_login_before_the_request_that_is_due_is_not_the_generators_lateness(tmp_path: Path) -> None:
+    def story(builder: RecordingBuilder) -> None:
+        for i in range(60):
+            builder.request(i, late_s=0.2)
+
+    assert validity(tmp_path, story).valid
+
+
+def test_what_the_workload_raised_is_quoted(tmp_path: Path) -> None:
+    def story(builder: RecordingBuilder) -> None:
+        builder.sample(59, "worker:w0", "errors", 12.0)
+        builder.event(9, "instrument", "raised", error="KeyError: 'x' (w.py:5)")
+
+    assert "60 requests (the latest: KeyError: 'x' (w.py:5)), so" in validity(tmp_path, story).reasons[0]
 
 
 def test_a_few_exceptions_of_the_workload_are_a_note(tmp_path: Path) -> None:
