@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from harness.cli import run as command
 from harness.clock import NS_PER_S, now_ns, sleep
+from harness.document import locate, read
 from harness.model.plan import Plan, Scenario
 from harness.model.target import ExternalSystem, Target
-from harness.planfile import load_target, locate, read
+from harness.planfile import load_target
 from harness.recording.reader import Recording
 from harness.traffic import KINDS
 

@@ -84,7 +84,23 @@ def _plan_options(command: Any) -> Any:
                 show_default=True,
                 help="What makes the load.",
             ),
-            click.option("--workers", type=click.IntRange(1, 1), default=1, show_default=True),
+            click.option(
+                "--workers", type=click.IntRange(0), default=1, show_default=True, help="Load processes on this host."
+            ),
+            click.option(
+                "--remote-workers",
+                type=click.IntRange(0),
+                default=0,
+                show_default=True,
+                help="Load processes that join from other hosts (agentstorm worker).",
+            ),
+            click.option(
+                "--bind",
+                default="127.0.0.1:5557",
+                show_default=True,
+                metavar="HOST:PORT",
+                help="Where they join. Whoever reaches it can.",
+            ),
             click.option(
                 "--replicas",
                 type=click.IntRange(1),
@@ -154,7 +170,8 @@ def _check_workload(resolved: Plan) -> None:
     from harness.traffic import KINDS  # noqa: PLC0415
 
     with TemporaryDirectory() as folder:
-        engine = KINDS[resolved.engine](resolved, Path(folder), 0)
+        alone = resolved.model_copy(update={"workers": 1, "remote_workers": 0})
+        engine = KINDS[alone.engine](alone, Path(folder), 0)
         try:
             engine.prepare()
         finally:
@@ -174,6 +191,26 @@ def timeline(resolved: Plan) -> list[tuple[float, str]]:
         rows.append((load.warmup + fault.begin_s, f"{fault.fault_id} injected"))
         rows.append((load.warmup + fault.end_s, f"{fault.fault_id} cleared"))
     return sorted(rows)
+
+
+@cli.command()
+@click.option("--master", required=True, metavar="HOST:PORT", help="What the run that waits for workers says.")
+@click.option(
+    "--log",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default="agentstorm-worker.log",
+    show_default=True,
+    metavar="FILE",
+    help="Where the workload's output and errors go.",
+)
+def worker(master: str, log: Path) -> None:
+    """Make load for a run on another host: joins it, takes its share, ends with it.
+
+    It runs the workload that the run sends: join only a run you trust. `agentstorm run --remote-workers` starts one.
+    """
+    from harness.traffic.worker import serve  # noqa: PLC0415
+
+    serve(master, log, click.echo)
 
 
 def _assessed(directory: Path) -> tuple[Recording, Findings, Verdicts]:

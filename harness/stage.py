@@ -48,7 +48,6 @@ class Stage:
             plan, run_id=run_id, logs=recording / layout.LOGS, journal=journal, say=say
         )
         self._pids = {"harness": os.getpid()}
-        self._workers: list[str] = []
         self._undo = ExitStack()
         self._toxiproxy: ToxiproxyServer | None = None
         self.proxied: dict[str, Proxied] = {}
@@ -77,9 +76,10 @@ class Stage:
         values = addresses(services, proxies, {name: site.past.address for name, site in self.proxied.items()})
         self.url = fill(self._plan.target.url, values)
         self.services = self._breakable_services()
-        for worker in engine.describe()["workers"]:
-            self._pids[worker["name"]] = worker["pid"]
-            self._workers.append(worker["name"])
+        described = engine.describe()
+        for process in [*described["workers"], *filter(None, [described.get("master")])]:
+            if not process.get("remote"):
+                self._pids[process["name"]] = process["pid"]
         self._start_probes(values)
 
     def _put_proxies_in_front(self, services: dict[str, str], manifest: Manifest, check: Callable[[], None]) -> None:
@@ -188,7 +188,7 @@ class Stage:
         """Write down what the load generator says about itself."""
         for metric, value in asdict(pulse).items():
             if metric != "t_ns" and not isinstance(value, str):
-                self.samples.sample(f"worker:{self._workers[0]}", metric, value, t_ns=pulse.t_ns)
+                self.samples.sample(f"worker:{pulse.worker}", metric, value, t_ns=pulse.t_ns)
 
     def died(self) -> list[Died]:
         """Return the services, and the fault proxy, that have ended while they were needed."""

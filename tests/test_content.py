@@ -10,9 +10,10 @@ import pytest
 
 from harness.assess import assess
 from harness.cli import timeline
+from harness.document import read
 from harness.errors import PlanError
 from harness.model.findings import Findings
-from harness.planfile import dump, load_experiment, load_scenario, load_target, read, resolve
+from harness.planfile import dump, load_experiment, load_scenario, load_target, resolve
 from harness.recording.reader import Recording, load_plan
 
 ROOT = Path(__file__).resolve().parent.parent

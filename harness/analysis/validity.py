@@ -38,6 +38,8 @@ SECONDS_OVER = 0.05
 """Share of seconds in which the loop's p99 lag may exceed its limit: rarer pauses stay out of the run's p99."""
 ERROR_SHARE = 0.05
 """Exceptions of the workload's own code per request from which on the load is not the planned one."""
+CLOCK_NOTE_MS = 1.0
+"""Clocks that agree to better than this are no matter: failover times are good to 10 ms."""
 SILENT_AFTER_S = 5.0
 """A worker reports once a second; this long without a word before the load ended, it was dead or stuck."""
 
@@ -195,7 +197,7 @@ def _generator(facts: Facts, instrument: dict[str, float | int | None]) -> Itera
     if facts.recording.plan.scenario.load.open_loop and lateness > LATENESS_LIMIT_MS:
         yield (
             f"The generator sent requests late (p99 {lateness:.0f} ms; limit {LATENESS_LIMIT_MS:.0f} ms): "
-            "lower the rate, or give it a faster or less busy machine."
+            "lower the rate, or give it more --workers, or a faster or less busy machine."
         )
     if lag > LAG_LIMIT_MS:
         yield (
@@ -205,15 +207,15 @@ def _generator(facts: Facts, instrument: dict[str, float | int | None]) -> Itera
     if cpu > CPU_LIMIT:
         yield (
             f"The generator used {cpu:.0%} of a core (median; limit {CPU_LIMIT:.0%}) and may have been the bottleneck: "
-            "take fewer users or a lower rate, or give it a faster machine."
+            "give it more --workers, or a faster machine, or take fewer users or a lower rate."
         )
 
 
 def _workers(facts: Facts) -> Iterator[str]:
-    for event in facts.recording.events:
-        if event.kind == "instrument" and event.subject == "died":
-            yield f"The load generator died: {event.data.get('error', 'see logs/')}."
-    if not facts.recording.finished:
+    died = [e for e in facts.recording.events if e.kind == "instrument" and e.subject == "died"]
+    for event in died:
+        yield f"The load generator died: {event.data.get('error', 'see logs/')}."
+    if died or not facts.recording.finished:  # with one of them the others were stopped
         return
     for source, t_ns in _Workers(facts.recording.samples, facts.when).last_word().items():
         silent_s = (facts.when.end_ns - t_ns) / NS_PER_S
@@ -264,6 +266,7 @@ def _notes(facts: Facts, instrument: dict[str, float | int | None]) -> Iterator[
         yield "The system does not pass trace ids on: ledger rows cannot be told apart by request."
     elif coverage is not None and coverage < 1:
         yield f"The ledgers know of {coverage:.2%} of the answers that name a provider."
+    yield from _clocks(facts)
     yield from _ledger_gaps(facts)
     if facts.when.faults and facts.when.healthy != facts.when.spans("baseline"):
         yield "No baseline before the first fault: recovery was held against everything before it, warm-up included."
@@ -276,6 +279,16 @@ def _notes(facts: Facts, instrument: dict[str, float | int | None]) -> Iterator[
         wrong = facts.attribution.compared - facts.attribution.agree
         yield f"{wrong} of {facts.attribution.compared} answers name other providers than the ledgers do."
     yield from _disagreement(facts.cache)
+
+
+def _clocks(facts: Facts) -> Iterator[str]:
+    samples = _Workers(facts.recording.samples, facts.when)
+    uncertain = samples.percentile("clock_uncertainty_ms", 100) or 0
+    if uncertain > CLOCK_NOTE_MS:
+        yield (
+            f"Workers on other hosts keep this host's time to within {uncertain:.1f} ms only: failover times and all "
+            "that holds their requests against ledgers are no finer. Response times are not touched."
+        )
 
 
 def _ledger_gaps(facts: Facts) -> Iterator[str]:

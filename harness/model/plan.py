@@ -59,7 +59,12 @@ class Plan(Frozen):
     scenario: Scenario
     experiments: tuple[Experiment, ...] = ()
     engine: Literal["locust", "k6"] = "locust"
-    workers: int = Field(default=1, ge=1)
+    workers: int = Field(default=1, ge=0)
+    """Load-generating processes on this host."""
+    remote_workers: int = Field(default=0, ge=0)
+    """Those on other hosts, which join at `bind`."""
+    bind: str = "127.0.0.1:5557"
+    """Where workers from other hosts join: an address of this host, and a port."""
     replicas: int = Field(default=1, ge=1)
     """Copies of the target's `replicated` service."""
     scale: float = Field(default=1.0, gt=0)

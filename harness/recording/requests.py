@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from harness.model.request import UNKNOWN
 from harness.recording.layout import REQUEST_SCHEMA
-from harness.recording.spool import Spool
+from harness.recording.spool import Sink, opened
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,10 +82,12 @@ class Words:
 
 
 class RequestWriter:
-    """Appends requests to one Arrow IPC stream. Not thread-safe: one writer per worker, in its own thread or loop."""
+    """Appends requests to one Arrow IPC stream. Not thread-safe: one writer per worker, in its own thread or loop.
 
-    def __init__(self, path: Path, worker: str, *, capacity: int = 2048) -> None:
-        self.path = path
+    The stream goes into a file, or (for a worker that sends it to somebody who writes the file) into a sink.
+    """
+
+    def __init__(self, out: Path | Sink, worker: str, *, capacity: int = 2048) -> None:
         self._words = {name: Words(_MOST_WORDS.get(name, _MOST_OF_THE_REST)) for name in WORDS}
         self._worker = self._words["worker"].code(worker)
         self._capacity = capacity
@@ -96,8 +98,7 @@ class RequestWriter:
         """Rows that were given up because a full disk stayed full."""
         self._ends: deque[int] = deque()
         self._whole = 0
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._spool = Spool(path)
+        self._spool = opened(out)
         self._stream = pa.ipc.new_stream(
             pa.PythonFile(self._spool, "w"), REQUEST_SCHEMA, options=pa.ipc.IpcWriteOptions(emit_dictionary_deltas=True)
         )

@@ -3,13 +3,51 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
+from typing import Protocol
 
 MOST_WAITING = 64 << 20
 """Bytes that may wait. At 1000 requests/min that is a working day."""
+
+
+class Sink(Protocol):
+    """Where a table's stream goes: a file, or somebody who writes it. Offsets are bytes since the stream began."""
+
+    @property
+    def taken(self) -> int:
+        """What was handed in."""
+
+    @property
+    def written(self) -> int:
+        """What is where it belongs."""
+
+    @property
+    def error(self) -> str:
+        """Why not all of it is; "" when it is."""
+
+    @property
+    def full(self) -> bool:
+        """Whether so much is waiting that nothing more should be handed in."""
+
+    def write(self, data: bytes) -> int:
+        """Take the next bytes."""
+
+    def flush(self) -> None:
+        """Do nothing: Arrow calls this after every batch."""
+
+    def drain(self) -> None:
+        """Bring on its way what waits."""
+
+    def close(self) -> None:
+        """Drain and end. OSError: not everything could be written."""
+
+
+def opened(out: Path | Sink) -> Sink:
+    """Return the sink for a path, or the one that is given."""
+    if isinstance(out, Path):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        return Spool(out)
+    return out
 
 
 class Spool:

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from harness.recording.layout import TOKEN_SCHEMA
 from harness.recording.requests import as_array
-from harness.recording.spool import Spool
+from harness.recording.spool import Sink, opened
 
 if TYPE_CHECKING:
     from array import array
@@ -22,12 +22,12 @@ class TokenWriter:
     Not thread-safe: one writer per worker, in its own thread or loop.
     """
 
-    def __init__(self, path: Path, *, capacity: int = 16384) -> None:
-        self.path = path
+    def __init__(self, out: Path | Sink, *, capacity: int = 16384) -> None:
+        self._out = out
         self._ids, self._times = np.empty(capacity, "<i8"), np.empty(capacity, "<i8")
         self._rows = 0
         self._stream: pa.RecordBatchStreamWriter | None = None
-        self._spool: Spool | None = None
+        self._spool: Sink | None = None
 
     @property
     def trouble(self) -> str:
@@ -50,8 +50,7 @@ class TokenWriter:
         """Write what is buffered as one batch; after this it survives our death. A full disk: as `RequestWriter`."""
         rows, self._rows = self._rows, 0
         if rows and self._spool is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._spool = Spool(self.path)
+            self._spool = opened(self._out)
             self._stream = pa.ipc.new_stream(pa.PythonFile(self._spool, "w"), TOKEN_SCHEMA)
         if self._spool is None or self._stream is None:
             return

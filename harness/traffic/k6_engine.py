@@ -31,6 +31,8 @@ from harness.traffic.k6_refusal import last_error, refusal
 from harness.traffic.k6_scenarios import check, shape
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from harness.model.plan import Plan
 
 _MAIN = Path(__file__).with_name("k6_main.py")
@@ -136,6 +138,9 @@ class K6Engine:
         with contextlib.suppress(OSError, ValueError):  # it has died: `batches` says so
             self._process.stdin.write(json.dumps({"do": do, **data}).encode() + b"\n")
             self._process.stdin.flush()
+
+    def gather(self, say: Callable[[str], None], check: Callable[[], None]) -> None:
+        """Do nothing: k6 has no workers on other hosts."""
 
     def begin(self, start_ns: int, url: str) -> None:
         """Start the load at monotonic time `start_ns` against the base URL `url`."""

@@ -59,7 +59,8 @@ class Run:
         self._order, self._announce = order, announce
         self.control = Control()
         self._offset_ns, self.uncertainty_ns = wall_offset()
-        self._writer = RequestWriter(Path(order["requests"]), order["worker"])
+        self._worker = order["worker"]
+        self._writer = RequestWriter(Path(order["requests"]), self._worker)
         shape = order["shape"]
         schedule = Schedule(shape["period_ns"], shape["count"]) if shape["count"] else None
         observe = Observe.model_validate(order["observe"])
@@ -150,6 +151,9 @@ class Run:
         with contextlib.suppress(psutil.Error):  # it has just ended
             cpu, rss = self._watched.cpu_percent() / 100, self._watched.memory_info().rss / 2**20
         return {
+            "worker": self._worker,
+            "trouble": self._writer.trouble,
+            "unrecorded": self._writer.unrecorded,
             "t_ns": now_ns(),
             "users": book.users if book.schedule is None else book.vus,
             "in_flight": len(book.out) + len(book.arrived),

@@ -63,9 +63,9 @@ def shape(load: Load, seed: int) -> Shape:
 
 def check(plan: Plan) -> None:
     """Raise PlanError when k6 cannot run `plan`."""
-    if plan.workers != 1:
+    if plan.workers != 1 or plan.remote_workers:
         raise PlanError(
-            f"k6 runs in one process, not in {plan.workers} workers",
+            f"k6 runs in one process, not in {plan.workers + plan.remote_workers} workers",
             where="--workers",
             hint="it uses every core of this machine as it is; leave out --workers",
         )

@@ -7,7 +7,6 @@ are.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +46,7 @@ class Part:
 
     def open(self, due: Times, max_in_flight: int) -> OpenLoad:
         """Return the load of arrivals at `due`, of which every `workers`-th is ours, as of the limit."""
-        limit = math.ceil(max_in_flight / self.workers)
+        limit = len(range(self.worker, max_in_flight, self.workers))
         return OpenLoad(self.environment, self.recorder, self.seed, due, limit, self._numbers(due))
 
     def _numbers(self, times: Times) -> Times:

@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gevent
-import locust
 from gevent.event import Event
-from locust.env import Environment
 
 from harness import seeds
 from harness.clock import NS_PER_S, now_ns
@@ -18,39 +16,55 @@ from harness.observe import Observation
 from harness.recording import layout
 from harness.recording.requests import RequestWriter
 from harness.recording.tokens import TokenWriter
-from harness.traffic import locust_load, locust_phase, locust_session, locust_stats, locust_turn, locust_workload
+from harness.traffic import locust_load, locust_phase, locust_session, locust_turn, locust_workload
 from harness.traffic.locust_pulse import PulseMaker
 from harness.traffic.locust_record import Recorder
+from harness.traffic.locust_stats import Statistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gevent.queue import Queue
+    from locust.env import Environment
+
+    from harness.recording.spool import Sink
+
 _FLUSH_S = 1.0
 _HOPELESS = 20
 """A workload that raised so often and made no request never will."""
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("agentstorm")
+
+
+def load_workload(order: dict[str, Any], environment: Environment) -> None:
+    """Import the workload and tell it so, as Locust does (`locust_workload.WorkloadError`)."""
+    workload = Path(order["workload"])
+    locust_turn.install(seeds.python_random(order["seed"], "workload"))
+    locust_phase.install()
+    environment.user_classes = locust_workload.load(workload, weighted=order["load"]["open_loop"])
+    environment.locustfile = workload.name
+    environment.events.init.fire(environment=environment, runner=environment.runner, web_ui=None)
 
 
 class Run:
-    """The workload, imported and checked (`locust_workload.WorkloadError`); `run` makes the load."""
+    """The workload, imported and checked (`locust_workload.WorkloadError`); `run` makes the load.
 
-    def __init__(self, order: dict[str, Any], announce: Callable[..., None]) -> None:
-        self._load_spec, self._announce = order["load"], announce
+    `out` tells where the rows of a table (`layout.REQUESTS`, `layout.TOKENS`) go.
+    """
+
+    def __init__(
+        self,
+        order: dict[str, Any],
+        announce: Callable[..., None],
+        environment: Environment,
+        out: Callable[[str], Path | Sink],
+    ) -> None:
+        self._load_spec, self._announce, self._environment = order["load"], announce, environment
+        self._worker = order["worker"]
         seed = order["seed"]
-        locust_turn.install(seeds.python_random(seed, "workload"))
-        locust_phase.install()
-        classes = locust_workload.load(Path(order["workload"]), weighted=order["load"]["open_loop"])
-        self._environment = Environment(
-            events=locust.events, user_classes=classes, locustfile=Path(order["workload"]).name
-        )
-        listeners = list(self._environment.events.request._handlers)  # noqa: SLF001 - the workload's own
-        runner = self._environment.create_local_runner()
-        self._statistics = locust_stats.take_over(self._environment, listeners)
-        self._environment.events.init.fire(environment=self._environment, runner=runner, web_ui=None)
+        self._statistics = Statistics(environment)
+        load_workload(order, environment)
         observe = Observe.model_validate(order["observe"])
-        requests = Path(order["requests"])
-        self._writer = RequestWriter(requests, order["worker"])
-        self._tokens = TokenWriter(requests.parent.with_name(layout.TOKENS) / requests.name)
+        self._writer, self._tokens = RequestWriter(out(layout.REQUESTS), self._worker), TokenWriter(out(layout.TOKENS))
         self._recorder = Recorder(
             self._writer,
             self._tokens,
@@ -59,20 +73,28 @@ class Run:
             stream=order["stream"],
         )
         locust_session.install(self._environment, self._recorder, self._statistics, order["run_id"])
-        part = locust_load.Part(self._environment, self._recorder, seed)
+        part = locust_load.Part(self._environment, self._recorder, seed, *order["share"])
         self._load = locust_load.make(part, order["load"])
         self._over, self._cut = Event(), Event()
+        self._stopped_ns: int | None = None
 
     @property
     def user_classes(self) -> list[str]:
         """Names of the workload's user classes."""
         return [user.__name__ for user in self._environment.user_classes]
 
-    def stop(self, *, at_once: bool) -> None:
-        """Make no new requests; with `at_once`, do not wait for those in flight either."""
+    def stop(self, *, at_once: bool, at_ns: int | None = None) -> None:
+        """Make no new requests; with `at_once`, do not wait for those in flight either.
+
+        The schedule ends now, or at `at_ns`, a moment that all workers are told.
+        """
         if at_once:
             self._cut.set()
-        self._over.set()
+        if at_ns is None:
+            self._over.set()
+        else:
+            self._stopped_ns = at_ns
+            gevent.spawn_later(max(0.0, (at_ns - now_ns()) / NS_PER_S), self._over.set)
 
     def run(self, start_ns: int, url: str) -> None:
         """Make the load until its end or `stop`, drain, and write the last row."""
@@ -82,7 +104,7 @@ class Run:
             user.host = url
         if not self._prepared():
             self._writer.close()
-            self._announce("ended", batches=0, lost=0)
+            self._announce("ended", worker=self._worker, batches=0, lost=0)
             return
         pulses = PulseMaker()
         flusher = gevent.spawn(self._flush_often, pulses)
@@ -90,7 +112,7 @@ class Run:
         end_ns = start_ns + int(self._load_spec["total_s"] * NS_PER_S)
         early = self._over.wait(timeout=max(0.0, (end_ns - now_ns()) / NS_PER_S))
         if not self._cut.is_set():
-            self._load.complete(now_ns() if early else end_ns)
+            self._load.complete(min(end_ns, self._stopped_ns or now_ns()) if early else end_ns)
         self._statistics.settle()
         environment.events.test_stopping.fire(environment=environment)
         locust_session.Measuring.stopping = True
@@ -105,7 +127,7 @@ class Run:
         self._flush(pulses)
         self._tokens.close()
         self._writer.close()
-        self._announce("ended", batches=self._writer.batches, lost=lost)
+        self._announce("ended", worker=self._worker, batches=self._writer.batches, lost=lost)
         environment.events.quitting.fire(environment=environment)
 
     def _prepared(self) -> bool:
@@ -117,7 +139,8 @@ class Run:
             except Exception as error:
                 logger.exception("test_start")
                 line = locust_workload.own_line(error)
-                self._announce("broken", what=f"a test_start listener raised {type(error).__name__}: {error} ({line})")
+                what = f"a test_start listener raised {type(error).__name__}: {error} ({line})"
+                self._announce("broken", worker=self._worker, what=what)
                 return False
         return True
 
@@ -135,12 +158,34 @@ class Run:
         self._tokens.flush()
         self._writer.flush()
         self._statistics.settle()
-        self._announce("flushed", batches=self._writer.batches, pulse=pulses.pulse(self._load, self._recorder))
+        pulse = {
+            "worker": self._worker,
+            "trouble": self._writer.trouble or self._tokens.trouble,
+            "unrecorded": self._writer.unrecorded,
+            **pulses.pulse(self._load, self._recorder),
+        }
+        self._announce("flushed", worker=self._worker, batches=self._writer.batches, pulse=pulse)
 
     def _flush_often(self, pulses: PulseMaker) -> None:
         while True:
             gevent.sleep(_FLUSH_S)
             self._flush(pulses)
             if what := self._broken():
-                self._announce("broken", what=what)
+                self._announce("broken", worker=self._worker, what=what)
                 self.stop(at_once=True)
+
+
+def serve(run: Run, commands: Queue) -> None:
+    """Do what `commands` say until the load is over."""
+    load = None
+    while load is None or not load.dead:
+        command = commands.get()
+        if command["do"] == "begin":
+            load = gevent.spawn(run.run, command["start_ns"], command["url"])
+            load.link(lambda _: commands.put({"do": "look"}))
+        elif command["do"] == "stop":
+            logger.warning("stop: %s", command["reason"])
+            if load is None:
+                return
+            run.stop(at_once=command["at_once"], at_ns=command.get("at_ns"))
+    load.get()

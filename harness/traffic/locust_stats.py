@@ -29,9 +29,13 @@ Request = tuple[float | None, int, bool]
 
 
 class Statistics:
-    """Counts requests for ``environment.stats``."""
+    """Counts requests for ``environment.stats``.
+
+    To be made after Locust's runner, which counts no more, and before the workload is imported, whose listeners stay.
+    """
 
     def __init__(self, environment: Environment) -> None:
+        environment.events.request._handlers.clear()  # noqa: SLF001 - the runner keeps no reference to its own
         self._stats: RequestStats = environment.stats
         self._requests: defaultdict[tuple[str, str], list[Request]] = defaultdict(list)
         self._errors: Counter[tuple[str, str, str]] = Counter()
@@ -99,9 +103,3 @@ def _remember(seconds: dict[int, int], second: int, count: int) -> None:
     seconds[second] += count
     while len(seconds) > _SECONDS:
         del seconds[next(iter(seconds))]
-
-
-def take_over(environment: Environment, before: list[Any]) -> Statistics:
-    """Have Locust's runner count no more: of the request event's listeners, only those of `before` it was made stay."""
-    environment.events.request._handlers[:] = before  # noqa: SLF001 - the runner keeps no reference to its own
-    return Statistics(environment)

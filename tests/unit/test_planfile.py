@@ -347,3 +347,21 @@ def test_whatever_a_file_holds_either_plans_or_is_one_message(
     with contextlib.suppress(PlanError):
         told = resolve("scenarios/s.yaml", ["chaos/c.yaml"], "targets/t.yaml", seed=1)
         dump(told).encode()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"workers": 0}, "nobody is there to make the load"),
+        ({"workers": 2, "remote_workers": 2}, "4 workers cannot share users: 3"),
+        ({"remote_workers": 1, "bind": "5557"}, "--bind: '5557' is no address"),
+    ],
+)
+def test_workers_that_cannot_be(files: Path, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(PlanError, match=re.escape(said)):
+        plan(**options)
+
+
+def test_where_workers_join_is_not_what_is_planned(files: Path) -> None:
+    here, there = (resolve("s", [], "t", seed=1, workers=0, remote_workers=1, bind=b) for b in ("a:1", "b:2"))
+    assert plan_hash(here) == plan_hash(there)

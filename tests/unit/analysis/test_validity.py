@@ -94,9 +94,22 @@ def test_faults_left_out_of_a_run_that_was_cut_short_are_no_reason_of_their_own(
     assert "interrupted" in reason
 
 
-def test_no_reason_advises_what_cannot_be_done(tmp_path: Path) -> None:
-    """There is one worker only, so `--workers` is no advice."""
+def test_a_dead_worker_is_one_reason_though_the_others_fell_silent_with_it(tmp_path: Path) -> None:
+    def story(builder: RecordingBuilder) -> None:
+        builder.event(20, "instrument", "died", error="w1 died (signal 9)")
+        builder.instrument(0, 20, "w1")
 
+    assert validity(tmp_path, story).reasons == ("The load generator died: w1 died (signal 9).",)
+
+
+def test_a_clock_that_is_not_known_well_is_a_note(tmp_path: Path) -> None:
+    found = validity(tmp_path / "bad", lambda b: b.sample(30, "worker:w0", "clock_uncertainty_ms", 4.2))
+    assert found.valid
+    assert any("to within 4.2 ms only" in note for note in found.notes)
+    assert not validity(tmp_path / "good", lambda b: b.sample(30, "worker:w0", "clock_uncertainty_ms", 0.4)).notes
+
+
+def test_a_generator_at_its_limit_is_told_of_workers(tmp_path: Path) -> None:
     def story(builder: RecordingBuilder) -> None:
         late(builder)
         builder.request(3, outcome="dropped")
@@ -104,7 +117,7 @@ def test_no_reason_advises_what_cannot_be_done(tmp_path: Path) -> None:
 
     found = validity(tmp_path, story)
     assert len(found.reasons) == 4
-    assert "--workers" not in " ".join(found.reasons)
+    assert sum("--workers" in reason for reason in found.reasons) == 2, "not where more of them would not help"
 
 
 def test_a_generator_that_says_nothing_about_itself_makes_the_run_invalid(tmp_path: Path) -> None:
