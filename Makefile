@@ -7,7 +7,7 @@ TARGET ?= local
 SOURCES := harness reference scenarios tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-docker images check lint types report format clean
+.PHONY: help demo test test-docker images check lint types bench bench-quick report format clean
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -24,6 +24,7 @@ demo: $(DONE) ## 90 s of load, two real Bedrock outages, a report; TARGET=compos
 	@$(BIN)/agentstorm run scenarios/demo.yaml --chaos chaos/demo.yaml --target targets/$(TARGET).yaml
 
 test: $(DONE) ## every test that needs no Docker, quick ones first
+	-@$(BIN)/agentstorm tools install k6  # once, some minutes; without it the tests of k6 are skipped
 	@$(BIN)/python -m pytest -m "not docker"
 
 test-docker: $(DONE) ## the tests on real containers; needs a Docker engine (and, without a registry, `make images`)
@@ -41,6 +42,12 @@ lint: $(DONE) ## ruff, in seconds
 
 types: $(DONE) ## mypy, strict
 	@$(BIN)/mypy
+
+bench: $(DONE) ## the instrument measured: speed, truth, memory; writes benchmarks/RESULTS.md (40 minutes on an idle machine)
+	@$(BIN)/python -m benchmarks
+
+bench-quick: $(DONE) ## the same, smaller, in under five minutes
+	@$(BIN)/python -m benchmarks --quick
 
 format: $(DONE) ## put the code into shape
 	@$(BIN)/ruff check --quiet --fix $(SOURCES)

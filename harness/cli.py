@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from harness.errors import AgentstormError, ExitCode
+from harness.errors import AgentstormError, ExitCode, MissingComponent
 
 # Commands import what they need when they run: `agentstorm --help` answers at once, and `run` starts the load
 # generator before it imports pandas or matplotlib.
@@ -77,8 +77,30 @@ def _plan_options(command: Any) -> Any:
             click.option(
                 "--target", default=DEFAULT_TARGET, show_default=True, metavar="FILE", help="System under test."
             ),
-            click.option("--engine", type=click.Choice(["locust"]), default="locust", show_default=True),
-            click.option("--workers", type=click.IntRange(1, 1), default=1, show_default=True),
+            click.option(
+                "--engine",
+                type=click.Choice(["locust", "k6"]),
+                default="locust",
+                show_default=True,
+                help="What makes the load.",
+            ),
+            click.option(
+                "--workers", type=click.IntRange(0), default=1, show_default=True, help="Load processes on this host."
+            ),
+            click.option(
+                "--remote-workers",
+                type=click.IntRange(0),
+                default=0,
+                show_default=True,
+                help="Load processes that join from other hosts (agentstorm worker).",
+            ),
+            click.option(
+                "--bind",
+                default="127.0.0.1:5557",
+                show_default=True,
+                metavar="HOST:PORT",
+                help="Where they join. Whoever reaches it can.",
+            ),
             click.option(
                 "--replicas",
                 type=click.IntRange(1),
@@ -148,7 +170,8 @@ def _check_workload(resolved: Plan) -> None:
     from harness.traffic import KINDS  # noqa: PLC0415
 
     with TemporaryDirectory() as folder:
-        engine = KINDS[resolved.engine](resolved, Path(folder), 0)
+        alone = resolved.model_copy(update={"workers": 1, "remote_workers": 0})
+        engine = KINDS[alone.engine](alone, Path(folder), 0)
         try:
             engine.prepare()
         finally:
@@ -163,10 +186,31 @@ def timeline(resolved: Plan) -> list[tuple[float, str]]:
     rows = [(0.0, f"load starts ({load.kind})"), (load.total_s, "load ends")]
     if load.warmup:
         rows.append((load.warmup, "warm-up ends, measuring starts"))
+    rows += [(at, what) for at, what, _ in load.boundaries]
     for fault in occurrences(resolved.faults):
         rows.append((load.warmup + fault.begin_s, f"{fault.fault_id} injected"))
         rows.append((load.warmup + fault.end_s, f"{fault.fault_id} cleared"))
     return sorted(rows)
+
+
+@cli.command()
+@click.option("--master", required=True, metavar="HOST:PORT", help="What the run that waits for workers says.")
+@click.option(
+    "--log",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default="agentstorm-worker.log",
+    show_default=True,
+    metavar="FILE",
+    help="Where the workload's output and errors go.",
+)
+def worker(master: str, log: Path) -> None:
+    """Make load for a run on another host: joins it, takes its share, ends with it.
+
+    It runs the workload that the run sends: join only a run you trust. `agentstorm run --remote-workers` starts one.
+    """
+    from harness.traffic.worker import serve  # noqa: PLC0415
+
+    serve(master, log, click.echo)
 
 
 def _assessed(directory: Path) -> tuple[Recording, Findings, Verdicts]:
@@ -242,20 +286,30 @@ def tools(ctx: click.Context) -> None:
 
 @tools.command("list")
 def tools_list() -> None:
-    """Show where each external program was found."""
-    from harness.faults.toxiproxy_server import locate  # noqa: PLC0415
+    """Show which version of each external program was found, and where."""
+    from harness.programs import TOOLS  # noqa: PLC0415
 
-    found = locate()
-    click.echo(
-        f"toxiproxy  {f'{found.path}  ({found.how})' if found else 'not found; agentstorm tools install toxiproxy'}"
-    )
+    for tool in TOOLS.values():
+        try:
+            found = tool.locate()
+        except MissingComponent as error:
+            click.echo(f"{tool.name:<10} cannot be used: {error}")
+            continue
+        said = (
+            f"{found.version}  {found.path}  ({found.how})"
+            if found
+            else f"not found; agentstorm tools install {tool.name}"
+        )
+        click.echo(f"{tool.name:<10} {said}")
 
 
 @tools.command("install")
-@click.argument("name", type=click.Choice(["toxiproxy"]))
+@click.argument("name", metavar="k6|toxiproxy")
 def tools_install(name: str) -> None:
-    """Build an external program into the cache folder, unless it is there or on PATH."""
-    from harness.faults.toxiproxy_server import ensure  # noqa: PLC0415
+    """Build an external program into the cache folder, unless one that will do is there or on PATH."""
+    from harness.programs import TOOLS  # noqa: PLC0415
 
-    found = ensure()
-    click.echo(f"{name}  {found.path}  ({found.how})")
+    if name not in TOOLS:
+        raise click.UsageError(f"{name!r} is no tool; one of {', '.join(TOOLS)}")
+    found = TOOLS[name].ensure()
+    click.echo(f"{name}  {found.version}  {found.path}  ({found.how})")

@@ -6,6 +6,7 @@ This is where system, traffic, faults and probes meet. Nothing here measures or 
 from __future__ import annotations
 
 import importlib
+import os
 import shutil
 from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
@@ -15,11 +16,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.clock import NS_PER_S, now_ns, sleep, utc_stamp
-from harness.errors import DirtyEnvironment, ExitCode, HealingFailed, PlanError, TrafficFailed
+from harness.errors import (
+    DirtyEnvironment,
+    ExitCode,
+    HealingFailed,
+    MissingComponent,
+    PlanError,
+    TrafficFailed,
+    WorkloadFailed,
+)
 from harness.faults.conductor import Conductor
 from harness.faults.timeline import occurrences
 from harness.heal import dirty
-from harness.interrupt import Interrupt
+from harness.interrupt import Interrupt, Interrupted
 from harness.journal import Journal
 from harness.live import Recent, counts, percentiles_ms
 from harness.manifest import Manifest
@@ -31,7 +40,7 @@ from harness.recording.tables import EventLog
 from harness.report.live import LiveState, LiveView
 from harness.seeds import fresh_run_id
 from harness.stage import Stage
-from harness.traffic import KINDS
+from harness.traffic import KINDS, Pulses
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,13 +49,17 @@ if TYPE_CHECKING:
     from harness.faults.watch import Moment
     from harness.model.plan import Plan
     from harness.model.threshold import Threshold
-    from harness.traffic import Engine, Pulse
+    from harness.traffic import Engine
 
 _HEAD_START_NS = NS_PER_S // 10
 """Between ordering the load and its first request: the generator must have its schedule by then."""
+_FAR_HEAD_START_NS = NS_PER_S
+"""The same where it has to travel to other hosts."""
 _TICK_S = 0.25
 _GRACE_NS = 10 * NS_PER_S
 """How much longer than promised the generator may take to end before it is killed."""
+_MOST_MESSAGES = 50
+"""Different exceptions of the workload that are kept; the log has them all."""
 _VIEW_S = 5.0
 """The live view shows the last seconds of this length."""
 
@@ -68,7 +81,7 @@ class _Run:
         self._events, self._interrupt = events, interrupt
         self._aborts = [parse_abort(text) for e in plan.experiments for text in e.abort]
         self._recent = Recent(max([_VIEW_S, *(a.window_s or 0 for a in self._aborts)]) + 2)
-        self._pulses: deque[Pulse] = deque(maxlen=round(_VIEW_S) + 1)
+        self._pulses = Pulses(round(_VIEW_S) + 1)
         self._phase = ""
         self._on: set[str] = set()
         self._outcomes: Counter[str] = Counter()
@@ -76,11 +89,12 @@ class _Run:
         self.ended = ExitCode.PASS
         self.message = ""
         self.start_ns = self.zero_ns = self.end_ns = self._drained_ns = 0
+        self._boundaries = deque(plan.scenario.load.boundaries)
 
     def schedule(self) -> None:
         """Fix the run's times and order the load."""
         load = self._plan.scenario.load
-        self.start_ns = now_ns() + _HEAD_START_NS
+        self.start_ns = now_ns() + (_FAR_HEAD_START_NS if self._plan.remote_workers else _HEAD_START_NS)
         self.zero_ns = self.start_ns + round(load.warmup * NS_PER_S)
         self.end_ns = self.start_ns + round(load.total_s * NS_PER_S)
         self._engine.begin(self.start_ns, self._stage.url)
@@ -112,6 +126,7 @@ class _Run:
             if not measuring and now >= self.zero_ns:
                 measuring = True
                 self._enter("baseline" if self._plan.experiments else "steady", self.zero_ns)
+            self._note_boundaries(now)
             if stopping:
                 self._wait_no_longer_than_promised(now)
             elif self._must_stop(now) or now >= self.end_ns:
@@ -122,6 +137,14 @@ class _Run:
             view.update(self._state(now, faults))
             sleep(_TICK_S)
         self._take_in(now_ns())
+
+    def _note_boundaries(self, now: int) -> None:
+        while self._boundaries and now < self.end_ns:
+            at_ns = self.start_ns + round(self._boundaries[0][0] * NS_PER_S)
+            if now < at_ns:
+                return
+            _, _, data = self._boundaries.popleft()
+            self._events.emit("load", "conduct", "step", t_ns=at_ns, **data)
 
     def _interrupted(self) -> bool:
         """Tell, once, that the user wants an end."""
@@ -177,27 +200,22 @@ class _Run:
         for batch in progress.batches:
             self._outcomes.update(counts(batch, "outcome"))
         for pulse in progress.pulses:
-            self._pulses.append(pulse)
+            self._pulses.add(pulse)
             self._stage.sample_worker(pulse)
-            if pulse.last_error and pulse.last_error not in self._messages:
+            if pulse.last_error and pulse.last_error not in self._messages and len(self._messages) < _MOST_MESSAGES:
                 self._messages.append(pulse.last_error)
-
-    def _rate(self) -> float:
-        """Requests sent per second over the last pulses; rows come later, when their answers are in."""
-        first, last = (self._pulses[0], self._pulses[-1]) if len(self._pulses) > 1 else (None, None)
-        return (last.sent - first.sent) * NS_PER_S / (last.t_ns - first.t_ns) if first and last else 0.0
+                self._events.emit("instrument", "conduct", "raised", t_ns=pulse.t_ns, error=pulse.last_error)
 
     def _state(self, now: int, faults: Conductor) -> LiveState:
         table = self._recent.table(now, _VIEW_S)
         p50, p95, p99 = percentiles_ms(table) or (None, None, None)
-        pulse = self._pulses[-1] if self._pulses else None
         return LiveState(
             elapsed_s=max(0.0, (now - self.start_ns) / NS_PER_S),
             total_s=self._plan.scenario.load.total_s,
             phase=self._phase or "starting",
-            users=pulse.users if pulse else 0,
-            rate_per_s=self._rate(),
-            in_flight=pulse.in_flight if pulse else 0,
+            users=self._pulses.users,
+            rate_per_s=self._pulses.rate_per_s,
+            in_flight=self._pulses.in_flight,
             p50_ms=p50,
             p95_ms=p95,
             p99_ms=p99,
@@ -234,12 +252,17 @@ def conduct(plan: Plan, out: Path | None, console: Console) -> Ended:
         interrupt = stack.enter_context(Interrupt())
         engine = KINDS[plan.engine](plan, folder, run_id)
         stack.callback(engine.kill)
+        _warn(plan, console)
         try:
             engine.prepare()
-        except PlanError:
+            if plan.remote_workers:
+                engine.gather(lambda text: console.print(text, style="dim"), interrupt.check)
+        except (PlanError, MissingComponent, Interrupted):
             shutil.rmtree(folder)
             raise
         (folder / layout.PLAN).write_text(dump(plan), encoding="utf-8")
+        if plan.replayed:
+            shutil.copyfile(plan.replayed.path, folder / layout.ARRIVALS)
         manifest = Manifest(folder, plan, run_id)
         manifest.component(plan.engine, **engine.describe())
         events = EventLog(folder / layout.EVENTS)
@@ -254,6 +277,7 @@ def conduct(plan: Plan, out: Path | None, console: Console) -> Ended:
             stage.up(manifest, engine, interrupt.check)
             imports.result()
             _perform(run, plan, stage, events, journal, console)
+            manifest.component(plan.engine, **engine.describe())  # its clocks as they were at the end
         except Exception as error:
             stage.down()
             if stage.left:  # outranks whatever it was
@@ -284,9 +308,18 @@ def _finish(folder: Path, run: _Run, stage: Stage, events: EventLog) -> None:
         run.ended, run.message = ExitCode.ERROR, f"the recording could not be finished: {error}"
 
 
-def _announce(plan: Plan, folder: Path, console: Console) -> None:
+def _warn(plan: Plan, console: Console) -> None:
     if plan.target.allow_hosts:  # on the first line: this run may break somebody else's day
         console.print(f"ATTENTION: traffic and faults may go to {', '.join(plan.target.allow_hosts)}", style="bold red")
+
+
+def _announce(plan: Plan, folder: Path, console: Console) -> None:
+    if (cores := os.cpu_count()) and plan.workers > cores:
+        console.print(
+            f"{plan.workers} workers on {cores} cores: they will wait for each other, which shows up as late requests; "
+            f"--workers {max(1, cores - 1)} leaves one for the rest",
+            style="yellow",
+        )
     console.print(f"{plan.title} on {plan.target.target}", style="bold")
     console.print(f"recording to {folder}", style="dim")
 
@@ -306,7 +339,8 @@ def _perform(run: _Run, plan: Plan, stage: Stage, events: EventLog, journal: Jou
             run.schedule()
             run.drive(faults, view)
     except TrafficFailed as error:  # what it had recorded is kept; the judge will call the run invalid
-        events.emit("instrument", "conduct", "died", error=str(error))
+        what = "workload" if isinstance(error, WorkloadFailed) else "died"
+        events.emit("instrument", "conduct", what, error=str(error))
         run.message = str(error)
     finally:
         stage.settle(faults.stop())  # tries again what could not be cleared before

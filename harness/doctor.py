@@ -14,9 +14,11 @@ from importlib.metadata import version
 from harness import content
 from harness.docker_engine import connect
 from harness.errors import MissingComponent
-from harness.faults.toxiproxy_server import locate
 from harness.journal import state_dir
+from harness.programs import K6, TOXIPROXY, Tool
 from harness.system.compose_command import find_compose
+
+_NEEDED = ("toxiproxy",)
 
 
 @dataclass(frozen=True)
@@ -40,18 +42,16 @@ def _package(name: str, advice: str) -> Finding:
     return Finding(name, present, version(name) if present else "not installed", advice)
 
 
-def _toxiproxy() -> Finding:
+def _tool(tool: Tool, advice: str) -> Finding:
     try:
-        found = locate()
+        found = tool.locate()
     except MissingComponent as error:
-        return Finding("toxiproxy", False, "cannot be used", str(error))
+        return Finding(tool.name, False, "cannot be used", str(error), needed=tool.name in _NEEDED)
     if found:
-        return Finding("toxiproxy", True, f"{found.path} ({found.how})")
-    advice = (
-        "it is built on first use, in about half a minute, or now by `agentstorm tools install toxiproxy`; "
-        "or put toxiproxy-server on PATH, or point AGENTSTORM_TOXIPROXY at it"
-    )
-    return Finding("toxiproxy", False, "not found", advice, needed=False)
+        return Finding(tool.name, True, f"{found.version} at {found.path} ({found.how})")
+    install = f"`agentstorm tools install {tool.name}`, which builds it in {tool.takes}"
+    advice = f"{advice} {install}; or put {tool.program} on PATH, or point {tool.variable} at it"
+    return Finding(tool.name, False, "not found", advice, needed=False)
 
 
 def _program(name: str, advice: str) -> Finding:
@@ -95,8 +95,9 @@ def examine() -> list[Finding]:
     return [
         _python(),
         _package("locust", "pip install agentstorm"),
-        _toxiproxy(),
-        _program("go", "only used to build Toxiproxy; without it one is fetched from PyPI for that"),
+        _tool(TOXIPROXY, "it is built on first use, or now by"),
+        _tool(K6, "only `--engine k6` needs it:"),
+        _program("go", "only used to build Toxiproxy and k6; without it one is fetched from PyPI for that"),
         _docker(),
         _reference(),
         _state(),

@@ -6,6 +6,7 @@
       MissingComponent        1   an external program (Toxiproxy, Docker, k6) cannot be had
       SystemFailed            1   the target did not come up, or went away
       TrafficFailed           1   the load generator could not start or died
+        WorkloadFailed        1   the workload raises and makes no load
       FaultFailed             1   a fault could not be injected or was never seen to bite
       HealingFailed          70   something of ours is still broken: outranks every other code
       RecordingError          1   a recording cannot be read
@@ -67,6 +68,10 @@ class SystemFailed(AgentstormError):
 
 class TrafficFailed(AgentstormError):
     """The load generator could not start, refused its workload, or died."""
+
+
+class WorkloadFailed(TrafficFailed):
+    """The workload's own code fails in a way that leaves no load to measure."""
 
 
 class FaultFailed(AgentstormError):

@@ -10,6 +10,7 @@ import numpy as np
 
 from harness.analysis import stats
 from harness.analysis.claims import recovered_within
+from harness.analysis.dependence import student
 from harness.model.threshold import METRICS
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class Samples(Protocol):
     """Offers the sample behind a threshold; `experiment` narrows faults to that experiment's own."""
 
     def times(self, metric: str, tags: Tags, experiment: str | None = None) -> stats.Observed:
-        """Return the sample of a time metric, ns, in due order."""
+        """Return the sample of a trend metric, in due order (times in ns)."""
 
     def share(self, metric: str, tags: Tags, experiment: str | None = None) -> stats.Share:
         """Return the hits and trials of a rate metric."""
@@ -95,14 +96,14 @@ def _trend_of(threshold: Threshold, times: stats.Observed) -> Evidence:
     if not n:
         return Evidence(None)
     if threshold.aggregator in ("min", "max"):  # facts about what was observed
-        value = times.at(0 if threshold.aggregator == "min" else n - 1) / stats.NS_PER_MS
+        value = times.at(0 if threshold.aggregator == "min" else n - 1) / times.unit
         open_end = threshold.aggregator == "max" and bool(times.lost)
         return Evidence(value, value, math.inf if open_end else value, n)
     if threshold.percentile is None:
         return _from_estimate(stats.mean_ms(times))
-    needed = stats.needed_for(threshold.percentile)
-    weak = f"a p{threshold.percentile:g} needs {needed:,} requests to pass and {n:,} were seen" if n < needed else ""
-    return _from_estimate(stats.percentile_ms(times, threshold.percentile), weak=weak)
+    needed, seen = stats.needed_for(threshold.percentile), times.seen(threshold.percentile)
+    short = f"a p{threshold.percentile:g} needs {needed:,} {times.observed} to pass and {seen:,} were seen"
+    return _from_estimate(stats.percentile_ms(times, threshold.percentile), weak=short if seen < needed else "")
 
 
 def _rate(case: Case) -> Evidence:
@@ -191,7 +192,7 @@ def _mean_of_outages(low: stats.Array, high: stats.Array) -> Evidence:
     n, observed = len(high), float(high.mean())
     if math.isinf(observed) or n < 2:
         return Evidence(observed, math.inf if math.isinf(observed) else -math.inf, math.inf, n)
-    half = stats.student(n - 1) * float(((low + high) / 2).std(ddof=1)) / math.sqrt(n)
+    half = student(n - 1) * float(((low + high) / 2).std(ddof=1)) / math.sqrt(n)
     return Evidence(observed, float(low.mean()) - half, observed + half, n)
 
 

@@ -43,6 +43,16 @@ def host_of(url: str) -> str:
     return parts.hostname.lower()
 
 
+def split_port(address: str) -> tuple[str, int]:
+    """Return host and port of a ``host:port``, an IPv6 address in brackets; ValueError when it is none."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 1 << 16 or _ODD.search(host) or "/" in host:
+        raise ValueError(f"{address!r} is no address: host:port was expected, as in 10.0.0.5:5557")
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        raise ValueError(f"{address!r}: an IPv6 address stands in brackets, as in [::1]:5557")
+    return host, int(port)
+
+
 def refuse_foreign(url: str, allow_hosts: Collection[str], *, where: str = "") -> None:
     """Raise PlanError unless `url` (or ``host:port``) is on loopback or its host stands in `allow_hosts`."""
     try:

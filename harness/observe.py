@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jsonpath
-
+from harness import json_path
+from harness.json_path import ABSENT
 from harness.model.request import UNKNOWN, Outcome
+from harness.sse import Message, messages, parse_json
+from harness.tokens import TokenReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,56 +29,58 @@ class Answer:
     `streamed` tells that the body is server-sent events.
     """
 
+    __slots__ = ("_json", "_messages", "_text", "body", "headers", "status", "streamed")
+
     def __init__(self, status: int, headers: Mapping[str, str], body: bytes, *, streamed: bool = False) -> None:
         self.status, self.headers, self.body, self.streamed = status, headers, body, streamed
+        self._text: str | None = None
+        self._json: Any = _UNREAD
+        self._messages: list[Message] | None = None
 
-    @cached_property
+    @property
     def text(self) -> str:
         """The body as text."""
-        return self.body.decode("utf-8", "replace")
+        if self._text is None:
+            self._text = self.body.decode("utf-8", "replace")
+        return self._text
 
-    @cached_property
+    @property
     def json(self) -> Any:
         """The body as JSON, or None when it is not JSON."""
-        return None if self.streamed else _json(self.text)
+        if self._json is _UNREAD:
+            self._json = None if self.streamed else parse_json(self.text)
+        return self._json
 
-    @cached_property
-    def sse(self) -> list[Any]:
-        """The JSON payloads of a stream's events, last first."""
-        if not self.streamed:
-            return []
-        lines = (line[5:].strip() for line in reversed(self.text.splitlines()) if line.startswith("data:"))
-        return [event for line in lines if (event := _json(line)) is not None]
-
-
-def _json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
+    @property
+    def messages(self) -> list[Message]:
+        """The events of a stream that carry JSON, in order."""
+        if self._messages is None:
+            self._messages = messages(self.body) if self.streamed else []
+        return self._messages
 
 
-_ABSENT = object()
+_UNREAD = object()
 
 
 def _header(name: str) -> Callable[[Answer], Any]:
     key = name.strip().lower()
-    return lambda answer: answer.headers.get(key, _ABSENT)
-
-
-def _first(path: Any, document: Any) -> Any:
-    match = path.match(document) if isinstance(document, (dict, list)) else None
-    return _ABSENT if match is None else match.value
+    return lambda answer: answer.headers.get(key, ABSENT)
 
 
 def _json_source(query: str) -> Callable[[Answer], Any]:
-    path = jsonpath.compile(query)
-    return lambda answer: _first(path, answer.json)
+    read = json_path.first(query)
+    return lambda answer: ABSENT if answer.streamed else read(answer.json)
 
 
 def _sse(query: str) -> Callable[[Answer], Any]:
-    path = jsonpath.compile(query)
-    return lambda answer: next((v for e in answer.sse if (v := _first(path, e)) is not _ABSENT), _ABSENT)
+    read = json_path.first(query)
+
+    def last(answer: Answer) -> Any:
+        if not answer.streamed:
+            return ABSENT
+        return next((value for m in reversed(answer.messages) if (value := read(m.data)) is not ABSENT), ABSENT)
+
+    return last
 
 
 def _regex(pattern: str) -> Callable[[Answer], Any]:
@@ -88,7 +90,7 @@ def _regex(pattern: str) -> Callable[[Answer], Any]:
 
     def read(answer: Answer) -> Any:
         match = compiled.search(answer.text)
-        return match[1] if match else _ABSENT
+        return match[1] if match else ABSENT
 
     return read
 
@@ -110,34 +112,35 @@ def compile_source(source: str) -> Callable[[Answer], Any]:
         raise ValueError(f"{source!r} is no source; write one of {', '.join(f'{k}:...' for k in SOURCES)}, status")
     try:
         return SOURCES[kind](rest)
-    except (jsonpath.JSONPathError, re.error, OverflowError, RecursionError) as error:
+    except (json_path.PathError, re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"{source!r}: {error}") from error
 
 
-class Reader:
-    """One compiled observer."""
+def compile_observer(observer: Observer | None) -> Callable[[Answer], Any]:
+    """Return the reader of one observer: the value, or None when the answer does not show it. ValueError as above."""
+    if observer is None:
+        return lambda _: None
+    sources = tuple(compile_source(source) for source in observer.sources)
+    known = {str(k): v for k, v in observer.map.items()}
 
-    def __init__(self, observer: Observer) -> None:
-        self._sources = [compile_source(source) for source in observer.sources]
-        self._map = {str(k): v for k, v in observer.map.items()}
-
-    def __call__(self, answer: Answer) -> Any:
-        """Return the value, or None when the answer does not show it."""
-        for source in self._sources:
-            value = source(answer)
-            if value is _ABSENT:
-                continue
-            if self._map:
-                key = str(value).lower() if isinstance(value, bool) else str(value)
-                if key not in self._map:
-                    continue
-                return self._map[key]
-            return value
+    def plain(answer: Answer) -> Any:
+        for source in sources:
+            if (value := source(answer)) is not ABSENT:
+                return value
         return None
 
+    def mapped(answer: Answer) -> Any:
+        for source in sources:
+            if (value := source(answer)) is not ABSENT:
+                key = str(value).lower() if isinstance(value, bool) else str(value)
+                if key in known:
+                    return known[key]
+        return None
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+    return mapped if known else plain
+
+
+class Reading(NamedTuple):
     """The facts of one answer. Integers are `UNKNOWN` (-1) where the answer does not show them."""
 
     outcome: Outcome
@@ -159,6 +162,8 @@ def truthy(value: Any) -> bool:
 
 
 def _integer(value: Any) -> int:
+    if value is None:
+        return UNKNOWN
     try:
         number = int(float(value))
     except (TypeError, ValueError, OverflowError):
@@ -170,48 +175,45 @@ class Observation:
     """All observers of a target, compiled. `read` judges an answer that arrived whole; ValueError on a bad source."""
 
     def __init__(self, observe: Observe) -> None:
-        names = ("provider", "cached", "cache_lookups", "cache_hits", "degraded", "error", "answer")
-        self._readers = {
-            name: Reader(observer)
-            for name in (*names, "tokens_in", "tokens_out")
-            if (observer := getattr(observe, name)) is not None
-        }
+        self._provider = compile_observer(observe.provider)
+        self._cached = compile_observer(observe.cached)
+        self._lookups, self._hits = compile_observer(observe.cache_lookups), compile_observer(observe.cache_hits)
+        self._tokens_in, self._tokens_out = compile_observer(observe.tokens_in), compile_observer(observe.tokens_out)
+        self._error, self._degraded = compile_observer(observe.error), compile_observer(observe.degraded)
+        self._answer = compile_observer(observe.answer) if observe.answer else None
         self._stream_end = observe.stream_end.encode() if observe.stream_end else b""
-
-    def _value(self, name: str, answer: Answer) -> Any:
-        reader = self._readers.get(name)
-        return None if reader is None else reader(answer)
+        self.tokens = TokenReader(observe.token) if observe.token else None
 
     def _judge(self, answer: Answer) -> tuple[Outcome, str]:
         if not 200 <= answer.status < 400:
             return Outcome.FAILED, f"HTTP {answer.status}"
-        if (error := self._value("error", answer)) is not None and truthy(error):
+        if (error := self._error(answer)) is not None and truthy(error):
             return Outcome.FAILED, f"error in the answer: {_brief(error)}"
         if answer.streamed:
             if self._stream_end and self._stream_end not in answer.body[-4096:]:
                 return Outcome.FAILED, "stream ended before its end marker"
-        elif "answer" in self._readers and not truthy(self._value("answer", answer)):
+        elif self._answer is not None and not truthy(self._answer(answer)):
             return Outcome.FAILED, "status 200 without an answer"
-        degraded = self._value("degraded", answer)
+        degraded = self._degraded(answer)
         return (Outcome.DEGRADED if degraded is not None and truthy(degraded) else Outcome.OK), ""
 
     def read(self, answer: Answer) -> Reading:
         """Return what `answer` shows."""
         outcome, error = self._judge(answer)
-        cached = self._value("cached", answer)
+        cached = self._cached(answer)
         hit = UNKNOWN if cached is None else int(truthy(cached))
-        lookups, hits = self._value("cache_lookups", answer), self._value("cache_hits", answer)
-        provider = self._value("provider", answer)
+        lookups, hits = self._lookups(answer), self._hits(answer)
+        provider = self._provider(answer)
         return Reading(
-            outcome=outcome,
-            error=error,
-            provider="" if provider is None else str(provider),
-            cached=hit,
+            outcome,
+            error,
+            "" if provider is None else str(provider),
+            hit,
             # A system that only says hit or miss made one lookup.
-            cache_lookups=_integer(lookups) if lookups is not None else (UNKNOWN if hit == UNKNOWN else 1),
-            cache_hits=_integer(hits) if hits is not None else hit,
-            tokens_in=_integer(self._value("tokens_in", answer)),
-            tokens_out=_integer(self._value("tokens_out", answer)),
+            _integer(lookups) if lookups is not None else (UNKNOWN if hit == UNKNOWN else 1),
+            _integer(hits) if hits is not None else hit,
+            _integer(self._tokens_in(answer)),
+            _integer(self._tokens_out(answer)),
         )
 
 

@@ -23,6 +23,11 @@ def fresh_run_id() -> int:
     return secrets.randbits(63) | 1
 
 
+def fresh_password() -> str:
+    """Draw a word that nobody can guess: what our own processes know each other by."""
+    return secrets.token_hex(16)
+
+
 def _key(name: str) -> list[int]:
     digest = hashlib.sha256(name.encode()).digest()
     return [int.from_bytes(digest[i : i + 4], "big") for i in range(0, 16, 4)]

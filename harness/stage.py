@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -11,8 +12,9 @@ from harness import probes
 from harness.faults import service
 from harness.faults.proxies import Place, Proxied, put_in_front, take_away
 from harness.faults.toxiproxy import Toxiproxy
-from harness.faults.toxiproxy_server import ToxiproxyServer, ensure, locate
+from harness.faults.toxiproxy_server import ToxiproxyServer
 from harness.observe import Observation
+from harness.programs import TOXIPROXY
 from harness.recording import layout
 from harness.recording.tables import LedgerWriter, SampleWriter
 from harness.system import KINDS, Died
@@ -46,7 +48,6 @@ class Stage:
             plan, run_id=run_id, logs=recording / layout.LOGS, journal=journal, say=say
         )
         self._pids = {"harness": os.getpid()}
-        self._workers: list[str] = []
         self._undo = ExitStack()
         self._toxiproxy: ToxiproxyServer | None = None
         self.proxied: dict[str, Proxied] = {}
@@ -75,9 +76,10 @@ class Stage:
         values = addresses(services, proxies, {name: site.past.address for name, site in self.proxied.items()})
         self.url = fill(self._plan.target.url, values)
         self.services = self._breakable_services()
-        for worker in engine.describe()["workers"]:
-            self._pids[worker["name"]] = worker["pid"]
-            self._workers.append(worker["name"])
+        described = engine.describe()
+        for process in [*described["workers"], *filter(None, [described.get("master")])]:
+            if not process.get("remote"):
+                self._pids[process["name"]] = process["pid"]
         self._start_probes(values)
 
     def _put_proxies_in_front(self, services: dict[str, str], manifest: Manifest, check: Callable[[], None]) -> None:
@@ -101,9 +103,9 @@ class Stage:
         self._undo.callback(self._take_proxies_away)
 
     def _start_toxiproxy(self, manifest: Manifest) -> Toxiproxy:
-        if locate() is None:
-            self._say("building Toxiproxy (once, about half a minute) ...")
-        program = ensure()
+        if TOXIPROXY.locate() is None:
+            self._say(f"building Toxiproxy (once, {TOXIPROXY.takes}) ...")
+        program = TOXIPROXY.ensure()
         server = ToxiproxyServer.start(program, self._recording / layout.LOGS / "toxiproxy.log", seed=self._plan.seed)
         self._toxiproxy = server
         entry = self._journal.process(server.process.real_pid, f"toxiproxy at {server.address}")
@@ -186,7 +188,7 @@ class Stage:
         """Write down what the load generator says about itself."""
         for metric, value in asdict(pulse).items():
             if metric != "t_ns" and not isinstance(value, str):
-                self.samples.sample(f"worker:{self._workers[0]}", metric, value, t_ns=pulse.t_ns)
+                self.samples.sample(f"worker:{pulse.worker}", metric, value, t_ns=pulse.t_ns)
 
     def died(self) -> list[Died]:
         """Return the services, and the fault proxy, that have ended while they were needed."""
@@ -201,6 +203,11 @@ class Stage:
         self.samples.flush()
         self._ledger.flush()
 
+    @property
+    def trouble(self) -> str:
+        """Why something could not be recorded just now; "" when all is well."""
+        return self.samples.trouble or self._ledger.trouble or self._events.trouble
+
     def down(self) -> None:
         """Undo everything, in reverse, each step tried whatever the others did. May be called twice."""
         if self._down:
@@ -209,8 +216,9 @@ class Stage:
         self._undo.close()
         self.left += [left.problem for left in self._uncleared]
         self._events.emit("system", "stage", "target", state="down")
-        self.samples.close()
-        self._ledger.close()
+        for table in (self.samples, self._ledger):
+            with contextlib.suppress(OSError):  # a disk still full: the reader sees that the table was never closed
+                table.close()
 
     def _safely(self, what: str, undo: Callable[..., Any], *arguments: Any) -> None:
         try:

@@ -29,11 +29,19 @@ _TREND: Mapping[str, tuple[str, str]] = {
     "response_time": ("users wait", "a user waited"),
     "service_time": ("answers take", "an answer took"),
     "time_to_first_byte": ("the first byte takes", "a first byte took"),
+    "time_to_first_token": ("the first token takes", "a first token took"),
+    "inter_token_latency": ("the next token takes", "a next token took"),
+    "tokens_per_second": ("streams bring tokens at", "a stream brought tokens at"),
+}
+_EXTREMES: Mapping[str, Mapping[str, str]] = {
+    "ms": {"max": "the longest", "min": "the shortest"},
+    "per_s": {"max": "the fastest", "min": "the slowest"},
 }
 _RATE: Mapping[str, tuple[str, str]] = {
     "request_failed": ("of requests fail", "requests failed"),
     "request_ok": ("of requests get a full answer", "requests got a full answer"),
     "request_degraded": ("of requests get the rule-based answer only", "requests got the rule-based answer only"),
+    "stream_complete": ("of streams are complete", "streams were complete"),
     "cache_hit": ("of cache lookups hit", "cache lookups hit"),
 }
 _OUTAGE: Mapping[str, str] = {
@@ -84,8 +92,9 @@ def observation(threshold: Threshold, value: float, unit: str, n: int) -> str:
 def _trend(threshold: Threshold, said: str, _n: int) -> str:
     always, once = _TREND[threshold.metric]
     if threshold.aggregator in ("min", "max"):
-        return f"{once} {said} (the {'longest' if threshold.aggregator == 'max' else 'shortest'})"
-    return f"{always} {'' if threshold.aggregator in ('avg', 'med') else 'up to '}{said} ({_aggregator(threshold)})"
+        return f"{once} {said} ({_EXTREMES[threshold.unit][threshold.aggregator]})"
+    upper = threshold.percentile is not None and threshold.percentile > 50
+    return f"{always} {'up to ' if upper else ''}{said} ({_aggregator(threshold)})"
 
 
 def _rate(threshold: Threshold, said: str, _n: int) -> str:

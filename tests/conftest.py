@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-ORDER = ("unit", "test_architecture", "test_content", "test_wheel", "contract", "calibrate", "e2e")
+ORDER = ("unit", "test_architecture", "test_content", "test_wheel", "test_benchmarks", "contract", "calibrate", "e2e")
 TESTS = Path(__file__).parent
 
 

@@ -7,6 +7,7 @@ outages whose true times are known. Times are seconds after the end of the warm-
 from __future__ import annotations
 
 import json
+from array import array
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -21,6 +22,7 @@ from harness.recording.finish import finish
 from harness.recording.reader import Recording
 from harness.recording.requests import RequestWriter
 from harness.recording.tables import EventLog, LedgerWriter, SampleWriter
+from harness.recording.tokens import TokenWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -106,6 +108,7 @@ class RecordingBuilder:
         self.path, self.plan = path, the_plan or plan()
         path.mkdir(parents=True, exist_ok=True)
         self._requests = RequestWriter(path / layout.REQUESTS / f"{worker}.arrows", worker)
+        self._tokens = TokenWriter(path / layout.TOKENS / f"{worker}.arrows", capacity=100)
         self._canary = RequestWriter(path / layout.CANARY / "canary.arrows", "canary")
         self._ledger = LedgerWriter(path)
         self.samples = SampleWriter(path)
@@ -142,15 +145,20 @@ class RecordingBuilder:
         error: str = "",
         canary: bool = False,
         ledger: bool = True,
+        stream: Iterable[float] | None = None,
     ) -> int:
         """Write one request due at `due_s`, sent `late_s` later and answered `took_s` after that; return its id.
 
         `dropped` requests have no start and no end, `lost` ones no end. With `ledger`, each provider named that is
         neither ``cache`` nor ``local`` gets one ok row, received 1 ms after the start and answered 1 ms before the end.
+        With `stream` it is one, whose tokens came so many seconds after the start.
         """
         request_id = self._next[canary]
         self._next[canary] += 1
         start, end = ns(due_s + late_s), ns(due_s + late_s + took_s)
+        came = array("q", [ns(due_s + late_s + after) for after in stream or ()])
+        if came:
+            self._tokens.add(request_id, came)
         sent, answered = outcome != "dropped", outcome not in ("dropped", "lost")
         (self._canary if canary else self._requests).add(
             due_ns=ns(due_s),
@@ -173,6 +181,9 @@ class RecordingBuilder:
             tokens_out=tokens[1],
             bytes_in=512,
             bytes_out=128,
+            first_token_ns=came[0] if came else UNKNOWN,
+            last_token_ns=came[-1] if came else UNKNOWN,
+            stream_tokens=UNKNOWN if stream is None else len(came),
         )
         if ledger and answered and outcome in ("ok", "degraded"):
             for upstream in set(provider.split("+")) - {"", "cache", "local"}:
@@ -288,7 +299,7 @@ class RecordingBuilder:
         """Close the recording and open it for reading; `ended_s` None leaves it without its last line (killed)."""
         if ended_s is not None:
             self.event(ended_s, "run", "ended", healed=True, left=[], message="")
-        for writer in (self._requests, self._canary, self._ledger, self.samples, self._events):
+        for writer in (self._requests, self._tokens, self._canary, self._ledger, self.samples, self._events):
             writer.close()
         if parquet:
             finish(self.path)

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from harness.assess import assess
+from harness.cli import timeline
+from harness.document import read
 from harness.errors import PlanError
 from harness.model.findings import Findings
-from harness.planfile import dump, load_experiment, load_scenario, load_target, read, resolve
+from harness.planfile import dump, load_experiment, load_scenario, load_target, resolve
 from harness.recording.reader import Recording, load_plan
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -49,12 +51,24 @@ def test_the_audits_loads_are_what_the_audit_asks_for(name: str) -> None:
     assert getattr(load, "rate", None) or getattr(load, "users", None) == pytest.approx(size)
 
 
+def test_the_steps_are_what_they_say() -> None:
+    scenario = load_scenario(read(ROOT / "scenarios" / "steps.yaml"))
+    assert scenario.load.kind == "steps"
+    levels = [f"{step.level:g}" for step in scenario.load.steps]
+    assert scenario.about == f"{', '.join(levels[:-1])} and again {levels[-1]} users, 2 minutes each"
+    assert {step.hold for step in scenario.load.steps} == {120.0}
+    told = timeline(resolve(str(ROOT / "scenarios" / "steps.yaml"), [], str(ROOT / "targets" / "local.yaml"), seed=1))
+    assert [(at, what) for at, what in told if what.startswith("step")][:3] == [
+        (0, "step 1 of 5: 25 users"), (150, "step 2 of 5: 50 users"), (280, "step 3 of 5: 100 users"),
+    ]  # fmt: skip
+
+
 NEEDS_CONTAINERS = {"agents_cpu", "agents_memory", "cache_blackhole", "cache_refuse", "cache_slow", "redis_kill"}
 """What the local target does not have: limits, and a cache of its own."""
 
 
 @pytest.mark.parametrize("target", ["local", "compose"])
-@pytest.mark.parametrize("scenario", ["steady", "rate", "spike", "soak"])
+@pytest.mark.parametrize("scenario", ["steady", "rate", "spike", "soak", "steps"])
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_audit_scenario_runs_with_every_experiment_on_every_target_and_survives_its_round_trip(
     scenario: str, experiment: str, target: str

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from harness.programs import TOXIPROXY
+
 ROOT = Path(__file__).resolve().parent.parent
 DOCKER = ROOT / "reference" / "docker"
 COMPOSE: dict[str, Any] = YAML(typ="safe").load(ROOT / "docker-compose.test.yml")
@@ -161,9 +163,5 @@ def test_offline_script_is_a_script() -> None:
 
 def test_offline_images_have_the_versions_the_harness_expects() -> None:
     script = (DOCKER / "offline.sh").read_text()
-    expected = re.search(
-        r'^VERSION = "(\S+)"$', (ROOT / "harness/faults/toxiproxy_server.py").read_text(), re.MULTILINE
-    )
-    assert expected is not None
-    assert f"TOXIPROXY_VERSION={expected[1]}\n" in script
-    assert SERVICES["toxiproxy"]["image"].endswith(f":{expected[1]}}}")
+    assert f"TOXIPROXY_VERSION={TOXIPROXY.version}\n" in script
+    assert SERVICES["toxiproxy"]["image"].endswith(f":{TOXIPROXY.version}}}")

@@ -27,8 +27,10 @@ def test_wheel_holds_the_package_and_the_starter_content(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     for needed in (
         "harness/cli.py",
+        "harness/traffic/k6_agentstorm.js",
         "harness/_content/scenarios/steady.yaml",
         "harness/_content/scenarios/agents.py",
+        "harness/_content/scenarios/agents.js",
         "harness/_content/chaos/bedrock_blackhole.yaml",
         "harness/_content/targets/local.yaml",
         "harness/_content/targets/compose.yaml",

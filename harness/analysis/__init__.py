@@ -17,6 +17,7 @@ from harness.analysis.orders import Orders
 from harness.analysis.resources import resources
 from harness.analysis.scan import scans
 from harness.analysis.stats import percentile
+from harness.analysis.streams import Tokens, stream_findings
 from harness.analysis.timeline import timeline
 from harness.analysis.validity import Facts, validity
 from harness.analysis.windows import Felt, healthy_limit
@@ -36,7 +37,8 @@ def analyse(recording: Recording) -> tuple[Findings, Measure]:
     load, probes = scans(recording)
     canary, when = probes.whole(own=("request_id",)), timeline(recording, load.last_ns)
     orders = Orders(load, canary, when.moments)
-    groups, measure = LoadGroups(orders, load.kinds, when), OfPlan(orders, load.kinds, when, plan)
+    tokens = Tokens(load.streams(), lambda: recording.tokens)
+    groups, measure = LoadGroups(orders, load.kinds, when), OfPlan(orders, load.kinds, when, plan, tokens)
     measured = [(when.zero_ns, when.end_ns)]
     lateness = orders.ask("lateness", Selection(measured, load.kinds.told("lateness")), (99,), bare=True)
     healthy = healthy_limit(orders, load.kinds, canary.kinds, when.healthy)
@@ -53,7 +55,7 @@ def analyse(recording: Recording) -> tuple[Findings, Measure]:
     )
     findings = Findings(
         validity=validity(facts),
-        load=groups.findings(),
+        load=groups.findings().model_copy(update={"streams": stream_findings(tokens, when)}),
         failovers=found,
         claims=claims(plan, found),
         cache=cache,

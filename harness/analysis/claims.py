@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.analysis.stats import CLAIM_SHARES, CONFIDENCE, at_least, more_successes
+from harness.analysis.dependence import CONFIDENCE
+from harness.analysis.stats import CLAIM_SHARES, at_least, more_successes
 from harness.model.findings import Claim
 from harness.model.threshold import parse_all
 

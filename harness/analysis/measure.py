@@ -9,6 +9,7 @@ import numpy as np
 from harness.analysis.cache import lookups_and_hits
 from harness.analysis.frame import METRICS, selection
 from harness.analysis.stats import Share
+from harness.analysis.streams import SAMPLES, Tokens
 from harness.clock import NS_PER_S
 from harness.model.request import BAD, Outcome
 from harness.model.threshold import parse_all
@@ -31,11 +32,17 @@ RATES = {"request_failed": BAD, "request_ok": (Outcome.OK,), "request_degraded":
 class Measure:
     """Samples of the load, by metric and tags; `experiment` narrows faults to that experiment's own."""
 
-    def __init__(self, kinds: Kinds, when: Timeline) -> None:
-        self._kinds, self._when = kinds, when
+    def __init__(self, kinds: Kinds, when: Timeline, tokens: Tokens) -> None:
+        self._kinds, self._when, self._tokens = kinds, when, tokens
 
     def times(self, metric: str, tags: Tags, experiment: str | None = None) -> Observed:
-        """Return the sample of a time metric, ns, in due order."""
+        """Return the sample of a trend metric, in due order (times in ns)."""
+        if metric in SAMPLES:
+            return self._tokens.sample(metric, self._tokens.load.select(tags, self._when, experiment))
+        return self._times(metric, tags, experiment)
+
+    def _times(self, metric: str, tags: Tags, experiment: str | None) -> Observed:
+        """Return the sample of a metric of `METRICS`."""
         raise NotImplementedError
 
     def _counts(self, chosen: Selection) -> Array:
@@ -44,6 +51,8 @@ class Measure:
 
     def share(self, metric: str, tags: Tags, experiment: str | None = None) -> Share:
         """Return the hits and trials of a rate metric. Lost requests could have been anything: `unknown`."""
+        if metric == "stream_complete":
+            return self._tokens.complete(self._tokens.load.select(tags, self._when, experiment))
         kinds = self._kinds
         chosen = selection(kinds, tags, self._when, experiment)
         counts = self._counts(chosen) * chosen.kinds
@@ -66,11 +75,10 @@ class OfFrame(Measure):
     """Samples of requests held in memory: the last seconds of a running load."""
 
     def __init__(self, frame: Frame, when: Timeline) -> None:
-        super().__init__(frame.kinds, when)
+        super().__init__(frame.kinds, when, Tokens(frame))
         self._frame = frame
 
-    def times(self, metric: str, tags: Tags, experiment: str | None = None) -> Observed:
-        """Return the sample of a time metric, ns, in due order."""
+    def _times(self, metric: str, tags: Tags, experiment: str | None) -> Observed:
         return self._frame.times(metric, self._frame.select(tags, self._when, experiment))
 
     def _counts(self, chosen: Selection) -> Array:
@@ -81,8 +89,8 @@ class OfFrame(Measure):
 class OfPlan(Measure):
     """Samples of a scan, for the thresholds of a plan: made before the scan runs, to be read after it."""
 
-    def __init__(self, orders: Orders, kinds: Kinds, when: Timeline, plan: Plan) -> None:
-        super().__init__(kinds, when)
+    def __init__(self, orders: Orders, kinds: Kinds, when: Timeline, plan: Plan, tokens: Tokens) -> None:
+        super().__init__(kinds, when, tokens)
         self._orders = orders
         self._samples: dict[tuple[str, Tags, str | None], Sample] = {}
         for threshold, experiment in _thresholds(plan):
@@ -101,8 +109,8 @@ class OfPlan(Measure):
             mean=percent is None and not extremes,
         )
 
-    def times(self, metric: str, tags: Tags, experiment: str | None = None) -> Observed:
-        """Return the sample of a time metric, ns, in due order; only of what the plan's thresholds ask for."""
+    def _times(self, metric: str, tags: Tags, experiment: str | None) -> Observed:
+        # Only of what the plan's thresholds ask for.
         return self._samples[metric, tags, experiment]
 
     def _counts(self, chosen: Selection) -> Array:

@@ -9,6 +9,7 @@ import numpy as np
 
 from harness.analysis import stats
 from harness.analysis.buckets import BUCKETS, NOWHERE
+from harness.analysis.dependence import batch_size, effective_size_of
 
 if TYPE_CHECKING:
     from harness.analysis.frame import Array
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 class Sample:
     """What `stats.percentile_ms` and `stats.mean_ms` read (`stats.Observed`). Identity is what it is of."""
+
+    unit, observed = stats.NS_PER_MS, "requests"
 
     def __init__(self, metric: str, spans: list[Span], kinds: Array, *, done: bool) -> None:
         self.metric, self.spans, self.kinds, self.done = metric, spans, kinds, done
@@ -60,7 +63,7 @@ class Sample:
         self._so_far = np.cumsum(self.counts)
         self._known_so_far = np.cumsum(self.counts + self._known)
         self._n = int(self._so_far[-1])
-        self.batch = self._n + 1 if self.bare else stats.batch_size(self._n)
+        self.batch = self._n + 1 if self.bare else batch_size(self._n)
         self._batch_sums = np.zeros(self._n // self.batch + 1)
 
     def _first_ranks(self) -> list[int]:
@@ -110,7 +113,7 @@ class Sample:
             share = float(hits.sum()) / self._n
             full = np.flatnonzero(sizes[:whole] > 0)
             single = share * (1 - share)
-            self._worth[value] = stats.effective_size_of(self._n, share, single, hits[full], sizes[full])
+            self._worth[value] = effective_size_of(self._n, share, single, hits[full], sizes[full])
 
     def add_mean(self, kind: Array, values: Array, told: Array | None) -> None:
         """Take the next rows in due order towards the mean, where that was asked for."""
@@ -170,13 +173,17 @@ class Sample:
         """Return how many independent observations the share at or below a percentile asked for is worth."""
         return self._worth[value]
 
+    def seen(self, percent: float) -> int:  # noqa: ARG002 - of other samples it depends on it
+        """Return how many observations a percentile rests on."""
+        return self._n
+
     def moments(self) -> tuple[float, float, int]:
         """Return mean, standard deviation, and how many independent observations that mean is worth."""
         n, total, squares = self._sums
         mean = total / n
         spread = max(0.0, squares - n * mean**2)
         sums, sizes = self._batch_sums[: int(n) // self.batch], np.full(int(n) // self.batch, self.batch)
-        worth = stats.effective_size_of(int(n), mean, spread / n, sums, sizes)
+        worth = effective_size_of(int(n), mean, spread / n, sums, sizes)
         return self._centre + mean, math.sqrt(spread / (n - 1)) if n > 1 else 0.0, worth
 
 

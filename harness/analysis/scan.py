@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harness.analysis.frame import Array, Frame, Kinds
+from harness.model.request import UNKNOWN
 from harness.recording import packed
 from harness.recording.columns import plain, values
 from harness.recording.layout import CANARY, REQUESTS
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 BLOCK = 1 << 17
 """Rows that are looked at together: the temporary columns of that many stay in the processor's cache."""
+_MOMENTS = packed.MOMENTS[: packed.MOMENTS.index("end_ns") + 1]
+"""What is always read."""
+_OF_STREAMS = ("first_token_ns", "last_token_ns", "stream_tokens", "tokens_out", "request_id")
 _READERS = 2
 """Threads that decode. Looking at rows is numpy's, on the caller's own thread."""
 
@@ -73,7 +77,8 @@ class Scan:
     ) -> Iterator[Frame]:
         """Yield the requests due in begin..end (ns), in due order, at most `BLOCK` at a time.
 
-        `own` names further columns of `packed.OWN`. With `alive_at` row groups over before that moment are left out.
+        `own` names further columns of `packed.OWN`, or moments of tokens. With `alive_at` row groups over before that
+        moment are left out.
         """
         chosen = [
             g for g in self._groups
@@ -116,7 +121,7 @@ class Scan:
         """Return the requests with one of the ids (sorted, distinct), in due order."""
         own = ("request_id",)
         found: list[Frame] = []
-        groups = [g for g in self._groups if _some_within(ids, *self._id_range(g))]
+        groups = [g for g in self._groups if _some_within(ids, *self._range(g, "request_id"))]
         for frame in self._decoded(groups, own):
             request_id = frame.numbers("request_id")
             low, high = int(request_id.min()), int(request_id.max())
@@ -132,12 +137,23 @@ class Scan:
         whole = joined(found, self.kinds, self.last_ns, own)
         return whole.take(np.argsort(whole.due, kind="stable"))
 
-    def _id_range(self, group: _Group) -> tuple[int, int]:
+    def streams(self) -> Frame:
+        """Return the requests that were streams, in due order. They are held in memory, whatever their number."""
+        found: list[Frame] = []
+        groups = [g for g in self._groups if self._range(g, "stream_tokens")[1] != UNKNOWN]
+        for frame in self._in_order(groups, _OF_STREAMS):
+            rows = np.flatnonzero(frame.numbers("stream_tokens") != UNKNOWN)
+            found += [frame.take(rows)] if len(rows) else []
+        return joined(found, self.kinds, self.last_ns, _OF_STREAMS)
+
+    def _range(self, group: _Group, name: str) -> tuple[int, int]:
+        """Return between what a column of numbers lies in a row group."""
         columns = self._reader(group.file).metadata.row_group(group.number)
-        said = next(
-            c.statistics for c in map(columns.column, range(columns.num_columns)) if c.path_in_schema == "request_id"
-        )
-        return (said.min, said.max) if said is not None and said.has_min_max else (-(2**63), 2**63 - 1)
+        for column in map(columns.column, range(columns.num_columns)):
+            if column.path_in_schema == name:
+                said = column.statistics
+                return (said.min, said.max) if said is not None and said.has_min_max else (-(2**63), 2**63 - 1)
+        return UNKNOWN, UNKNOWN
 
     def _in_order(self, groups: list[_Group], own: Sequence[str]) -> Iterator[Frame]:
         """Yield all rows in due order: those that no row group still to come can precede."""
@@ -169,12 +185,16 @@ class Scan:
                 yield ahead.popleft().result()
 
     def _decode(self, group: _Group, own: Sequence[str]) -> Frame:
-        names = [packed.KIND, packed.DUE, *map(packed.after, packed.MOMENTS), *own]
+        # Each moment is told from the one before it: all up to the last one that is wanted are read.
+        last = max(packed.MOMENTS.index(name) for name in (*_MOMENTS, *own) if name in packed.MOMENTS)
+        afters = map(packed.after, packed.MOMENTS[: last + 1])
+        names = [packed.KIND, packed.DUE, *afters, *(name for name in own if name not in packed.MOMENTS)]
         table = self._reader(group.file).read_row_group(group.number, columns=names, use_threads=False)
-        columns = {name: values(table.column(name)) for name in names}
+        columns = packed.read(table, names)
         kind = self._kind_of[group.file].take(columns.pop(packed.KIND))
         due = columns.pop(packed.DUE)
-        found = {packed.DUE: due, **packed.moments(due, columns), **{name: columns[name] for name in own}}
+        found = {packed.DUE: due, **packed.moments(due, columns)}
+        found.update((name, columns[name]) for name in own if name not in found)
         return Frame(self.kinds, kind, found, self.last_ns)
 
     def _reader(self, file: int) -> pq.ParquetFile:
@@ -188,7 +208,7 @@ def _some_within(ids: Array, low: int, high: int) -> bool:
     return int(np.searchsorted(ids, low)) < int(np.searchsorted(ids, high, "right"))
 
 
-_ASKED = [name for name in packed.SHARED if name not in ("worker", "status", "error", "cached")]
+_ASKED = [name for name in packed.SHARED if name not in ("worker", "cached")]
 """What findings and thresholds ask of a kind."""
 _ASKED_SCHEMA = pa.schema([packed.KIND_SCHEMA.field(name) for name in _ASKED])
 
@@ -215,7 +235,7 @@ def scans(recording: Recording) -> tuple[Scan, Scan]:
 
 def joined(frames: list[Frame], kinds: Kinds, last_ns: int, own: Sequence[str] = ()) -> Frame:
     """Return frames of the same kinds as one."""
-    names = [packed.DUE, *packed.MOMENTS, *own]
+    names = [packed.DUE, *_MOMENTS, *own]
     none = np.zeros(0, np.int64)
     columns = {name: np.concatenate([none, *(f.numbers(name) for f in frames)]) for name in names}
     return Frame(kinds, np.concatenate([none, *(f.kind for f in frames)]), columns, last_ns)

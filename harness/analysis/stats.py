@@ -7,23 +7,21 @@ Intervals are two-sided and 95 % unless said otherwise; a side the sample cannot
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from scipy import special
 
+from harness.analysis.dependence import CONFIDENCE, cluster_size, effective_size, student
 from harness.model.findings import Estimate, Percentiles
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-CONFIDENCE = 0.95
 NS_PER_MS = 1e6
 CLAIM_SHARES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 """The claims a report counts towards."""
-MAX_BATCHES = 4096
-"""Longer series are summed in this many batches first: the cost of an interval stays that of a short series."""
 MAX_TRIALS = 100_000
 """More outages than anybody will ever run: a claim that needs more is out of reach."""
 
@@ -37,14 +35,25 @@ class Observed(Protocol):
     def lost(self) -> int:
         """Observations whose true time is longer than the one given."""
 
-    def at(self, rank: int) -> int:
-        """Return the value with so many (0-based) below it in order, ns."""
+    @property
+    def unit(self) -> float:
+        """What one unit of the published figures is in values: of times a millisecond, of anything else 1."""
 
-    def known_at(self, rank: int) -> int:
+    @property
+    def observed(self) -> str:
+        """What `worth` and `seen` count."""
+
+    def at(self, rank: int) -> float:
+        """Return the value with so many (0-based) below it in order (times in ns)."""
+
+    def known_at(self, rank: int) -> float:
         """Return the same among values that are not lost, which lie above them all as far as anybody knows."""
 
     def worth(self, value: float) -> int:
         """Return how many independent observations the share at or below `value` is worth."""
+
+    def seen(self, percent: float) -> int:
+        """Return how many observations a percentile rests on."""
 
     def moments(self) -> tuple[float, float, int]:
         """Return mean, standard deviation, and how many independent observations that mean is worth."""
@@ -56,6 +65,11 @@ class Times:
 
     values: Array
     marked: Array
+    unit: float = NS_PER_MS
+    """What one unit of the published figures is in `values`: of times a millisecond, of anything else 1."""
+
+    observed: ClassVar[str] = "requests"
+    """What `worth` counts."""
 
     def __len__(self) -> int:
         return len(self.values)
@@ -73,22 +87,52 @@ class Times:
     def _known(self) -> Array:
         return np.sort(self.values[~self.marked]) if self.lost else self._ordered
 
-    def at(self, rank: int) -> int:
+    def at(self, rank: int) -> float:
         """Return the value with so many (0-based) below it in order."""
-        return int(self._ordered[rank])
+        value: float = self._ordered[rank].item()
+        return value
 
-    def known_at(self, rank: int) -> int:
+    def known_at(self, rank: int) -> float:
         """Return the same without the marked ones."""
-        return int(self._known[rank])
+        value: float = self._known[rank].item()
+        return value
 
     def worth(self, value: float) -> int:
         """Return how many independent observations the share at or below `value` is worth."""
-        return effective_size(self.values <= value)
+        return self._worth(self.values <= value)
+
+    def seen(self, percent: float) -> int:  # noqa: ARG002 - of other samples it depends on it
+        """Return how many observations a percentile rests on."""
+        return len(self)
+
+    def _worth(self, series: Array) -> int:
+        """Return how many independent observations the mean of `series`, which has a value for each time, is worth."""
+        return effective_size(series)
 
     def moments(self) -> tuple[float, float, int]:
         """Return mean, standard deviation, and how many independent observations that mean is worth."""
         deviation = float(self.values.std(ddof=1)) if len(self) > 1 else 0.0
-        return float(self.values.mean()), deviation, effective_size(self.values)
+        return float(self.values.mean()), deviation, self._worth(self.values)
+
+
+@dataclass(frozen=True)
+class Gaps(Times):
+    """Times that come in clusters, as the gaps between the tokens of one stream: `sizes` of the clusters, in due order.
+
+    What one stream does to one gap it does to the next, so the stream is what counts, not the gap (`cluster_size`).
+    """
+
+    sizes: Array = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    observed: ClassVar[str] = "independent gaps"
+
+    def _worth(self, series: Array) -> int:
+        return cluster_size(series, self.sizes)
+
+    def seen(self, percent: float) -> int:
+        """See `Times`: at least as many as there are clusters, as every request counts there, correlated or not."""
+        worth = self.worth(percentile(self, percent)) if len(self) else 0
+        return max(worth, len(self.sizes))
 
 
 @dataclass(frozen=True)
@@ -104,7 +148,7 @@ class Share:
 
 
 def percentile_ms(times: Observed, percent: float) -> Estimate:
-    """Return the exact percentile of `times` with its interval, ms.
+    """Return the exact percentile of `times` with its interval, ms (of what is no time: in its `unit`).
 
     The value is numpy's on the raw ns: ``linear``, type 7 of Hyndman & Fan (1996). The interval lies between order
     statistics and assumes no distribution (David & Nagaraja, Order Statistics, 7.1); it is widened to that of as many
@@ -114,12 +158,12 @@ def percentile_ms(times: Observed, percent: float) -> Estimate:
     n = len(times)
     if n == 0:
         return Estimate(value=None, low=None, high=None, n=0)
-    value = percentile(times, percent)
+    value, unit = percentile(times, percent), times.unit
     low, high = interval_ranks(n, times.worth(value), percent / 100)
     return Estimate(
-        value=value / NS_PER_MS,
-        low=None if low is None else min(value, float(times.at(low - 1))) / NS_PER_MS,
-        high=None if high is None or high > n - times.lost else max(value, float(times.known_at(high - 1))) / NS_PER_MS,
+        value=value / unit,
+        low=None if low is None else min(value, float(times.at(low - 1))) / unit,
+        high=None if high is None or high > n - times.lost else max(value, float(times.known_at(high - 1))) / unit,
         n=n,
     )
 
@@ -188,98 +232,18 @@ def ratio_estimate(spent: Array, gained: Array, times: Array | None = None) -> E
 
 
 def mean_ms(times: Observed) -> Estimate:
-    """Return the mean of `times` with Student's interval for as many observations as the series is worth, ms."""
-    n = len(times)
+    """Return the mean of `times` with Student's interval for as many observations as the series is worth.
+
+    Ms; of what is no time, in its `unit`.
+    """
+    n, unit = len(times), times.unit
     if n == 0:
         return Estimate(value=None, low=None, high=None, n=0)
     mean, deviation, worth = times.moments()
     if worth < 2:
-        return Estimate(value=mean / NS_PER_MS, low=None, high=None, n=n)
+        return Estimate(value=mean / unit, low=None, high=None, n=n)
     half = student(worth - 1) * deviation / math.sqrt(worth)
-    low, high = (mean - half) / NS_PER_MS, (mean + half) / NS_PER_MS
-    return Estimate(value=mean / NS_PER_MS, low=low, high=None if times.lost else high, n=n)
-
-
-def student(freedom: float, confidence: float = CONFIDENCE) -> float:
-    """Return Student's t for a two-sided interval."""
-    return float(special.stdtrit(freedom, (1 + confidence) / 2))
-
-
-# --- autocorrelation -------------------------------------------------------------------------------------------------
-
-
-def effective_size(series: Array) -> int:
-    """Return how many independent observations the mean of a series in due order is worth; at most its length.
-
-    With percentiles the series is 0/1 (at or below the percentile): the spread of its mean carries over to ranks
-    (Bahadur 1966).
-    """
-    n = len(series)
-    batch = batch_size(n)
-    batches = series[: n // batch * batch].reshape(-1, batch).sum(axis=1)
-    mean = float(series.mean())
-    single = mean * (1 - mean) if series.dtype == bool else float(series.var())
-    return effective_size_of(n, mean, single, batches, np.full(len(batches), batch))
-
-
-def batch_size(n: int) -> int:
-    """Return how many rows of a sample of n are summed before anything else is done with them."""
-    return max(1, n // MAX_BATCHES)
-
-
-def effective_size_of(n: int, mean: float, single: float, sums: Array, sizes: Array) -> int:
-    """Return how many independent observations the mean of n is worth, from sums over batches in due order.
-
-    n times the variance of one observation, `single`, over the long-run variance (`long_run`). Batches need not be of
-    one size: what counts is how far a batch's sum lies from what `mean` lets expect (the ratio estimator of Cochran,
-    Sampling Techniques, 1977, 6.3). With few blocks Student's t replaces the normal quantile, hence the factor.
-    """
-    if len(sums) < 8 or single <= 0:
-        return n
-    batch = float(sizes.mean())
-    even = bool((sizes == sizes[0]).all())
-    variance, blocks = long_run(sums / batch if even else (sums - mean * sizes) / batch)
-    inflation = variance * batch / single
-    if blocks < len(sums):
-        inflation *= (student(max(1.0, blocks - 1)) / student(np.inf)) ** 2
-    return max(1, math.floor(n / inflation)) if inflation > 1 + 1e-9 else n  # rounding is no autocorrelation
-
-
-def long_run(series: Array) -> tuple[float, float]:
-    """Return the long-run variance of a series (n times that of its mean), and the number of blocks it rests on.
-
-    It is the variance of the moving-block bootstrap (Kuensch 1989), which for a mean has a closed form: no draws are
-    made. Blocks are twice as long as Politis & White (2004, corrected by Patton et al. 2009) choose, because theirs
-    serve the variance's error, not coverage, and never below the flat-top estimate their choice rests on. A series
-    whose first autocorrelations all lie within 2 sqrt(log10 n / n) is taken as independent: blocks of one.
-    """
-    n = len(series)
-    lags_in_a_row = max(5, math.ceil(math.sqrt(math.log10(n))))
-    most = min(n - 1, math.ceil(math.sqrt(n)) + lags_in_a_row)
-    centred = series - series.mean()
-    covariance = _autocovariance(centred, most)
-    if covariance[0] <= 0:
-        return 0.0, n
-    small = np.abs(covariance[1:] / covariance[0]) < 2 * math.sqrt(math.log10(n) / n)
-    runs = np.convolve(small, np.ones(lags_in_a_row, int), "valid") == lags_in_a_row
-    last = int(np.argmax(runs)) if runs.any() else most - lags_in_a_row
-    lags = np.arange(1, min(2 * last, most) + 1)
-    weighted = np.clip(2 * (1 - lags / max(1, 2 * last)), 0, 1) * covariance[lags]
-    flat_top = float(covariance[0] + 2 * weighted.sum())
-    if last == 0 or flat_top <= 0:
-        return float(covariance[0]), n
-    chosen = (2 * (2 * (lags * weighted).sum()) ** 2 / (4 / 3 * flat_top**2) * n) ** (1 / 3)
-    block = int(np.clip(2 * math.ceil(chosen), 1, n // 3))
-    sums = np.cumsum(np.concatenate(([0.0], centred)))
-    means = (sums[block:] - sums[:-block]) / block
-    return max(flat_top, float((means**2).mean()) * block), n / block
-
-
-def _autocovariance(centred: Array, lags: int) -> Array:
-    size = 1 << (2 * len(centred) - 1).bit_length()
-    transform = np.fft.rfft(centred, size)
-    covariance: Array = np.fft.irfft(transform * transform.conj(), size)[: lags + 1] / len(centred)
-    return covariance
+    return Estimate(value=mean / unit, low=(mean - half) / unit, high=None if times.lost else (mean + half) / unit, n=n)
 
 
 # --- shares and claims -----------------------------------------------------------------------------------------------
@@ -338,9 +302,9 @@ def binom_quantile(trials: Array, share: float, confidence: float = CONFIDENCE) 
 def needed_for(percent: float) -> int:
     """Return how many observations a percentile needs before a threshold on it can pass.
 
-    Enough to bound its interval on both sides (Hahn & Meeker 1991, 5.2), and from p99 on 20 beyond it as well: about
-    2,000 for a p99 (`methods.md`, Percentiles).
+    Enough to bound its interval on both sides (Hahn & Meeker 1991, 5.2), and from p99 on (p1 downwards) 20 beyond it as
+    well: about 2,000 for a p99 (`methods.md`, Percentiles).
     """
     tail = min(percent / 100, 1 - percent / 100)
     bounded = math.ceil(math.log((1 - CONFIDENCE) / 2) / math.log1p(-tail) - 1e-6)
-    return max(bounded, math.ceil(20 / tail - 1e-6)) if percent >= 99 else bounded
+    return max(bounded, math.ceil(20 / tail - 1e-6)) if percent >= 99 or percent <= 1 else bounded

@@ -16,6 +16,7 @@ from harness.analysis.ledger import losses
 from harness.analysis.stats import percentile
 from harness.clock import NS_PER_MS, NS_PER_S
 from harness.model.findings import Validity
+from harness.model.request import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +41,8 @@ SECONDS_OVER = 0.05
 """Share of seconds in which the loop's p99 lag may exceed its limit: rarer pauses stay out of the run's p99."""
 ERROR_SHARE = 0.05
 """Exceptions of the workload's own code per request from which on the load is not the planned one."""
+CLOCK_NOTE_MS = 1.0
+"""Clocks that agree to better than this are no matter: failover times are good to 10 ms."""
 SILENT_AFTER_S = 5.0
 """A worker reports once a second; this long without a word before the load ended, it was dead or stuck."""
 
@@ -66,7 +69,14 @@ class Facts:
 def validity(facts: Facts) -> Validity:
     """Return whether the run is valid, why not, and what a reader should know besides."""
     instrument = _instrument(facts)
-    reasons = (*_wholeness(facts), *_generator(facts, instrument), *_workers(facts), *_faults(facts), *_system(facts))
+    reasons = (
+        *_workload(facts),
+        *_wholeness(facts),
+        *_generator(facts, instrument),
+        *_workers(facts),
+        *_faults(facts),
+        *_system(facts),
+    )
     return Validity(valid=not reasons, reasons=reasons, notes=tuple(_notes(facts, instrument)), instrument=instrument)
 
 
@@ -118,6 +128,12 @@ def _coverage(facts: Facts) -> float | None:
     return int(known.sum()) / answers if answers else None
 
 
+def _workload(facts: Facts) -> Iterator[str]:
+    for event in facts.recording.events:
+        if event.kind == "instrument" and event.subject == "workload":
+            yield f"The workload's own code failed and made no load: {event.data.get('error', 'see logs/')}."
+
+
 def _wholeness(facts: Facts) -> Iterator[str]:
     recording = facts.recording
     if not recording.finished:
@@ -133,8 +149,38 @@ def _wholeness(facts: Facts) -> Iterator[str]:
             yield f"The run was stopped by its abort condition {event.data.get('threshold')!r} (observed {said})."
     if not facts.load.rows:
         yield "No request was made: look at logs/ for why the load generator sent nothing."
+    elif unheard := _unheard(facts):
+        yield unheard
     elif not facts.measured.any():
         yield "Only the warm-up was recorded, no measured request: let the load hold longer."
+
+
+def _unheard(facts: Facts) -> str:
+    """Return what to say when every request failed before any HTTP answer: then there was no system to measure."""
+    kinds = facts.load.kinds
+    sent = facts.counts * ~kinds.dropped
+    unheard = kinds.words("outcome").among([Outcome.FAILED]) & (kinds.numbers("status") <= 0)
+    if not sent.any() or not unheard[sent > 0].all():
+        return ""
+    errors = kinds.words("error")
+    counts = np.bincount(errors.codes, sent, minlength=len(errors.words))
+    most = errors.words[counts.argmax()] or "no reason given"
+    other = (facts.canary.numbers("status") > 0).any()
+    return (
+        f"Not one of {sent.sum():,} requests got an HTTP answer ({most}: {counts.max() / sent.sum():.0%}), so there "
+        "was no system to measure: "
+        + (
+            "the canary did get answers, so look at the addresses that the workload calls."
+            if other
+            else "start it, or correct 'url' in the target."
+        )
+    )
+
+
+def _raised(facts: Facts) -> str:
+    """Return the latest exception of the workload's own code, in brackets, if the recording has it."""
+    said = [e.data.get("error") for e in facts.recording.events if e.kind == "instrument" and e.subject == "raised"]
+    return f" (the latest: {said[-1]})" if said else ""
 
 
 def _generator(facts: Facts, instrument: dict[str, float | int | None]) -> Iterator[str]:
@@ -144,19 +190,22 @@ def _generator(facts: Facts, instrument: dict[str, float | int | None]) -> Itera
         yield "The generator said nothing about itself, so nobody knows how late and how busy it was. Run it again."
     if errors > ERROR_SHARE * facts.load.rows:
         yield (
-            f"The workload's own code raised {errors} times for {facts.load.rows} requests, so less load was made than "
-            "planned: see logs/locust.log."
+            f"The workload's own code raised {errors} times for {facts.load.rows} requests{_raised(facts)}, so less "
+            f"load was made than planned: see logs/{facts.recording.plan.engine}.log."
         )
     lateness, lag, cpu = (instrument[key] or 0 for key in ("lateness_p99_ms", "lag_p99_ms", "cpu_median"))
+    # What users take to log in before they send what is due is not the generator's lateness: its own word has it not.
+    own = _Workers(facts.recording.samples, facts.when).percentile("lateness_p99_ms", 99)
+    lateness = lateness if own is None else min(lateness, own)
     if dropped:
         yield (
             f"{dropped} requests were due and never sent, so users would have seen worse than what was measured: "
             "raise max_in_flight, or lower the rate."
         )
-    if facts.recording.plan.scenario.load.kind == "rate" and lateness > LATENESS_LIMIT_MS:
+    if facts.recording.plan.scenario.load.open_loop and lateness > LATENESS_LIMIT_MS:
         yield (
             f"The generator sent requests late (p99 {lateness:.0f} ms; limit {LATENESS_LIMIT_MS:.0f} ms): "
-            "lower the rate, or give it a faster or less busy machine."
+            "lower the rate, or give it more --workers, or a faster or less busy machine."
         )
     if lag > LAG_LIMIT_MS:
         yield (
@@ -166,15 +215,15 @@ def _generator(facts: Facts, instrument: dict[str, float | int | None]) -> Itera
     if cpu > CPU_LIMIT:
         yield (
             f"The generator used {cpu:.0%} of a core (median; limit {CPU_LIMIT:.0%}) and may have been the bottleneck: "
-            "take fewer users or a lower rate, or give it a faster machine."
+            "give it more --workers, or a faster machine, or take fewer users or a lower rate."
         )
 
 
 def _workers(facts: Facts) -> Iterator[str]:
-    for event in facts.recording.events:
-        if event.kind == "instrument" and event.subject == "died":
-            yield f"The load generator died: {event.data.get('error', 'see logs/')}."
-    if not facts.recording.finished:
+    died = [e for e in facts.recording.events if e.kind == "instrument" and e.subject == "died"]
+    for event in died:
+        yield f"The load generator died: {event.data.get('error', 'see logs/')}."
+    if died or not facts.recording.finished:  # with one of them the others were stopped
         return
     for source, t_ns in _Workers(facts.recording.samples, facts.when).last_word().items():
         silent_s = (facts.when.end_ns - t_ns) / NS_PER_S
@@ -216,7 +265,7 @@ def _notes(facts: Facts, instrument: dict[str, float | int | None]) -> Iterator[
             "percentiles are lower bounds and their upper sides may be open."
         )
     if errors := instrument["errors"]:
-        yield f"The workload's own code raised {errors} times: see logs/locust.log."
+        yield f"The workload's own code raised {errors} times: see logs/{facts.recording.plan.engine}.log."
     if not len(facts.canary):
         yield "No canary ran: failover times are only as fine as the load is dense."
     if not len(facts.calls):
@@ -225,6 +274,7 @@ def _notes(facts: Facts, instrument: dict[str, float | int | None]) -> Iterator[
         yield "The system does not pass trace ids on: ledger rows cannot be told apart by request."
     elif coverage is not None and coverage < 1:
         yield f"The ledgers know of {coverage:.2%} of the answers that name a provider."
+    yield from _clocks(facts)
     yield from _ledger_gaps(facts)
     if facts.when.faults and facts.when.healthy != facts.when.spans("baseline"):
         yield "No baseline before the first fault: recovery was held against everything before it, warm-up included."
@@ -237,6 +287,16 @@ def _notes(facts: Facts, instrument: dict[str, float | int | None]) -> Iterator[
         wrong = facts.attribution.compared - facts.attribution.agree
         yield f"{wrong} of {facts.attribution.compared} answers name other providers than the ledgers do."
     yield from _disagreement(facts.cache)
+
+
+def _clocks(facts: Facts) -> Iterator[str]:
+    samples = _Workers(facts.recording.samples, facts.when)
+    uncertain = samples.percentile("clock_uncertainty_ms", 100) or 0
+    if uncertain > CLOCK_NOTE_MS:
+        yield (
+            f"Workers on other hosts keep this host's time to within {uncertain:.1f} ms only: failover times and all "
+            "that holds their requests against ledgers are no finer. Response times are not touched."
+        )
 
 
 def _ledger_gaps(facts: Facts) -> Iterator[str]:

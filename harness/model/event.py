@@ -21,9 +21,11 @@ class Event(Frozen):
                   ``effective`` and ``cleared`` carry the interval the moment lies in
       breaker     {state, was, low_ns, high_ns}            subject: provider
       health      {status, http_status, providers}         subject: url path
-      load        {state: started|stopped, ...}
+      load        {...}                                    subject: started, stopped or step
+                  ``step``, at each boundary of a `steps` load: {step, of, users|rate, ramp_s}; its ramp begins here
       system      {state: up|down|died, ...}               subject: service
-      instrument  {lag_ms, cpu, ...}                       subject: worker
+      instrument  {error}                                  subject: ``died`` (the generator), ``workload`` (raises and
+                  makes no load), ``raised`` (an exception of the workload's own, each text once)
       run         {state: started|ended|interrupted|..., ...}
       abort       {threshold, observed}
     """

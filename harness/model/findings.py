@@ -63,10 +63,44 @@ class Group(Frozen):
     """(failed + timeout) / answered, Wilson interval."""
 
 
+class Rates(Frozen):
+    """Exact percentiles of a rate, 1/s: the median and the slow side."""
+
+    p50: Estimate
+    p5: Estimate
+    p1: Estimate
+
+
+class StreamGroup(Frozen):
+    """How the streams of one group flowed (`analysis.streams` has the definitions)."""
+
+    streams: int
+    complete: int
+    """Answered ok or degraded, which a stream without its end marker is not (`Observe.stream_end`)."""
+    complete_share: Estimate
+    """Wilson interval; lost streams could have been either."""
+    tokens: int
+    tokens_per_event: float | None
+    """Tokens as the answers count them, per token event of the streams that show both; null where none does."""
+    at_once: int
+    """Streams of several tokens that all arrived in one piece: something on the way holds them back."""
+    ttft_ms: Percentiles
+    inter_token_ms: Percentiles
+    tokens_per_s: Rates
+
+
+class Streams(StreamGroup):
+    """The streams of the measured part, whole and by group."""
+
+    by: dict[Literal["phase", "agent", "provider", "name"], dict[str, StreamGroup]]
+
+
 class LoadFindings(Group):
     """The measured part of the run (warm-up and cool-down left out), whole and by group."""
 
     by: dict[Literal["phase", "agent", "team", "tenant", "provider", "name"], dict[str, Group]]
+    streams: Streams | None = None
+    """null when no answer was seen to be a stream."""
 
 
 class AnswerTimes(Frozen):

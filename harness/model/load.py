@@ -4,17 +4,19 @@ and is recorded but not judged.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from itertools import accumulate
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from harness.model.base import Frozen
+from harness.model.base import Frozen, located
 from harness.model.units import PerSecond, PlanPerSecond, PlanSeconds, Seconds
+
+MaxInFlight = Annotated[int, Field(gt=0)]
+"""Arrivals that find this many requests in flight are written as `dropped`, never silently skipped."""
 
 
 class _Profile(Frozen):
-    hold: PlanSeconds = Field(gt=0)
-    """Measured seconds, after the warm-up (for `spike`: after the ramp, which is measured too)."""
     warmup: PlanSeconds = 0.0
     drain: Seconds = 35.0
     """How long requests in flight at the end may take before they are written as `lost`, seconds."""
@@ -22,15 +24,35 @@ class _Profile(Frozen):
     @property
     def measured_s(self) -> float:
         """Seconds from the end of the warm-up to the end of the load."""
-        return self.hold
+        raise NotImplementedError
 
     @property
     def total_s(self) -> float:
         """Seconds from the first to the last moment new requests are made."""
         return self.warmup + self.measured_s
 
+    @property
+    def open_loop(self) -> bool:
+        """Whether requests are due at times of their own, whatever the answers do."""
+        return False
 
-class UsersLoad(_Profile):
+    @property
+    def boundaries(self) -> tuple[tuple[float, str, dict[str, Any]], ...]:
+        """Return where the load changes, within itself: (seconds after its start, in words, as data)."""
+        return ()
+
+
+class _Held(_Profile):
+    hold: PlanSeconds = Field(gt=0)
+    """Measured seconds, after the warm-up (for `spike`: after the ramp, which is measured too)."""
+
+    @property
+    def measured_s(self) -> float:
+        """Seconds from the end of the warm-up to the end of the load."""
+        return self.hold
+
+
+class UsersLoad(_Held):
     """Closed loop: `users` virtual users, each waiting its own think time between requests."""
 
     kind: Literal["users"]
@@ -39,17 +61,49 @@ class UsersLoad(_Profile):
     """Users started per second, evenly spread."""
 
 
-class RateLoad(_Profile):
+class RateLoad(_Held):
     """Open loop: one arrival per due time, whatever the answers do."""
 
     kind: Literal["rate"]
     rate: PerSecond = Field(gt=0)
     arrivals: Literal["constant", "poisson"] = "constant"
-    max_in_flight: int = Field(default=5000, gt=0)
-    """Arrivals that find this many requests in flight are written as `dropped`, never silently skipped."""
+    max_in_flight: MaxInFlight = 5000
+
+    @property
+    def open_loop(self) -> bool:
+        """Always."""
+        return True
 
 
-class SpikeLoad(_Profile):
+class ReplayLoad(_Profile):
+    """Open loop: one arrival at each time that a file gives, to the nanosecond.
+
+    The times count from the start of the load, so the first `warmup` of the file is not judged. `--scale` leaves the
+    gaps as they are, as it does a rate: at 0.1 the first tenth of the file is replayed.
+    """
+
+    kind: Literal["replay"]
+    file: str
+    """A CSV beside the scenario: seconds from the start of the load, ascending; one number a line, or a header."""
+    column: str | None = None
+    """Name of the column that holds the seconds; needed when the file has several."""
+    hold: PlanSeconds | None = Field(default=None, gt=0)
+    """Measured seconds, after the warm-up; later arrivals are left out. Not given: up to the last arrival."""
+    max_in_flight: MaxInFlight = 5000
+
+    @property
+    def measured_s(self) -> float:
+        """Seconds from the end of the warm-up to the end of the load; known once the file is read (`planfile`)."""
+        assert self.hold is not None, "the plan is not resolved"  # noqa: S101
+        return self.hold
+
+    @property
+    def open_loop(self) -> bool:
+        """Always."""
+        return True
+
+
+class SpikeLoad(_Held):
     """Closed loop: from 0 to `users` in `ramp`, then held. The ramp is what is measured."""
 
     kind: Literal["spike"]
@@ -62,4 +116,92 @@ class SpikeLoad(_Profile):
         return self.ramp + self.hold
 
 
-Load = Annotated[UsersLoad | RateLoad | SpikeLoad, Field(discriminator="kind")]
+class Step(Frozen):
+    """One level of a `steps` load: so many `users`, or such a `rate`."""
+
+    users: int | None = Field(default=None, ge=0)
+    rate: PerSecond | None = Field(default=None, ge=0)
+    ramp: PlanSeconds = Field(default=0.0, ge=0)
+    """How long the change to this level takes, evenly spread; it comes before `hold`. 0: all at once."""
+    hold: PlanSeconds = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _one_level(self) -> Step:
+        if (self.users is None) == (self.rate is None):
+            raise ValueError("a step has either 'users' (closed loop) or 'rate' (open loop)")
+        return self
+
+    @property
+    def level(self) -> float:
+        """Users, or requests per second."""
+        return self.users if self.users is not None else self.rate or 0.0
+
+    @property
+    def length_s(self) -> float:
+        """Seconds of ramp and hold."""
+        return self.ramp + self.hold
+
+    @property
+    def words(self) -> str:
+        """Return the level in words."""
+        return f"{self.users} users" if self.users is not None else f"{self.rate:.4g} requests/s"
+
+
+class StepsLoad(_Profile):
+    """One level after another, up or down: all of `users` (closed loop), or all of `rate` (open loop).
+
+    The warm-up is at the first level and comes before its `hold`. Users that are too many stop after the request they
+    are in, the latest started first.
+    """
+
+    kind: Literal["steps"]
+    steps: tuple[Step, ...] = Field(min_length=1)
+    arrivals: Literal["constant", "poisson"] = "constant"
+    """Of rates."""
+    max_in_flight: MaxInFlight = 5000
+    """Of rates."""
+
+    @model_validator(mode="after")
+    def _one_unit(self) -> StepsLoad:
+        odd = next((n for n, s in enumerate(self.steps, 1) if (s.rate is None) == self.open_loop), None)
+        if odd:
+            unit, other = ("rate", "users") if self.open_loop else ("users", "rate")
+            raise located(
+                "steps", f"step {odd} gives {other!r} and step 1 {unit!r}: all steps need the same of the two"
+            )
+        if not any(step.level for step in self.steps):
+            raise located("steps", "every step is 0: there is no load")
+        for name in ("arrivals", "max_in_flight"):
+            if not self.open_loop and getattr(self, name) != type(self).model_fields[name].default:
+                raise located(name, f"{name!r} is for steps of 'rate'; these are of 'users'")
+        return self
+
+    @property
+    def measured_s(self) -> float:
+        """Seconds of all steps."""
+        return sum(step.length_s for step in self.steps)
+
+    @property
+    def open_loop(self) -> bool:
+        """Whether the levels are rates."""
+        return self.steps[0].rate is not None
+
+    @property
+    def begins_s(self) -> tuple[float, ...]:
+        """Return when each step begins (its ramp), seconds after the start of the load; the first includes the
+        warm-up."""
+        lengths = [self.warmup + self.steps[0].length_s, *(step.length_s for step in self.steps[1:-1])]
+        return (0.0, *accumulate(lengths))[: len(self.steps)]
+
+    @property
+    def boundaries(self) -> tuple[tuple[float, str, dict[str, Any]], ...]:
+        """Return where each step begins."""
+        unit = "rate" if self.open_loop else "users"
+        of = len(self.steps)
+        return tuple(
+            (at, f"step {n} of {of}: {step.words}", {"step": n, "of": of, unit: step.level, "ramp_s": step.ramp})
+            for n, (at, step) in enumerate(zip(self.begins_s, self.steps, strict=True), 1)
+        )
+
+
+Load = Annotated[UsersLoad | RateLoad | ReplayLoad | SpikeLoad | StepsLoad, Field(discriminator="kind")]

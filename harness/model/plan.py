@@ -34,10 +34,21 @@ class Scenario(Frozen):
     scenario: Name
     about: str = ""
     workload: str
-    """A plain Locust file, beside the scenario."""
+    """A plain Locust file, beside the scenario. k6 runs the ``.js`` of the same name."""
     load: Load
     slo: Slo = Slo()
     thresholds: Thresholds = {}
+
+
+class Replayed(Frozen):
+    """The file whose arrivals a `replay` load makes; the recording has a copy, ``arrivals.csv``."""
+
+    path: Path
+    """Absolute, as it was read."""
+    sha256: str
+    arrivals: int
+    """How many are made: those before the end of the load."""
+    in_file: int
 
 
 class Plan(Frozen):
@@ -47,8 +58,13 @@ class Plan(Frozen):
     target: Target
     scenario: Scenario
     experiments: tuple[Experiment, ...] = ()
-    engine: Literal["locust"] = "locust"
-    workers: int = Field(default=1, ge=1)
+    engine: Literal["locust", "k6"] = "locust"
+    workers: int = Field(default=1, ge=0)
+    """Load-generating processes on this host."""
+    remote_workers: int = Field(default=0, ge=0)
+    """Those on other hosts, which join at `bind`."""
+    bind: str = "127.0.0.1:5557"
+    """Where workers from other hosts join: an address of this host, and a port."""
     replicas: int = Field(default=1, ge=1)
     """Copies of the target's `replicated` service."""
     scale: float = Field(default=1.0, gt=0)
@@ -57,6 +73,8 @@ class Plan(Frozen):
     """Absolute path of the workload as it was run."""
     target_dir: Path
     """Folder the target's commands run in."""
+    replayed: Replayed | None = None
+    """For a load of kind `replay`."""
 
     @property
     def faults(self) -> list[tuple[str, FaultSpec]]:

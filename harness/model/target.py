@@ -106,6 +106,10 @@ def _observer(value: object) -> object:
 
 Observed = Annotated[Observer, BeforeValidator(_observer)]
 
+TokenSources = Annotated[
+    tuple[str, ...], Field(min_length=1), BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
+]
+
 
 class Observe(Frozen):
     """What an answer shows. Anything left out is "not shown by this system", never zero."""
@@ -121,6 +125,10 @@ class Observe(Frozen):
     """The answer itself: absent, null or empty means the request failed, whatever its status."""
     tokens_in: Observed | None = None
     tokens_out: Observed | None = None
+    token: TokenSources | None = None
+    """Which events of a stream are tokens: those in which one of these holds text. ``sse:JSONPATH``,
+    ``event:NAME:JSONPATH`` (events of that name only), or ``chunk`` (every piece of an answer without length that is
+    neither JSON nor server-sent events). Time to first token and the gaps between tokens rest on it."""
     stream_end: str | None = None
     """Text that ends every complete stream (``data: [DONE]``); a stream without it failed."""
 

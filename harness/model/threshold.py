@@ -31,17 +31,23 @@ class Metric:
     """A metric thresholds can name: what it is over, and in which unit its values are."""
 
     kind: MetricKind
-    unit: Literal["ms", "s", "share", "count"]
+    unit: Literal["ms", "s", "share", "count", "per_s"]
     about: str
+    live: bool = True
+    """Whether it is known while the run lasts."""
 
 
 METRICS: Mapping[str, Metric] = {
     "response_time": Metric("trend", "ms", "end - due of every request that was answered"),
     "service_time": Metric("trend", "ms", "end - start of every request that was answered"),
     "time_to_first_byte": Metric("trend", "ms", "first byte - start"),
+    "time_to_first_token": Metric("trend", "ms", "first token - start, of streams"),
+    "inter_token_latency": Metric("trend", "ms", "gaps between the tokens of a stream", live=False),
+    "tokens_per_second": Metric("trend", "per_s", "tokens after the first per second, of each stream"),
     "request_failed": Metric("rate", "share", "failed and timed-out requests"),
     "request_ok": Metric("rate", "share", "full answers from a model or the cache"),
     "request_degraded": Metric("rate", "share", "the system's own rule-based answers"),
+    "stream_complete": Metric("rate", "share", "streams that were answered to their end marker"),
     "cache_hit": Metric("rate", "share", "cache hits per lookup, as the answers claim"),
     "requests": Metric("counter", "count", "requests, as count or rate per second"),
     "impact_delay": Metric("outage", "s", "fault effective to first harm"),
@@ -227,7 +233,8 @@ def parse_abort(text: str) -> Threshold:
         raise ValueError(f"{text!r} is no abort condition; write METRIC: CHECK over WINDOW")
     threshold = parse_threshold(name, check, windowed=True)
     late = [f"the tag {tag!r}" for tag, _ in threshold.tags if tag in WHEN_TAGS]
-    if METRICS[threshold.metric].kind in ("outage", "claim"):
+    metric = METRICS[threshold.metric]
+    if metric.kind in ("outage", "claim") or not metric.live:
         late.append(threshold.metric)
     if threshold.vs_baseline:
         late.append("the baseline")

@@ -5,10 +5,16 @@ Pyarrow's own conversions import pandas when first used: half a second and 60 Mi
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+
+from harness.model.request import UNKNOWN
+from harness.recording.layout import ADDED
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -38,3 +44,20 @@ def plain(numbers: Array, kind: pa.DataType) -> pa.Array:
     """Return numbers as a column of a type of fixed width."""
     dtype = np.dtype(f"{'f' if pa.types.is_floating(kind) else 'i'}{kind.bit_width // 8}")
     return pa.Array.from_buffers(kind, len(numbers), [None, pa.py_buffer(np.ascontiguousarray(numbers, dtype))])
+
+
+def strings(words: Collection[str]) -> pa.Array:
+    """Return words as a column."""
+    encoded = [word.encode(errors="replace") for word in words]
+    ends = np.cumsum([0, *map(len, encoded)], dtype="<i4")
+    return pa.Array.from_buffers(pa.string(), len(encoded), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))])
+
+
+def in_full(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return a table with the columns that an older recording does not have: what nobody wrote down is not known."""
+    if table.num_columns == len(schema):
+        return table
+    for column in schema:
+        if column.name in ADDED and column.name not in table.column_names:
+            table = table.append_column(column, pa.repeat(pa.scalar(UNKNOWN, column.type), len(table)))
+    return table

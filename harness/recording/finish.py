@@ -6,7 +6,7 @@ In bounded memory, whatever their length: batch by batch. Requests are stored as
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,43 +21,77 @@ if TYPE_CHECKING:
 
 def streams(recording: Path) -> list[Path]:
     """Return every stream of the recording that is not Parquet yet."""
-    folders = (recording, recording / layout.REQUESTS, recording / layout.CANARY)
+    folders = (recording, recording / layout.REQUESTS, recording / layout.TOKENS, recording / layout.CANARY)
     return sorted(p for folder in folders for p in folder.glob("*.arrows"))
 
 
 def finish(recording: Path) -> None:
-    """Rewrite every stream as Parquet and remove it; one that was cut stays as it is."""
+    """Rewrite every stream as Parquet and remove it; one that was cut stays as it is.
+
+    OSError: a stream could not be rewritten, as on a full disk. It and those not looked at yet are as they were.
+    """
     for path in streams(recording):
         target = path.with_suffix(".parquet")
-        with Stream(path) as stream:
+        with Stream(path) as stream, _Drafts() as drafts:
             if stream.schema is None:
                 continue  # kept as it is: the reader says what is missing
-            draft = target.with_suffix(".parquet.tmp")
-            if path.parent == recording:
-                _write_table(stream, draft)
-                kinds = None
+            if path.parent.name in (layout.REQUESTS, layout.CANARY):
+                _write_requests(stream, target, drafts)
             else:
-                kinds = packed.write(draft, stream)
-        if stream.cut:
-            draft.unlink()
-            continue
-        _settle_requests(draft, target, kinds) if kinds is not None else _settle(draft, target)
+                _write_table(stream, drafts(target))
+            if stream.cut:
+                continue
+            drafts.settle()
         path.unlink()
 
 
 def rewrite_requests(batches: Iterable[pa.Table], target: Path) -> None:
     """Write requests (`layout.REQUEST_SCHEMA`), with their kinds, as `packed` says."""
-    draft = target.with_suffix(".parquet.tmp")
-    _settle_requests(draft, target, packed.write(draft, batches))
+    with _Drafts() as drafts:
+        _write_requests(batches, target, drafts)
+        drafts.settle()
 
 
-def _settle_requests(draft: Path, target: Path, kinds: pa.Table) -> None:
+class _Drafts:
+    """Files being written beside their targets. Those that were not settled are removed, whatever happened.
+
+    On a full disk they would take the room that everything else needs.
+    """
+
+    def __init__(self) -> None:
+        self._targets: list[Path] = []
+
+    def __call__(self, target: Path) -> Path:
+        """Return where to write what is to be at `target`."""
+        self._targets.append(target)
+        return _draft(target)
+
+    def settle(self) -> None:
+        """Bring all of them to the disk, and then to their places, the last one last."""
+        for target in self._targets:
+            with _draft(target).open("rb") as file:
+                os.fsync(file.fileno())
+        for target in self._targets:
+            _draft(target).replace(target)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for target in self._targets:
+            _draft(target).unlink(missing_ok=True)
+
+
+def _draft(target: Path) -> Path:
+    return target.with_suffix(".parquet.tmp")
+
+
+def _write_requests(batches: Iterable[pa.Table], target: Path, drafts: _Drafts) -> None:
+    """Write requests and their kinds."""
     beside = packed.kinds_path(target)
     beside.parent.mkdir(exist_ok=True)
-    half = beside.with_suffix(".parquet.tmp")
-    pq.write_table(kinds, half, compression="zstd")
-    _settle(half, beside)
-    _settle(draft, target)
+    half = drafts(beside)  # before the table: without its kinds it cannot be read
+    pq.write_table(packed.write(drafts(target), batches), half, compression="zstd")
 
 
 def _write_table(stream: Stream, draft: Path) -> None:
@@ -73,9 +107,3 @@ def _write_table(stream: Stream, draft: Path) -> None:
     ) as writer:
         for table in stream:
             writer.write_table(table)
-
-
-def _settle(draft: Path, target: Path) -> None:
-    with draft.open("rb") as file:
-        os.fsync(file.fileno())
-    draft.replace(target)

@@ -18,9 +18,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from harness.model.request import UNKNOWN
 from harness.recording import layout
-from harness.recording.columns import plain, values
-from harness.recording.requests import strings
+from harness.recording.columns import in_full, plain, strings, values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 GROUP_ROWS = 1 << 18
 KIND, DUE = "kind", "due_ns"
 MOMENTS = tuple(f.name for f in layout.REQUEST_SCHEMA if f.name.endswith("_ns") and f.name != DUE)
-"""Moments after the due time, in the order in which they come."""
+"""Moments after the due time, in the order in which they are told."""
 MISSING = -(2**63)
 """Stored for a moment that never came (-1)."""
 _SHARED_NUMBERS = ("status", "cached", "cache_lookups", "cache_hits")
@@ -58,6 +58,9 @@ def after(name: str) -> str:
     return f"{name.removesuffix('_ns')}_after_ns"
 
 
+_NOT_WRITTEN = {after(name): MISSING for name in MOMENTS}
+
+
 def kinds_path(path: Path) -> Path:
     """Return where the kinds of a table of requests lie."""
     return path.parent / "kinds" / path.name
@@ -66,6 +69,15 @@ def kinds_path(path: Path) -> Path:
 def is_packed(schema: pa.Schema) -> bool:
     """Tell whether a Parquet file is stored as this module says."""
     return KIND in schema.names
+
+
+def read(rows: pa.Table, names: Iterable[str]) -> dict[str, Array]:
+    """Return stored columns; what a version did not write yet was known of no row."""
+    there = set(rows.column_names)
+    return {
+        name: values(rows.column(name)) if name in there else np.full(len(rows), _NOT_WRITTEN.get(name, UNKNOWN))
+        for name in names
+    }
 
 
 def moments(due: Array, stored: dict[str, Array]) -> dict[str, Array]:
@@ -166,14 +178,11 @@ def pack(table: pa.Table, kinds: Kinds) -> pa.Table:
 def unpack(rows: pa.Table, kinds: pa.Table) -> pa.Table:
     """Return stored rows as requests (`layout.REQUEST_SCHEMA`)."""
     due = values(rows.column(DUE))
-    found = moments(due, {after(name): values(rows.column(after(name))) for name in MOMENTS})
+    found = moments(due, read(rows, map(after, MOMENTS)))
     shared = kinds.unify_dictionaries().take(rows.column(KIND))
-    columns = {DUE: rows.column(DUE), **{name: plain(moment, pa.int64()) for name, moment in found.items()}}
+    columns = {DUE: due, **found, **read(rows, OWN)}
     return pa.Table.from_arrays(
-        [
-            columns[f.name] if f.name in columns else (shared if f.name in SHARED else rows).column(f.name)
-            for f in layout.REQUEST_SCHEMA
-        ],
+        [plain(columns[f.name], f.type) if f.name in columns else shared.column(f.name) for f in layout.REQUEST_SCHEMA],
         schema=layout.REQUEST_SCHEMA,
     )
 
@@ -202,7 +211,7 @@ class PackedWriter:
 
     def add(self, table: pa.Table) -> None:
         """Append requests (`layout.REQUEST_SCHEMA`)."""
-        self._rows.append(pack(table, self._kinds))
+        self._rows.append(pack(in_full(table, layout.REQUEST_SCHEMA), self._kinds))
         if sum(map(len, self._rows)) >= 2 * GROUP_ROWS:
             self._write(GROUP_ROWS)
 
@@ -211,7 +220,7 @@ class PackedWriter:
         rows = rows.take(plain(np.argsort(values(rows.column(DUE)), kind="stable"), pa.int64()))
         group, self._rows = rows.slice(0, most), [rows.slice(most)]
         due = values(group.column(DUE))
-        found = moments(due, {after(name): values(group.column(after(name))) for name in MOMENTS})
+        found = moments(due, read(group, map(after, MOMENTS)))
         last = max(int(moment.max()) for moment in (due, *found.values()))
         unended = int(((found["start_ns"] >= 0) & (found["end_ns"] < 0)).sum())
         self._spans.append((int(due[0]), int(due[-1]), last, unended))

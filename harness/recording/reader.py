@@ -20,6 +20,7 @@ from harness.errors import RecordingError
 from harness.model.event import Event
 from harness.model.plan import Plan
 from harness.recording import layout, packed
+from harness.recording.columns import in_full
 from harness.recording.finish import rewrite_requests
 from harness.recording.stream import Stream, read_stream
 
@@ -104,6 +105,11 @@ class Recording:
         return self._folder(layout.REQUESTS)
 
     @cached_property
+    def tokens(self) -> pa.Table:
+        """When each token of a stream arrived, by worker (`layout.TOKEN_SCHEMA`)."""
+        return self._folder(layout.TOKENS)
+
+    @cached_property
     def canary(self) -> pa.Table:
         """The canary's requests (`layout.REQUEST_SCHEMA`)."""
         return self._folder(layout.CANARY)
@@ -144,10 +150,8 @@ class Recording:
                 return parquet
             schema = layout.TABLES[stem.parent.name]
             with pq.ParquetFile(parquet, read_dictionary=_words(schema)) as file:
-                batches = file.iter_batches(packed.GROUP_ROWS)
-                rewrite_requests(
-                    (pa.Table.from_batches([batch]).cast(schema) for batch in batches), self._copy(parquet)
-                )
+                tables = (pa.Table.from_batches([batch]) for batch in file.iter_batches(packed.GROUP_ROWS))
+                rewrite_requests((in_full(table, schema).cast(schema) for table in tables), self._copy(parquet))
         except (OSError, ValueError, pa.ArrowException) as error:
             raise RecordingError(f"{parquet}: cannot be read: {error}") from error
         return self._copy(parquet)
@@ -178,20 +182,17 @@ class Recording:
         parquet, stream = stem.with_suffix(".parquet"), stem.with_suffix(".arrows")
         if parquet.exists():
             try:
-                if not packed.is_packed(pq.read_schema(parquet)):
-                    stored = pq.ParquetFile(parquet, read_dictionary=_words(schema)).read()
-                else:
-                    stored = pq.ParquetFile(parquet).read()
-                    kinds = packed.kinds_path(parquet)
-                    stored = packed.unpack(stored, pq.ParquetFile(kinds, read_dictionary=_words(schema)).read())
-                return stored.cast(schema)
+                if packed.is_packed(pq.read_schema(parquet)):
+                    kinds = pq.ParquetFile(packed.kinds_path(parquet), read_dictionary=_words(schema)).read()
+                    return packed.unpack(pq.ParquetFile(parquet).read(), kinds)
+                return in_full(pq.ParquetFile(parquet, read_dictionary=_words(schema)).read(), schema).cast(schema)
             except (OSError, ValueError, pa.ArrowException) as error:
                 raise RecordingError(f"{parquet}: cannot be read: {error}") from error
         if not stream.exists():
             return schema.empty_table()
         table, cut = read_stream(stream)
         self._missing(cut)
-        return table if table.num_columns else schema.empty_table()
+        return in_full(table, schema) if table.num_columns else schema.empty_table()
 
     def _json(self, name: str) -> dict[str, Any]:
         try:

@@ -7,15 +7,18 @@ into a preallocated buffer, columns are numpy views of it, and words are diction
 from __future__ import annotations
 
 import struct
+from array import array
+from collections import deque
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
+from harness.model.request import UNKNOWN
 from harness.recording.layout import REQUEST_SCHEMA
+from harness.recording.spool import Sink, opened
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
     from pathlib import Path
 
 WORDS = tuple(field.name for field in REQUEST_SCHEMA if pa.types.is_dictionary(field.type))
@@ -27,55 +30,91 @@ _DTYPE = np.dtype([(field.name, dtype) for field, (_, dtype) in zip(REQUEST_SCHE
 
 # `pa.array` imports pandas the first time it is called: half a second and 50 MiB that a load generator has no use for.
 # Arrays made from their buffers do not.
-def _numbers(values: np.ndarray, kind: pa.DataType) -> pa.Array:
+def as_array(values: np.ndarray, kind: pa.DataType) -> pa.Array:
+    """Return numbers as an Arrow array of `kind`, without a copy where they stand together."""
     return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
 
 
-def strings(words: Collection[str]) -> pa.Array:
-    """Return words as a column."""
-    encoded = [word.encode(errors="replace") for word in words]  # a half emoji in an answer must not stop the recording
-    ends = np.cumsum([0, *map(len, encoded)], dtype="<i4")
-    return pa.Array.from_buffers(pa.string(), len(encoded), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))])
+_MOST_WORDS = {"error": 300}
+_MOST_OF_THE_REST = 10_000
+_LONGEST_WORD = 200
+OVERFLOW = "(one more: too many different ones)"
 
 
 class Words:
-    """A growing dictionary of strings. Codes never change, so Arrow can send what is new as a delta."""
+    """A growing dictionary of strings. Codes never change, so Arrow can send what is new as a delta.
 
-    def __init__(self) -> None:
-        self._codes: dict[str, int] = {}
-        self._array = strings(())
+    It stays finite whatever ids systems put into their texts: words are cut at `_LONGEST_WORD` characters, and after
+    `most` different ones all further ones are `OVERFLOW`.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.codes: dict[str, int] = {}
+        """The words known so far, as they came."""
+        self._most = most
+        self._text = bytearray()
+        self._ends = array("i", [0])
 
     def code(self, word: str) -> int:
         """Return the code of `word`, giving it the next one when it is new."""
-        code = self._codes.get(word)
+        code = self.codes.get(word)
         if code is None:
-            code = self._codes[word] = len(self._codes)
+            short = word[:_LONGEST_WORD]
+            code = self.codes.get(short)
+            if code is None:
+                code = self._new(short) if len(self.codes) < self._most else self._overflow()
         return code
+
+    def _new(self, word: str) -> int:
+        code = self.codes[word] = len(self.codes)
+        self._text += word.encode(errors="replace")  # a half emoji in an answer must not stop the recording
+        self._ends.append(len(self._text))
+        return code
+
+    def _overflow(self) -> int:
+        code = self.codes.get(OVERFLOW)
+        return self._new(OVERFLOW) if code is None else code
 
     def array(self) -> pa.Array:
         """Return all words, by code."""
-        if len(self._array) != len(self._codes):
-            self._array = strings(self._codes)
-        return self._array
+        ends, text = pa.py_buffer(self._ends.tobytes()), pa.py_buffer(bytes(self._text))
+        return pa.Array.from_buffers(pa.string(), len(self.codes), [None, ends, text])
 
 
 class RequestWriter:
-    """Appends requests to one Arrow IPC stream. Not thread-safe: one writer per worker, in its own thread or loop."""
+    """Appends requests to one Arrow IPC stream. Not thread-safe: one writer per worker, in its own thread or loop.
 
-    def __init__(self, path: Path, worker: str, *, capacity: int = 8192) -> None:
-        self.path = path
-        self._words = {name: Words() for name in WORDS}
+    The stream goes into a file, or (for a worker that sends it to somebody who writes the file) into a sink.
+    """
+
+    def __init__(self, out: Path | Sink, worker: str, *, capacity: int = 2048) -> None:
+        self._words = {name: Words(_MOST_WORDS.get(name, _MOST_OF_THE_REST)) for name in WORDS}
         self._worker = self._words["worker"].code(worker)
         self._capacity = capacity
         self._buffer = bytearray(_ROW.size * capacity)
         self._rows = 0
         self.written = 0
-        self.batches = 0
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._sink = pa.OSFile(str(path), "wb")
+        self.unrecorded = 0
+        """Rows that were given up because a full disk stayed full."""
+        self._ends: deque[int] = deque()
+        self._whole = 0
+        self._spool = opened(out)
         self._stream = pa.ipc.new_stream(
-            self._sink, REQUEST_SCHEMA, options=pa.ipc.IpcWriteOptions(emit_dictionary_deltas=True)
+            pa.PythonFile(self._spool, "w"), REQUEST_SCHEMA, options=pa.ipc.IpcWriteOptions(emit_dictionary_deltas=True)
         )
+
+    @property
+    def batches(self) -> int:
+        """Batches that lie whole in the file."""
+        while self._ends and self._ends[0] <= self._spool.written:
+            self._ends.popleft()
+            self._whole += 1
+        return self._whole
+
+    @property
+    def trouble(self) -> str:
+        """Why the last flush did not reach the file; "" when it did."""
+        return self._spool.error
 
     def add(  # noqa: PLR0913 - the row as the contract has it; a dict a request would cost more than all the rest
         self,
@@ -100,6 +139,9 @@ class RequestWriter:
         tokens_out: int,
         bytes_in: int,
         bytes_out: int,
+        first_token_ns: int = UNKNOWN,
+        last_token_ns: int = UNKNOWN,
+        stream_tokens: int = UNKNOWN,
     ) -> None:
         """Append one row (columns as in `layout.REQUEST_SCHEMA`); flushes by itself when the buffer is full."""
         words = self._words
@@ -127,31 +169,42 @@ class RequestWriter:
             tokens_out,
             bytes_in,
             bytes_out,
+            first_token_ns,
+            last_token_ns,
+            stream_tokens,
         )
         self._rows += 1
         if self._rows == self._capacity:
             self.flush()
 
     def flush(self) -> int:
-        """Write the buffered rows as one batch and return how many; after this they survive our death."""
-        rows = self._rows
-        if rows == 0:
-            return 0
-        view = np.frombuffer(self._buffer, _DTYPE, rows)
-        columns = [
-            pa.DictionaryArray.from_arrays(_numbers(view[f.name], pa.int32()), self._words[f.name].array(), safe=False)
-            if f.name in self._words
-            else _numbers(view[f.name], f.type)
-            for f in REQUEST_SCHEMA
-        ]
-        self._stream.write_batch(pa.RecordBatch.from_arrays(columns, schema=REQUEST_SCHEMA))
-        self._rows = 0
-        self.written += rows
-        self.batches += 1
+        """Write the buffered rows as one batch and return how many; after this they survive our death.
+
+        A full disk raises nothing: see `trouble`. What waits for it is bounded, and rows beyond are `unrecorded`.
+        """
+        rows, self._rows = self._rows, 0
+        if rows:
+            if self._spool.full:
+                self.unrecorded += rows
+            else:
+                self._stream.write_batch(self._batch(rows))
+                self._ends.append(self._spool.taken)
+                self.written += rows
+        self._spool.drain()
         return rows
 
+    def _batch(self, rows: int) -> pa.RecordBatch:
+        view = np.frombuffer(self._buffer, _DTYPE, rows)
+        columns = [
+            pa.DictionaryArray.from_arrays(as_array(view[f.name], pa.int32()), self._words[f.name].array(), safe=False)
+            if f.name in self._words
+            else as_array(view[f.name], f.type)
+            for f in REQUEST_SCHEMA
+        ]
+        return pa.RecordBatch.from_arrays(columns, schema=REQUEST_SCHEMA)
+
     def close(self) -> None:
-        """Flush and end the stream."""
+        """Flush and end the stream. OSError: not everything could be written."""
         self.flush()
         self._stream.close()
-        self._sink.close()
+        self._spool.close()

@@ -11,6 +11,7 @@ import pyarrow as pa
 from harness.clock import now_ns
 from harness.model.event import Event
 from harness.recording.layout import LEDGER, LEDGER_SCHEMA, SAMPLE_SCHEMA, SAMPLES
+from harness.recording.spool import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,8 +27,13 @@ class TableWriter:
         self._schema = schema
         self._rows: list[tuple[Any, ...]] = []
         self._lock = threading.Lock()
-        self._sink = pa.OSFile(str(path), "wb")
-        self._stream = pa.ipc.new_stream(self._sink, schema)
+        self._spool = Spool(path)
+        self._stream = pa.ipc.new_stream(pa.PythonFile(self._spool, "w"), schema)
+
+    @property
+    def trouble(self) -> str:
+        """Why the last flush did not reach the file; "" when it did."""
+        return self._spool.error
 
     def add(self, *row: Any) -> None:
         """Append one row."""
@@ -35,18 +41,22 @@ class TableWriter:
             self._rows.append(row)
 
     def flush(self) -> None:
-        """Write what is buffered as one batch; after this it survives our death."""
+        """Write what is buffered as one batch; after this it survives our death.
+
+        A full disk raises nothing: see `trouble`. What waits for it is bounded, and further rows are given up.
+        """
         with self._lock:
             rows, self._rows = self._rows, []
-            if rows:
+            if rows and not self._spool.full:
                 columns = [pa.array(c, f.type) for c, f in zip(zip(*rows, strict=True), self._schema, strict=True)]
                 self._stream.write_batch(pa.RecordBatch.from_arrays(columns, schema=self._schema))
+            self._spool.drain()
 
     def close(self) -> None:
-        """Flush and end the stream."""
+        """Flush and end the stream. OSError: not everything could be written."""
         self.flush()
         self._stream.close()
-        self._sink.close()
+        self._spool.close()
 
 
 class SampleWriter(TableWriter):
@@ -71,19 +81,25 @@ class LedgerWriter(TableWriter):
 
 
 class EventLog:
-    """Appends events to ``events.jsonl``; each line reaches the kernel before `emit` returns."""
+    """Appends events to ``events.jsonl``; each line reaches the kernel before `emit` returns, if the disk has room."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("a", encoding="utf-8", buffering=1)
+        self._spool = Spool(path, append=True)
         self._lock = threading.Lock()
+
+    @property
+    def trouble(self) -> str:
+        """Why the last line did not reach the file; "" when it did."""
+        return self._spool.error
 
     def emit(self, kind: EventKind, source: str, subject: str, /, *, t_ns: int | None = None, **data: Any) -> Event:
         """Write one event and return it; `t_ns` is now unless given."""
         event = Event(t_ns=now_ns() if t_ns is None else t_ns, kind=kind, source=source, subject=subject, data=data)
         with self._lock:
-            self._file.write(event.model_dump_json() + "\n")
+            self._spool.write(event.model_dump_json().encode() + b"\n")
+            self._spool.drain()
         return event
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file. OSError: not every line could be written."""
+        self._spool.close()

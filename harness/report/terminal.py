@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.model.verdict import Verdict
-from harness.report import units, words
+from harness.report import block_streams, units, words
 from harness.report.toll import toll
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ def print_summary(console: Console, recording: Recording, findings: Findings, ve
     for reason in findings.validity.reasons:
         _line(console, f"             {words.sentence(reason)}", believe)
     _line(console, f"users        {words.users(findings.load)}")
+    if flow := block_streams.said(findings):
+        _line(console, f"streams      {flow}")
     for (upstream, kind), group in words.kinds(findings).items():
         claim = words.claim_of(findings, upstream, kind)
         said = words.outage(upstream, kind, group, claim)

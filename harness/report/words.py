@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.model.verdict import Verdict
 from harness.report import units
 from harness.report.units import SPACE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from harness.model.findings import CacheWitness, Claim, Failover, Findings, Group, Resources
-    from harness.model.load import Load
+    from harness.model.load import Load, StepsLoad
     from harness.model.verdict import Check, Verdicts
 
 MARKS = {Verdict.PASS: "✓", Verdict.FAIL: "✗", Verdict.INCONCLUSIVE: "?", Verdict.INVALID: "!"}
@@ -60,12 +60,26 @@ def tally(verdicts: Verdicts) -> str:
 
 def load(profile: Load) -> str:
     """Return what traffic was made: ``50 users for 5 min``."""
-    held = units.seconds(profile.measured_s)
-    if profile.kind == "rate":
-        return f"{units.three(profile.rate)}{SPACE}requests/s ({profile.arrivals} arrivals) for {held}"
-    if profile.kind == "spike":
-        return f"0 to {profile.users:,} users in {units.seconds(profile.ramp)}, held for {units.seconds(profile.hold)}"
-    return f"{units.plural(profile.users, 'user')} for {held}"
+    return str(_LOADS[profile.kind](profile, units.seconds(profile.measured_s)))
+
+
+def _rate(rate: float) -> str:
+    return f"{units.three(rate)}{SPACE}requests/s"
+
+
+def _steps(profile: StepsLoad, held: str) -> str:
+    levels = [_rate(step.level) if profile.open_loop else f"{step.level:,.0f}" for step in profile.steps]
+    unit = f" ({profile.arrivals} arrivals)" if profile.open_loop else " users"
+    return f"{units.plural(len(levels), 'step')} in {held}: {', '.join(levels)}{unit}"
+
+
+_LOADS: Mapping[str, Callable[[Any, str], str]] = {
+    "users": lambda p, held: f"{units.plural(p.users, 'user')} for {held}",
+    "rate": lambda p, held: f"{_rate(p.rate)} ({p.arrivals} arrivals) for {held}",
+    "replay": lambda p, held: f"the arrivals of {p.file} for {held}",
+    "spike": lambda p, _: f"0 to {p.users:,} users in {units.seconds(p.ramp)}, held for {units.seconds(p.hold)}",
+    "steps": _steps,
+}
 
 
 def validity(findings: Findings) -> str:

@@ -6,13 +6,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pyarrow as pa
 
 
 @dataclass(frozen=True)
 class Pulse:
-    """What the generator says about itself, each second; times in ms over that second, counts since the start."""
+    """What one worker says about itself, each second; times in ms over that second, counts since the start."""
 
+    worker: str
     t_ns: int
     users: int
     """Users running now (`rate`: users made so far)."""
@@ -24,7 +27,8 @@ class Pulse:
     lateness_p99_ms: float
     """start - due of the requests started in this second (0 where due is start)."""
     cpu: float
-    """Share of one core the generator used, 0 to 1 and somewhat above."""
+    """Share of what it can use that the generator used: of one core, 0 to 1 and somewhat above; of all of this machine
+    for k6, which runs on all of them."""
     rss_mib: float
     """Resident memory, MiB."""
     sent: int
@@ -33,6 +37,12 @@ class Pulse:
     """Exceptions that left the workload's own code; each is in the log."""
     last_error: str = ""
     """The latest of them, in one line."""
+    trouble: str = ""
+    """Why rows could not be written just now (a full disk): they wait."""
+    unrecorded: int = 0
+    """Rows given up because that lasted too long."""
+    clock_uncertainty_ms: float = 0.0
+    """How wrong this worker's times may be by the recording's clock; 0 where it reads that clock itself."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +54,10 @@ class Progress:
 
 
 class Engine(Protocol):
-    """A load generator in a process of its own, which writes ``<recording>/requests/``.
+    """A load generator in processes of its own, which write ``<recording>/requests/``.
 
-    Calls come in the order ``prepare, begin, batches..., [stop], batches... until finished``, all from one thread;
-    `kill` may come at any time and is safe to repeat.
+    Calls come in the order ``prepare, [gather], begin, batches..., [stop], batches... until finished``, all from one
+    thread; `kill` may come at any time and is safe to repeat.
     """
 
     def prepare(self) -> None:
@@ -56,11 +66,21 @@ class Engine(Protocol):
         No request is made.
         """
 
+    def gather(self, say: Callable[[str], None], check: Callable[[], None]) -> None:
+        """Wait, for minutes at most, for the plan's workers on other hosts, if it has any; `say` what for.
+
+        `check` may raise to give up. PlanError: the workload does not run there. TrafficFailed: they did not come.
+        """
+
     def begin(self, start_ns: int, url: str) -> None:
         """Start the load at monotonic time `start_ns` against the base URL `url`."""
 
     def batches(self) -> Progress:
-        """Return what was flushed since the last call. TrafficFailed once the process has died on its own."""
+        """Return what was flushed since the last call.
+
+        When a worker has died on its own, the others are stopped; TrafficFailed, which names it, once they have ended.
+        WorkloadFailed: the workload raises and makes no load.
+        """
 
     @property
     def finished(self) -> bool:
@@ -73,4 +93,4 @@ class Engine(Protocol):
         """End the process now. What it had flushed stays readable."""
 
     def describe(self) -> dict[str, Any]:
-        """Return what belongs in the manifest: versions, process id, priority, worker names."""
+        """Return what belongs in the manifest: versions, and of each worker its name, process id and clock."""

@@ -1,9 +1,18 @@
-"""The Locust subprocess: run as a script by `harness.traffic.engine`, never imported by the harness.
+"""The Locust subprocess: run as a script by `harness.traffic.generator`, never imported by the harness.
 
-JSON lines. Commands on stdin:                       Announcements on stdout:
-    {"do": "prepare", ...}  (`engine._order`)            {"say": "ready", ...} | {"say": "refused", where, what, hint}
-    {"do": "begin", "start_ns", "url"}                   {"say": "flushed", "batches", "pulse"}   every second
-    {"do": "stop", "reason", "at_once"}                  {"say": "ended", "batches", "lost"}      the last line
+JSON lines. The first command says what this process is (`ROLES`): the only generator, one of several workers, or their
+master, which makes no load.
+
+    Commands on stdin:                                    Announcements on stdout:
+    {"do": "prepare", ...}  (`engine`)  the only one      {"say": "ready", ...} | {"say": "refused", where, what, hint}
+    {"do": "join", "master", ...}       a worker          {"say": "flushed", "worker", "batches", "pulse"}  every second
+    {"do": "lead", ...}                 the master        {"say": "ended", "worker", "batches", "lost"}  its last line
+    {"do": "begin", "start_ns", "url"}                    {"say": "broken", "what"}   the workload; it ends
+    {"do": "stop", "reason", "at_once"}
+    {"do": "leave"}                     to the master
+
+The master announces what its workers do (`locust_master`); a worker hears commands from it (`messages`) and announces
+here only whether it was taken (`locust_worker`).
 
 The workload cannot disturb them: its stdin, stdout and stderr are replaced before it is imported (the latter two by
 the log). When stdin ends the harness is gone, and so are we, whatever the workload is doing.
@@ -31,25 +40,21 @@ def _redirect(log: str) -> None:
 
 _redirect(sys.argv[1])
 
-import locust  # isort: skip
+import locust  # noqa: F401  # isort: skip
 import contextlib
-import gc
 import json
 import logging
-import resource
 import signal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gevent
 import gevent.os
 from gevent.queue import Queue
 
-from harness.traffic.locust_run import Run
-from harness.traffic.locust_workload import WorkloadError
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 _GRACE_S = 2.0
-_NICE = -5
-_FILES = 65536
 logger = logging.getLogger("agentstorm")
 
 
@@ -73,10 +78,12 @@ class Commands:
         self._wake.send()
 
     def _listen(self) -> None:
-        rest = b""
+        rest = bytearray()
         while chunk := os.read(_COMMANDS, 65536):
-            *lines, rest = (rest + chunk).split(b"\n")
-            self._say(*lines)
+            rest += chunk
+            if b"\n" in chunk:  # a schedule may be megabytes long
+                *lines, rest = rest.split(b"\n")
+                self._say(*map(bytes, lines))
         self._say(b'{"do": "stop", "reason": "the harness is gone", "at_once": true}')
         grace = _lock()
         grace.acquire()
@@ -92,57 +99,43 @@ def announce(say: str, **data: Any) -> None:
             line = line[gevent.os.nb_write(_ANNOUNCE, line) :]
 
 
-def _privileges() -> int:
-    """Ask for what helps a generator, take what is given, and return the nice value that came of it."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(OSError, ValueError):
-        files = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, _NICE)
-    return os.getpriority(os.PRIO_PROCESS, 0)
+def _alone(order: dict[str, Any], commands: Queue) -> int:
+    from harness.traffic.locust_alone import generate  # noqa: PLC0415 - each role imports what it needs
+
+    return generate(order, commands, announce)
 
 
-def _serve() -> None:
-    commands = Commands()
-    gevent.signal_handler(signal.SIGTERM, commands.queue.put, {"do": "stop", "reason": "SIGTERM", "at_once": False})
-    order = commands.queue.get()
-    if order["do"] != "prepare":
-        return
-    try:
-        run = Run(order, announce)
-    except WorkloadError as error:
-        announce("refused", where=error.where, what=error.what, hint=error.hint)
-        return
-    nice = _privileges()
-    gc.collect()
-    gc.freeze()  # a full collection of all that Locust imports would stop the load for 0.1 s
-    announce("ready", pid=os.getpid(), nice=nice, locust=locust.__version__, user_classes=run.user_classes)
-    load = None
-    while load is None or not load.dead:
-        command = commands.queue.get()
-        if command["do"] == "begin":
-            load = gevent.spawn(run.run, command["start_ns"], command["url"])
-            load.link(lambda _: commands.queue.put({"do": "leave"}))
-        elif command["do"] == "stop":
-            logger.warning("stop: %s", command["reason"])
-            if load is None:
-                return
-            run.stop(at_once=command["at_once"])
-    load.get()
+def _work(order: dict[str, Any], commands: Queue) -> int:
+    from harness.traffic.locust_worker import work  # noqa: PLC0415
+
+    return work(order, commands, announce)
+
+
+def _lead(order: dict[str, Any], commands: Queue) -> int:
+    from harness.traffic.locust_master import lead  # noqa: PLC0415
+
+    return lead(order, commands, announce)
+
+
+ROLES: Mapping[str, Callable[[dict[str, Any], Queue], int]] = {"prepare": _alone, "join": _work, "lead": _lead}
+"""What this process can be, by its first command."""
 
 
 def main() -> int:
     """Serve one load; the exit code is 0 unless we failed ourselves (the log has the traceback)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the harness's to answer
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    name = sys.argv[2]
+    logging.basicConfig(level=logging.INFO, format=f"%(asctime)s {name} %(levelname)s %(name)s: %(message)s")
     gevent.os.make_nonblocking(_ANNOUNCE)
     try:
-        _serve()
-    except Exception:
+        commands = Commands().queue
+        gevent.signal_handler(signal.SIGTERM, commands.put, {"do": "stop", "reason": "SIGTERM", "at_once": False})
+        order = commands.get()
+        return ROLES[order["do"]](order, commands) if order["do"] in ROLES else 0
+    except Exception as error:
         logger.exception("the load generator failed")
+        logger.error("%s: %s", type(error).__name__, error)  # noqa: TRY400 - one line, for who asks what it died of
         return 1
-    return 0
 
 
 if __name__ == "__main__":

@@ -2,61 +2,99 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gevent
-import locust
 from gevent.event import Event
-from locust.env import Environment
 
 from harness import seeds
 from harness.clock import NS_PER_S, now_ns
 from harness.model.target import Observe
 from harness.observe import Observation
+from harness.recording import layout
 from harness.recording.requests import RequestWriter
-from harness.traffic import locust_load, locust_session, locust_turn, locust_workload
+from harness.recording.tokens import TokenWriter
+from harness.traffic import locust_load, locust_phase, locust_session, locust_turn, locust_workload
 from harness.traffic.locust_pulse import PulseMaker
 from harness.traffic.locust_record import Recorder
+from harness.traffic.locust_stats import Statistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gevent.queue import Queue
+    from locust.env import Environment
+
+    from harness.recording.spool import Sink
+
 _FLUSH_S = 1.0
+_HOPELESS = 20
+"""A workload that raised so often and made no request never will."""
+logger = logging.getLogger("agentstorm")
+
+
+def load_workload(order: dict[str, Any], environment: Environment) -> None:
+    """Import the workload and tell it so, as Locust does (`locust_workload.WorkloadError`)."""
+    workload = Path(order["workload"])
+    locust_turn.install(seeds.python_random(order["seed"], "workload"))
+    locust_phase.install()
+    environment.user_classes = locust_workload.load(workload, weighted=order["load"]["open_loop"])
+    environment.locustfile = workload.name
+    environment.events.init.fire(environment=environment, runner=environment.runner, web_ui=None)
 
 
 class Run:
-    """The workload, imported and checked (`locust_workload.WorkloadError`); `run` makes the load."""
+    """The workload, imported and checked (`locust_workload.WorkloadError`); `run` makes the load.
 
-    def __init__(self, order: dict[str, Any], announce: Callable[..., None]) -> None:
-        self._load_spec, self._announce = order["load"], announce
+    `out` tells where the rows of a table (`layout.REQUESTS`, `layout.TOKENS`) go.
+    """
+
+    def __init__(
+        self,
+        order: dict[str, Any],
+        announce: Callable[..., None],
+        environment: Environment,
+        out: Callable[[str], Path | Sink],
+    ) -> None:
+        self._load_spec, self._announce, self._environment = order["load"], announce, environment
+        self._worker = order["worker"]
         seed = order["seed"]
-        locust_turn.install(seeds.python_random(seed, "workload"))
-        classes = locust_workload.load(Path(order["workload"]))
-        self._environment = Environment(
-            events=locust.events, user_classes=classes, locustfile=Path(order["workload"]).name
-        )
-        runner = self._environment.create_local_runner()
-        self._environment.events.init.fire(environment=self._environment, runner=runner, web_ui=None)
+        self._statistics = Statistics(environment)
+        load_workload(order, environment)
         observe = Observe.model_validate(order["observe"])
-        self._writer = RequestWriter(Path(order["requests"]), order["worker"])
+        self._writer, self._tokens = RequestWriter(out(layout.REQUESTS), self._worker), TokenWriter(out(layout.TOKENS))
         self._recorder = Recorder(
-            self._writer, Observation(observe), stream_end=observe.stream_end or "", stream=order["stream"]
+            self._writer,
+            self._tokens,
+            Observation(observe),
+            stream_end=observe.stream_end or "",
+            stream=order["stream"],
         )
-        locust_session.install(self._environment, self._recorder, order["run_id"])
-        self._load = locust_load.make(self._environment, self._recorder, seed, order["load"])
+        locust_session.install(self._environment, self._recorder, self._statistics, order["run_id"])
+        part = locust_load.Part(self._environment, self._recorder, seed, *order["share"])
+        self._load = locust_load.make(part, order["load"])
         self._over, self._cut = Event(), Event()
+        self._stopped_ns: int | None = None
 
     @property
     def user_classes(self) -> list[str]:
         """Names of the workload's user classes."""
         return [user.__name__ for user in self._environment.user_classes]
 
-    def stop(self, *, at_once: bool) -> None:
-        """Make no new requests; with `at_once`, do not wait for those in flight either."""
+    def stop(self, *, at_once: bool, at_ns: int | None = None) -> None:
+        """Make no new requests; with `at_once`, do not wait for those in flight either.
+
+        The schedule ends now, or at `at_ns`, a moment that all workers are told.
+        """
         if at_once:
             self._cut.set()
-        self._over.set()
+        if at_ns is None:
+            self._over.set()
+        else:
+            self._stopped_ns = at_ns
+            gevent.spawn_later(max(0.0, (at_ns - now_ns()) / NS_PER_S), self._over.set)
 
     def run(self, start_ns: int, url: str) -> None:
         """Make the load until its end or `stop`, drain, and write the last row."""
@@ -64,14 +102,18 @@ class Run:
         environment.host = url
         for user in environment.user_classes:
             user.host = url
-        environment.events.test_start.fire(environment=environment)
+        if not self._prepared():
+            self._writer.close()
+            self._announce("ended", worker=self._worker, batches=0, lost=0)
+            return
         pulses = PulseMaker()
         flusher = gevent.spawn(self._flush_often, pulses)
         self._load.start(start_ns)
         end_ns = start_ns + int(self._load_spec["total_s"] * NS_PER_S)
         early = self._over.wait(timeout=max(0.0, (end_ns - now_ns()) / NS_PER_S))
         if not self._cut.is_set():
-            self._load.complete(now_ns() if early else end_ns)
+            self._load.complete(min(end_ns, self._stopped_ns or now_ns()) if early else end_ns)
+        self._statistics.settle()
         environment.events.test_stopping.fire(environment=environment)
         locust_session.Measuring.stopping = True
         self._load.stop()
@@ -79,18 +121,71 @@ class Run:
         gevent.wait([drained, self._cut], count=1)
         lost = self._recorder.lose()
         self._load.kill()
+        self._statistics.settle()
         environment.events.test_stop.fire(environment=environment)
         flusher.kill()
         self._flush(pulses)
+        self._tokens.close()
         self._writer.close()
-        self._announce("ended", batches=self._writer.batches, lost=lost)
+        self._announce("ended", worker=self._worker, batches=self._writer.batches, lost=lost)
         environment.events.quitting.fire(environment=environment)
 
+    def _prepared(self) -> bool:
+        """Fire test_start. Locust logs what a listener raises and goes on; a load without its data means nothing."""
+        environment = self._environment
+        for listener in list(environment.events.test_start._handlers):  # noqa: SLF001 - its `fire` swallows errors
+            try:
+                listener(environment=environment)
+            except Exception as error:
+                logger.exception("test_start")
+                line = locust_workload.own_line(error)
+                what = f"a test_start listener raised {type(error).__name__}: {error} ({line})"
+                self._announce("broken", worker=self._worker, what=what)
+                return False
+        return True
+
+    def _broken(self) -> str:
+        """Return why it is no use going on, if it is not: the workload fails before it makes any load."""
+        load = self._load
+        if load.extinct:
+            return f"every user raised an exception and ended, the last one {load.last_error}"
+        if not self._recorder.sent and load.errors >= _HOPELESS:
+            return f"it raised {load.errors} times and made no request, the last time {load.last_error}"
+        return ""
+
     def _flush(self, pulses: PulseMaker) -> None:
+        self._recorder.settle()
+        self._tokens.flush()
         self._writer.flush()
-        self._announce("flushed", batches=self._writer.batches, pulse=pulses.pulse(self._load, self._recorder))
+        self._statistics.settle()
+        pulse = {
+            "worker": self._worker,
+            "trouble": self._writer.trouble or self._tokens.trouble,
+            "unrecorded": self._writer.unrecorded,
+            **pulses.pulse(self._load, self._recorder),
+        }
+        self._announce("flushed", worker=self._worker, batches=self._writer.batches, pulse=pulse)
 
     def _flush_often(self, pulses: PulseMaker) -> None:
         while True:
             gevent.sleep(_FLUSH_S)
             self._flush(pulses)
+            if what := self._broken():
+                self._announce("broken", worker=self._worker, what=what)
+                self.stop(at_once=True)
+
+
+def serve(run: Run, commands: Queue) -> None:
+    """Do what `commands` say until the load is over."""
+    load = None
+    while load is None or not load.dead:
+        command = commands.get()
+        if command["do"] == "begin":
+            load = gevent.spawn(run.run, command["start_ns"], command["url"])
+            load.link(lambda _: commands.put({"do": "look"}))
+        elif command["do"] == "stop":
+            logger.warning("stop: %s", command["reason"])
+            if load is None:
+                return
+            run.stop(at_once=command["at_once"], at_ns=command.get("at_ns"))
+    load.get()

@@ -8,13 +8,11 @@ when the request is over (`locust_record.Exchange`). Listeners of ``events.reque
 
 from __future__ import annotations
 
-from select import POLLIN
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 import geventhttpclient.client
 import requests
-from gevent.monkey import get_original
 from geventhttpclient.connectionpool import ConnectionPool
 from geventhttpclient.response import HTTPConnectionClosed, HTTPSocketPoolResponse
 from greenlet import GreenletExit
@@ -25,40 +23,62 @@ from locust.user import users
 
 from harness.clock import NS_PER_MS, now_ns
 from harness.model.request import traceparent
+from harness.tokens import Arrivals
+from harness.traffic.locust_client import LazyCookieJar, is_alive, known_url
 from harness.traffic.locust_record import Exchange, Recorder
-from harness.traffic.locust_turn import is_due, take_due
+from harness.traffic.locust_turn import is_due, take_due, take_leave
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from locust.env import Environment
 
+    from harness.traffic.locust_stats import Statistics
+
 _TRACE = "traceparent"
+_KNOWN = frozenset(("payload", "headers"))
+_OUR_LISTENERS = 1
 
 
 class Measuring:
     """What the sessions of this process share: class attributes, because Locust makes the sessions."""
 
     recorder: Recorder
+    statistics: Statistics
     run_id: int
     stopping = False
     """Once set, only a request that was due before is sent, however late; the user that tries another is stopped."""
 
 
-def _open(session: Any, name: str, context: Mapping[str, Any]) -> Exchange:
-    if Measuring.stopping and not is_due():
+def _open(session: Any, name: str, context: Mapping[str, Any] | None) -> Exchange:
+    if (Measuring.stopping and not is_due()) or take_leave():
         raise StopUser
     user = session.user
-    return Exchange(Measuring.recorder, name, {**user.context(), **context} if user else context)
+    whole = {**user.context(), **context} if user and context else (user.context() if user else context)
+    return Exchange(Measuring.recorder, name, whole or {})
 
 
 def _traced(
     headers: Mapping[str, Any] | None, defaults: Mapping[str, Any] | None, exchange: Exchange
 ) -> dict[str, Any]:
-    """Return the headers with the request's trace id, unless the workload or its session sets one."""
-    found = dict(headers or {})
-    if not any(key.lower() == _TRACE for key in (*found, *(defaults or ()))):
+    """Return the headers with the request's trace id, unless the workload or its session sets one.
+
+    `defaults` finds its keys in any case.
+    """
+    found = dict(headers) if headers else {}
+    for key in found:
+        if len(key) == len(_TRACE) and key.lower() == _TRACE:
+            return found
+    if not defaults or _TRACE not in defaults:
         found[_TRACE] = traceparent(Measuring.run_id, exchange.request_id)
+    return found
+
+
+def _lowered(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return an answer's headers by their names in lower case; of one that comes twice, all values."""
+    found: dict[str, str] = {}
+    for key, value in headers:
+        found[key] = f"{found[key]}, {value}" if key in found else value
     return found
 
 
@@ -73,7 +93,8 @@ class TimedResponse(HTTPSocketPoolResponse):
         self.received = 0
         self.exchange: Exchange | None = None
         reused = sock in _used
-        _used.add(sock)
+        if not reused:
+            _used.add(sock)
         try:
             super().__init__(sock, pool, **kwargs)
         except HTTPConnectionClosed as error:
@@ -90,7 +111,7 @@ class TimedResponse(HTTPSocketPoolResponse):
             if self.exchange.first_byte_ns < 0:
                 self.exchange.first_byte_ns = self.first_byte_ns
             self.exchange.last_byte_ns = self.last_byte_ns
-            self.exchange.feed(bytes(buf))
+            self.exchange.feed(bytes(buf), self.last_byte_ns)
         super()._on_body(buf)
 
     def _on_message_complete(self) -> None:
@@ -103,10 +124,13 @@ class TimedResponse(HTTPSocketPoolResponse):
             exchange.ended(self.end_ns)
 
     def follow(self, exchange: Exchange) -> None:
-        """Report a body that the workload will read by itself to `exchange`."""
+        """Report a body to `exchange` piece by piece, as it is read."""
         exchange.bytes_in, exchange.first_byte_ns = self.received, self.first_byte_ns
         exchange.last_byte_ns = self.last_byte_ns
         exchange.body = bytes(self._body_buffer)
+        exchange.arrivals = Arrivals()
+        if self.received:  # with the headers, in one read from the connection
+            exchange.arrivals.add(self.received, self.first_byte_ns)
         if self.message_complete:
             exchange.end_ns = self.end_ns
         else:
@@ -143,7 +167,8 @@ class _Reporting:
 
     def fire(self, **meta: Any) -> None:
         _report(meta)
-        self._event.fire(**meta)
+        if len(self._event._handlers) > _OUR_LISTENERS:  # noqa: SLF001 - to call nobody costs as much as to call one
+            self._event.fire(**meta)
 
 
 def _report(meta: dict[str, Any]) -> None:
@@ -157,6 +182,7 @@ def _report(meta: dict[str, Any]) -> None:
     judged = isinstance(error, fasthttp.LocustBadStatusCode | requests.exceptions.HTTPError)
     if exchange.exception is None and not judged:
         exchange.exception = error
+    Measuring.statistics.add(meta["request_type"], exchange.name, meta["response_time"], meta["response_length"], error)
     if not exchange.open_stream:
         exchange.write()
 
@@ -226,18 +252,22 @@ class FastSession(fasthttp.FastHttpSession):
         exchange: Exchange = kwargs.pop("exchange")
         stream = kwargs.pop("stream_body")
         Measuring.recorder.begin(exchange, _size(kwargs.get("payload")))
-        response: Any = super()._send_request_safe_mode(method, url, **kwargs)
+        where: Any = url if kwargs.keys() - _KNOWN else known_url(url)  # others become parameters of the URL
+        response: Any = super()._send_request_safe_mode(method, where, **kwargs)
         response.exchange = exchange
         answer: TimedResponse | None = response._response  # noqa: SLF001 - nothing else has the times
         if answer is None:
             exchange.end_ns = now_ns()
             return response
-        exchange.status, exchange.headers = response.status_code, list(answer.headers)
+        exchange.status, exchange.headers = answer.status_code, _lowered(response.headers.iterlower())
         if stream:
             answer.follow(exchange)
             exchange.body = getattr(response, "_cached_content", exchange.body)  # Locust has read bad answers already
-        else:
+        elif Measuring.recorder.hears(answer):
+            answer.follow(exchange)  # its tokens are read off the bytes that came, whatever Locust makes of them
             _read_whole(response, answer, exchange)
+        else:
+            exchange.body = _read_whole(response, answer, exchange)
         return response
 
 
@@ -247,15 +277,17 @@ def _size(payload: Any) -> int:
     return len(payload) if isinstance(payload, bytes | bytearray) else 0
 
 
-def _read_whole(response: Any, answer: TimedResponse, exchange: Exchange) -> None:
+def _read_whole(response: Any, answer: TimedResponse, exchange: Exchange) -> bytes:
     """Read the body; an error here meets Locust again when it asks for the content, and is reported by it."""
+    body = b""
     try:
-        exchange.body = response.content or b""
+        body = response.content or b""
         exchange.end_ns = answer.end_ns
     except fasthttp.FAILURE_EXCEPTIONS as error:
         response.error = error
         exchange.end_ns = now_ns()
     exchange.bytes_in, exchange.first_byte_ns = answer.received, answer.first_byte_ns
+    return body
 
 
 class SlowSession(clients.HttpSession):
@@ -290,7 +322,8 @@ class SlowSession(clients.HttpSession):
         exchange.end_ns = now_ns()
         response.exchange = exchange
         if response.status_code:
-            exchange.status, exchange.headers = response.status_code, list(response.headers.items())
+            exchange.status = response.status_code
+            exchange.headers = _lowered((key.lower(), value) for key, value in response.headers.items())
             exchange.first_byte_ns = exchange.start_ns + int(response.elapsed.total_seconds() * 1e9)
             if not kwargs.get("stream"):
                 exchange.body = response.content
@@ -299,11 +332,19 @@ class SlowSession(clients.HttpSession):
 
 
 def _on_other_client(
-    *, name: str, response_time: float, response_length: int, exception: BaseException | None, context: Any, **meta: Any
+    *,
+    request_type: str,
+    name: str,
+    response_time: float,
+    response_length: int,
+    context: Any,
+    exception: Exception | None = None,
+    **meta: Any,
 ) -> None:
     """Record a request of a client we do not know, from the event it fires when the request is over."""
     if hasattr(meta.get("response"), "exchange"):
         return
+    Measuring.statistics.add(request_type, name, response_time, response_length, exception)
     end_ns = now_ns()
     start_ns = end_ns - int((response_time or 0) * NS_PER_MS)
     due_ns = take_due()
@@ -315,27 +356,13 @@ def _on_other_client(
     exchange.write()
 
 
-_poll = get_original("select", "poll")
-
-
-def _is_alive(_: Any, sock: Any) -> bool:
-    """Tell whether a kept connection is still open: nothing to read on it, not even its end.
-
-    geventhttpclient asks select(), which refuses descriptors from 1024 on and so has it reconnect every time.
-    """
-    if sock is None or sock.fileno() < 0:
-        return False
-    poll = _poll()
-    poll.register(sock.fileno(), POLLIN)
-    return not poll.poll(0)
-
-
-def install(environment: Environment, recorder: Recorder, run_id: int) -> None:
-    """Measure every client of this process from now on."""
-    Measuring.recorder, Measuring.run_id = recorder, run_id
+def install(environment: Environment, recorder: Recorder, statistics: Statistics, run_id: int) -> None:
+    """Measure every client of this process from now on; `statistics` take the place of Locust's own counting."""
+    Measuring.recorder, Measuring.statistics, Measuring.run_id = recorder, statistics, run_id
     places: tuple[tuple[Any, str, Any], ...] = (
         (geventhttpclient.client, "HTTPSocketPoolResponse", TimedResponse),
-        (ConnectionPool, "_is_socket_alive", _is_alive),
+        (ConnectionPool, "_is_socket_alive", is_alive),
+        (fasthttp, "CookieJar", LazyCookieJar),
         (fasthttp, "FastHttpSession", FastSession),
         (fasthttp, "ResponseContextManager", FastContext),
         (users, "HttpSession", SlowSession),

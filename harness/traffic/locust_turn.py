@@ -8,10 +8,14 @@ user 7 asks would depend on how the answers to users 1 to 6 interleave. So the m
 from __future__ import annotations
 
 import random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gevent
 from gevent import Greenlet
+
+if TYPE_CHECKING:
+    from harness.traffic.locust_open import Session
+    from harness.traffic.locust_phase import Phase
 
 
 class Turn(Greenlet):
@@ -22,6 +26,14 @@ class Turn(Greenlet):
         self.stream = stream
         self.due_ns = due_ns
         """When the next request of this turn is due; -1 once it was taken, or if no schedule says so."""
+        self.prepared_ns = 0
+        """How long its user took to get ready (on_start) after it was due: time of the workload's, not of ours."""
+        self.session: Session | None = None
+        """Of an arrival."""
+        self.phase: Phase | None = None
+        """Of a user that thinks."""
+        self.leaving = False
+        """Whether its user is to go instead of sending a further request."""
 
 
 def is_due() -> bool:
@@ -37,6 +49,21 @@ def take_due() -> int:
         return -1
     due_ns, turn.due_ns = turn.due_ns, -1
     return due_ns
+
+
+def prepared_ns() -> int:
+    """Return how long the running turn's user took to get ready."""
+    turn = gevent.getcurrent()
+    return turn.prepared_ns if isinstance(turn, Turn) else 0
+
+
+def take_leave() -> bool:
+    """Tell, once, whether the running turn's user is to go; what it sends on its way out is sent."""
+    turn = gevent.getcurrent()
+    if not isinstance(turn, Turn) or not turn.leaving:
+        return False
+    turn.leaving = False
+    return True
 
 
 class PerTurnRandom(random.Random):

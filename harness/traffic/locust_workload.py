@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sysconfig
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from locust import User
 
 
+_NOT_THEIRS = ("site-packages", sysconfig.get_paths()["stdlib"], str(Path(__file__).parent.parent), "<frozen")
+
+
 class WorkloadError(Exception):
     """The locustfile cannot be used: `where` (file:line), `what` it is, `hint` what to do."""
 
@@ -21,8 +25,11 @@ class WorkloadError(Exception):
         self.where, self.what, self.hint = where, what, hint
 
 
-def load(path: Path) -> list[type[User]]:
-    """Import the locustfile and return its user classes; WorkloadError says what is wrong with it."""
+def load(path: Path, *, weighted: bool = False) -> list[type[User]]:
+    """Import the locustfile and return its user classes; WorkloadError says what is wrong with it.
+
+    `weighted`: classes are drawn by weight (open loop), and one with a `fixed_count` alone is never drawn.
+    """
     if not path.is_file():
         raise WorkloadError(str(path), "no such file", "give the path of a Locust file, beside the scenario")
     try:
@@ -30,6 +37,8 @@ def load(path: Path) -> list[type[User]]:
     except BaseException as error:  # noqa: BLE001 - a file of the user's may raise anything, SystemExit too
         raise WorkloadError(*_importing(path, error)) from None
     classes = [user for _, user in sorted(found.items()) if user.weight > 0 or user.fixed_count > 0]
+    if weighted:
+        classes = [user for user in classes if user.weight > 0]
     if not classes:
         raise WorkloadError(
             str(path),
@@ -58,6 +67,13 @@ def _importing(path: Path, error: BaseException) -> tuple[str, str, str]:
     what = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
     hint = "the workload runs in the Python that runs agentstorm: install what it imports there"
     return where, f"it cannot be imported: {what}{line}", hint if isinstance(error, ImportError) else ""
+
+
+def own_line(error: BaseException) -> str:
+    """Return ``file:line`` of the workload's own code that raised `error`, or nothing."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if not any(folder in f.filename for folder in _NOT_THEIRS)]
+    return f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else ""
 
 
 def _line_of(user: type[User], path: Path) -> str:

@@ -7,7 +7,7 @@ every n-th: ``share(times, i, n)``; together they are exactly the schedule of on
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,15 @@ Times = NDArray[np.int64]
 
 # rate * seconds is a float product: 1000/min over 60 s must be 1000, not 1001.
 _SLACK = 1e-6
+_GOLDEN = (math.sqrt(5) - 1) / 2
+
+
+class Level(NamedTuple):
+    """A number of users or a rate per second, reached within `ramp_s` seconds and held for `hold_s`."""
+
+    level: float
+    ramp_s: float
+    hold_s: float
 
 
 def constant(rate: float, seconds: float) -> Times:
@@ -53,6 +62,92 @@ def starts(users: int, spawn: float, random: np.random.Generator) -> Times:
     queue they make is the generator's, not the system's. A ramp from 0 to n users in T seconds is ``spawn = n / T``.
     """
     return ((np.arange(users) + random.random(users)) * (NS_PER_S / spawn)).astype(np.int64)
+
+
+def ramps(levels: Sequence[Level], random: np.random.Generator | None = None) -> Times:
+    """Return the arrivals of rates that change: in each level's ``ramp_s`` linearly from the level before (0 at the
+    start) to its `level` per second, which is then held for ``hold_s``.
+
+    The n-th arrival is due where the integral of the rate reaches n; with `random`, where it reaches the n-th arrival
+    of a Poisson process of rate 1 (time rescaling), which makes it one of the changing rate. Levels (and ramps) that
+    hold whole numbers of arrivals begin on one, to the nanosecond.
+    """
+    parts, total, begin, before = [np.empty(0)], 0.0, 0.0, 0.0
+    segments = []
+    for level in levels:
+        for seconds, rate_0, rate_1 in ((level.ramp_s, before, level.level), (level.hold_s, level.level, level.level)):
+            count = seconds * (rate_0 + rate_1) / 2
+            segments.append((begin, seconds, rate_0, rate_1, total, count))
+            begin, total = begin + seconds, total + count
+        before = level.level
+    if random is None:
+        marks = np.arange(math.ceil(total - _SLACK), dtype=float)
+    else:
+        marks = poisson(1.0, total, random) / NS_PER_S
+    for start, seconds, rate_0, rate_1, first, count in segments:
+        if not count:
+            continue
+        low, high = np.searchsorted(marks, [first - _SLACK, first + count - _SLACK])
+        share = np.clip(marks[low:high] - first, 0, count)
+        slope = (rate_1 - rate_0) / seconds
+        # The root of rate_0 t + slope t^2 / 2 = share, in the form that does not cancel.
+        below = rate_0 + np.sqrt(np.maximum(rate_0**2 + 2 * slope * share, 0))
+        parts.append(start + np.divide(2 * share, below, out=np.zeros_like(share), where=share > 0))
+    times: Times = np.rint(np.concatenate(parts) * NS_PER_S).astype(np.int64)
+    return times
+
+
+def lives(levels: Sequence[Level], random: np.random.Generator) -> tuple[Times, Times, NDArray[np.int64]]:
+    """Return (start, stop, place) of every user of changing numbers, in the order they start; stop is -1 for one that
+    stays to the end. ns from the start of the load.
+
+    A change is spread over the level's ``ramp_s`` as `starts` spreads it. Places are numbered from 0 and the highest
+    are left first, so that those taken are always the first so many: class and phase go with the place, and the mix of
+    both is kept at every level. A place that is taken again has a new user.
+    """
+    start: list[int] = []
+    stop: list[int] = []
+    places: list[int] = []
+    here: list[int] = []  # who is at place 0, 1, ...
+    begin = 0.0
+    for level in levels:
+        change = int(level.level) - len(here)
+        spread = (np.arange(abs(change)) + random.random(abs(change))) * (level.ramp_s / max(1, abs(change)))
+        for t_ns in ((begin + spread) * NS_PER_S).astype(np.int64).tolist():
+            if change > 0:
+                places.append(len(here))
+                here.append(len(start))
+                start.append(t_ns)
+                stop.append(-1)
+            else:
+                stop[here.pop()] = t_ns
+        begin += level.ramp_s + level.hold_s
+    return np.array(start, np.int64), np.array(stop, np.int64), np.array(places, np.int64)
+
+
+def phases(classes: Sequence[int], shifts: Sequence[float]) -> list[float]:
+    """Return where in its period each user belongs, in [0, 1), given its class and a random shift for each class.
+
+    The n-th user of a class is at ``n / golden ratio`` (mod 1): of all sequences the one whose every beginning is
+    spread most evenly (Kronecker; Knuth, TAOCP 6.4), so users that pace themselves never fire together, however many
+    there are and whoever has stopped.
+    """
+    seen = [0] * len(shifts)
+    found = []
+    for kind in classes:
+        found.append((shifts[kind] + seen[kind] * _GOLDEN) % 1.0)
+        seen[kind] += 1
+    return found
+
+
+def kinds(count: int, weights: Sequence[float], random: np.random.Generator) -> NDArray[np.int16]:
+    """Return the class (an index into `weights`) of each of `count` arrivals, drawn independently by weight.
+
+    They depend on their number alone: a worker that makes every n-th arrival finds the classes that one would.
+    """
+    edges = np.cumsum(weights) / np.sum(weights)
+    drawn: NDArray[np.int16] = np.searchsorted(edges[:-1], random.random(count), side="right").astype(np.int16)
+    return drawn
 
 
 def share(times: Times, worker: int, workers: int) -> Times:

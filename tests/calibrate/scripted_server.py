@@ -8,8 +8,14 @@ the path, so that a workload plants the truth by asking for it:
     /stream/5/20      5 events, 20 ms apart, then [DONE]            /stream-cut       2 events, then the socket closes
     /stream-short     2 events and a clean end, no [DONE]           /hang             never answers
     /close            closes without an answer                      /drop-idle        answers, then closes the socket
+    /tokens/20/40/HOW               20 tokens of a chat completion, 40 ms apart (every tenth 4 times that), after events
+                                    that are none: role, nothing, reasoning, a tool call. HOW names, joined by +, what
+                                    is unusual: pairs (two events in a piece), split (events across pieces), crlf, gzip,
+                                    cut (no end), bare (no events: each token a chunk of text), plain (nothing)
+    /login            answers with a new session cookie             /whoami           answers with the cookie it got
     POST /stall/A/B   hold every answer between monotonic ns A and B until B (plus its own delay)
-    GET /log          [[path, received_ns, answered_ns, traceparent, connection], ...] of all but these two
+    GET /log          [[path, received_ns, answered_ns, traceparent, connection], ...] of all but these
+    GET /token-log    [[path, received_ns, traceparent, [written_ns of each token]], ...] of /tokens
 """
 
 from __future__ import annotations
@@ -18,6 +24,7 @@ import asyncio
 import json
 import sys
 import time
+import zlib
 from urllib.parse import unquote
 
 _TEXTS = {200: "OK"}
@@ -28,9 +35,11 @@ class Script:
 
     def __init__(self) -> None:
         self.log: list[list[object]] = []
+        self.token_log: list[list[object]] = []
         self.stall = (0, 0)
         self.served = 0
         self.connections = 0
+        self.sessions = 0
 
 
 class Connection(asyncio.Protocol):
@@ -57,12 +66,13 @@ class Connection(asyncio.Protocol):
         if len(body) < int(headers.get("content-length", 0)):
             return
         self.buffer = b""
+        self.cookie = headers.get("cookie", "")
         path = unquote(lines[0].split(" ")[1])
         received = time.monotonic_ns()
         words = path.strip("/").split("/", 1)
         answer = getattr(self, "on_" + words[0].replace("-", "_"))
         row = [path, received, -1, headers.get("traceparent", ""), self.number]
-        if words[0] not in ("log", "stall"):
+        if words[0] not in ("log", "token-log", "stall"):
             self.script.log.append(row)
         self.task = asyncio.ensure_future(answer(words[1] if len(words) > 1 else "", row))
 
@@ -74,14 +84,22 @@ class Connection(asyncio.Protocol):
             await asyncio.sleep(max(0.0, (end - time.monotonic_ns()) / 1e9))
         await asyncio.sleep(ms / 1000)
 
-    def send(self, row: list[object], body: bytes, status: int = 200, kind: str = "application/json") -> None:
-        head = f"HTTP/1.1 {status} {_TEXTS.get(status, 'Scripted')}\r\ncontent-type: {kind}\r\nx-provider: scripted\r\n"
+    def send(self, row: list[object], body: bytes, status: int = 200, more: str = "") -> None:
+        head = f"HTTP/1.1 {status} {_TEXTS.get(status, 'Scripted')}\r\ncontent-type: application/json\r\n"
+        head += f"x-provider: scripted\r\n{more}"
         row[2] = time.monotonic_ns()
         self.transport.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
 
     async def on_ms(self, rest: str, row: list[object]) -> None:
         await self.wait(float(rest), row)
         self.send(row, b'{"answer": "ok"}')
+
+    async def on_login(self, rest: str, row: list[object]) -> None:
+        self.script.sessions += 1
+        self.send(row, b'{"answer": "hello"}', more=f"set-cookie: session={self.script.sessions}; Path=/\r\n")
+
+    async def on_whoami(self, rest: str, row: list[object]) -> None:
+        self.send(row, json.dumps({"answer": self.cookie}).encode())
 
     async def on_bimodal(self, rest: str, row: list[object]) -> None:
         self.script.served += 1
@@ -101,6 +119,16 @@ class Connection(asyncio.Protocol):
 
     async def on_log(self, rest: str, row: list[object]) -> None:
         self.send(row, json.dumps(self.script.log).encode())
+
+    async def on_token_log(self, rest: str, row: list[object]) -> None:
+        self.send(row, json.dumps(self.script.token_log).encode())
+
+    async def on_tokens(self, rest: str, row: list[object]) -> None:
+        count, ms, how = rest.split("/")
+        stream = TokenStream(self.transport, frozenset(how.split("+")))
+        self.script.token_log.append([row[0], row[1], row[3], stream.written])
+        await stream.write(int(count), float(ms) / 1000)
+        row[2] = time.monotonic_ns()
 
     async def on_hang(self, rest: str, row: list[object]) -> None:
         pass
@@ -137,6 +165,73 @@ class Connection(asyncio.Protocol):
     async def on_stream_cut(self, rest: str, row: list[object]) -> None:
         await self.events(2, 10)
         self.transport.close()
+
+
+NO_TOKENS = (
+    {"role": "assistant", "content": "", "refusal": None},
+    {"content": ""},
+    {"reasoning_content": "The user wants a token."},
+    {"tool_calls": [{"index": 0, "function": {"name": "f", "arguments": "{}"}}]},
+    {"content": None},
+)
+
+
+class TokenStream:
+    """A chat completion's stream that notes, just before each write, when the tokens it makes whole are written."""
+
+    def __init__(self, transport: asyncio.Transport, how: frozenset[str]) -> None:
+        self.transport, self.how = transport, how
+        self.written: list[int] = []
+        self.deflater = zlib.compressobj(wbits=31) if "gzip" in how else None
+
+    def event(self, text: str) -> bytes:
+        return text.replace("\n", "\r\n" if "crlf" in self.how else "\n").encode()
+
+    def chunk(self, delta: object) -> bytes:
+        choices = [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}]
+        return self.event(f"data: {json.dumps({'id': 'c', 'object': 'chat.completion.chunk', 'choices': choices})}\n\n")
+
+    def piece(self, data: bytes, tokens: int = 0) -> None:
+        if self.deflater is not None:
+            data = self.deflater.compress(data) + self.deflater.flush(zlib.Z_SYNC_FLUSH)
+        self.written += [time.monotonic_ns()] * tokens
+        self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+
+    async def write(self, count: int, gap_s: float) -> None:
+        bare = "bare" in self.how
+        kind = "text/plain; charset=utf-8" if bare else "text/event-stream"
+        head = f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ntransfer-encoding: chunked\r\n"
+        encoding = "content-encoding: gzip\r\n" if self.deflater is not None else ""
+        self.transport.write(f"{head}{encoding}\r\n".encode())
+        for delta in () if bare else NO_TOKENS:
+            await asyncio.sleep(gap_s / 4)
+            self.piece(self.chunk(delta))
+        for number in range(0, count, 2 if "pairs" in self.how else 1):
+            await asyncio.sleep(gap_s * (4 if number % 10 == 0 else 1))
+            await self.token(number)
+        if "cut" in self.how:
+            self.transport.close()
+            return
+        if not bare:
+            self.piece(self.chunk({}) + self.event('data: {"choices": [], "usage": {"completion_tokens": 99}}\n\n'))
+            self.piece(self.event("data: [DONE]\n\n"))
+        if self.deflater is not None:
+            end = self.deflater.flush()
+            self.transport.write(b"%x\r\n%b\r\n" % (len(end), end))
+        self.transport.write(b"0\r\n\r\n")
+
+    async def token(self, number: int) -> None:
+        text = f"ord{number} " if number % 3 else f"å{number} "
+        if "bare" in self.how:
+            return self.piece(text.encode(), 1)
+        data = self.event(": keep-alive\n\n") + self.chunk({"content": text})
+        if "pairs" in self.how:
+            return self.piece(data + self.chunk({"content": text}), 2)
+        if "split" in self.how:
+            self.piece(data[: len(data) // 2])
+            await asyncio.sleep(0.005)
+            return self.piece(data[len(data) // 2 :], 1)
+        return self.piece(data, 1)
 
 
 async def main() -> None:

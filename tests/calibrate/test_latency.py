@@ -54,6 +54,7 @@ def measure(
     *,
     wait: float = 0,
     stall: tuple[float, float] | None = None,
+    workers: int = 1,
 ) -> pd.DataFrame:
     """Run `load` on `path`; return one row per request: response, service and the server's own time, in ms."""
     folder.mkdir()
@@ -65,6 +66,7 @@ def measure(
         seed=1,
         workload_path=workload,
         target_dir=folder,
+        workers=workers,
     )
     engine = LocustEngine(plan, folder, run_id=5)
     try:
@@ -79,9 +81,9 @@ def measure(
             engine.batches()
     finally:
         engine.kill()
-    table, cut = read_stream(folder / "requests" / "locust-0.arrows")
-    assert not cut
-    rows = table.to_pandas()
+    streams = [read_stream(folder / "requests" / f"locust-{n}.arrows") for n in range(workers)]
+    assert not any(cut for _, cut in streams)
+    rows = pd.concat([table.to_pandas() for table, _ in streams], ignore_index=True)
     assert set(rows.outcome) == {"ok"}
     server = {int(row[3][19:35], 16): (row[2] - row[1]) / NS_PER_MS for row in ask(f"{url}/log")}
     return pd.DataFrame(
@@ -93,7 +95,8 @@ def measure(
     )
 
 
-def test_a_stall_of_five_seconds_is_felt_by_everyone_it_held_up(tmp_path: Path, url: str) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_stall_of_five_seconds_is_felt_by_everyone_it_held_up(tmp_path: Path, url: str, workers: int) -> None:
     """30 s at 1000/min against 50 ms, all answers held for 5 s: a request due u s into the stall takes 5 - u s longer.
 
     The stall begins as a request is due; the 84 of 500 that meet it give p95 = 3553 ms, p99 = 4751 ms (Hyndman & Fan
@@ -105,7 +108,7 @@ def test_a_stall_of_five_seconds_is_felt_by_everyone_it_held_up(tmp_path: Path, 
     assert np.percentile(truth, [95, 99]) == pytest.approx([3553, 4751], abs=1)
 
     load = {"kind": "rate", "rate": "1000/min", "hold": f"{seconds}s"}
-    seen = measure(tmp_path / "run", url, "/ms/50", load, stall=(begin, begin + length))
+    seen = measure(tmp_path / "run", url, "/ms/50", load, stall=(begin, begin + length), workers=workers)
     assert len(seen) == 500
     assert np.percentile(seen.response, [95, 99]) == pytest.approx([3553, 4751], rel=0.015)
 

@@ -15,14 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from harness.clock import NS_PER_S, now_ns, sleep
 from harness.errors import PlanError, TrafficFailed
 from harness.model.load import Load
-from harness.model.plan import Plan, Scenario
+from harness.model.plan import Plan, Replayed, Scenario
 from harness.model.request import trace_id
 from harness.model.target import ExternalSystem, Observe, Target
+from harness.recording.layout import REQUEST_SCHEMA
 from harness.recording.reader import read_stream
 from harness.traffic import KINDS, Engine, Pulse
 from tests.calibrate.serving import serving
@@ -35,6 +37,7 @@ OBSERVE = {
     "answer": "json:$.answer",
     "error": ["json:$.error", "sse:$.error"],
     "degraded": "json:$.degraded",
+    "token": "sse:$.delta",
     "stream_end": "data: [DONE]",
 }
 
@@ -48,11 +51,13 @@ def url() -> Iterator[str]:
 class Driver:
     """One engine over one workload; a double for the conductor."""
 
-    def __init__(self, folder: Path, kind: str) -> None:
-        self.folder, self.kind = folder, kind
+    def __init__(self, folder: Path, kind: str, workers: int = 1, **options: Any) -> None:
+        self.options = options
+        self.folder, self.kind, self.workers = folder, kind, workers
         self.engine: Engine | None = None
         self.pulses: list[Pulse] = []
         self.rows = 0
+        self.replayed: Replayed | None = None
 
     def make(self, workload: str, load: dict[str, Any], seed: int = 7) -> Engine:
         path = self.folder / "workload.py"
@@ -67,6 +72,9 @@ class Driver:
             seed=seed,
             workload_path=path,
             target_dir=self.folder,
+            workers=self.workers,
+            **self.options,
+            replayed=self.replayed,
         )
         self.engine = KINDS[self.kind](plan, self.folder / "recording", RUN_ID)
         return self.engine
@@ -77,6 +85,14 @@ class Driver:
         self.start_ns = now_ns() + 50_000_000
         engine.begin(self.start_ns, url)
         return engine
+
+    def cycle(self, client: str, bodies: list[str]) -> str:
+        """A workload whose n-th arrival, of all workers together, runs the n-th body."""
+        tasks = "".join(f"    def t{n}(self):\n{textwrap.indent(body, ' ' * 8)}\n" for n, body in enumerate(bodies))
+        step = "    @task\n    def t(self):\n        getattr(self, f't{next(number)}')()\n"
+        count = f"itertools.count(getattr(environment.runner, 'worker_index', 0), {self.workers})"
+        number = f"@events.init.add_listener\ndef _(environment, **_):\n    global number\n    number = {count}\n"
+        return f"import itertools\n{number}class U({client}):\n    network_timeout = 1\n{tasks}{step}"
 
     def look(self, engine: Engine) -> None:
         progress = engine.batches()
@@ -90,11 +106,26 @@ class Driver:
             sleep(0.05)
             self.look(engine)
 
+    def end(self) -> None:
+        if self.engine:
+            self.engine.kill()
+
     def table(self) -> pd.DataFrame:
-        table, _ = read_stream(self.folder / "recording" / "requests" / "locust-0.arrows")
-        frame: pd.DataFrame = table.to_pandas()
-        words = frame.select_dtypes("category").columns
-        return frame.astype(dict.fromkeys(words, str))
+        """All rows, in the order they were due."""
+        streams = sorted((self.folder / "recording" / "requests").glob("*.arrows"))
+        frame: pd.DataFrame = pd.concat([read_stream(stream)[0].to_pandas() for stream in streams], ignore_index=True)
+        words = [f.name for f in REQUEST_SCHEMA if pa.types.is_dictionary(f.type)]
+        frame = frame.astype(dict.fromkeys(words, str))
+        return frame.sort_values("due_ns", kind="stable", ignore_index=True)
+
+    def most(self, field: str) -> float:
+        """The most that all workers together said of `field`, each at its own latest pulse."""
+        last: dict[str, float] = {}
+        most = 0.0
+        for pulse in self.pulses:
+            last[pulse.worker] = getattr(pulse, field)
+            most = max(most, sum(last.values()))
+        return most
 
     def run(self, workload: str, load: dict[str, Any], url: str, seed: int = 7) -> pd.DataFrame:
         engine = self.start(workload, load, url, seed)
@@ -109,12 +140,11 @@ class Driver:
         return (self.folder / "recording" / "logs" / "locust.log").read_text()
 
 
-@pytest.fixture(params=list(KINDS))
+@pytest.fixture(params=[("locust", 1), ("locust", 2)], ids=lambda p: f"{p[0]}-{p[1]}")  # k6: test_k6_engine.py
 def driver(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Driver]:
-    driver = Driver(tmp_path, request.param)
+    driver = Driver(tmp_path, *request.param)
     yield driver
-    if driver.engine:
-        driver.engine.kill()
+    driver.end()
 
 
 def server_log(url: str) -> dict[int, list[Any]]:
@@ -213,13 +243,6 @@ OUTCOMES = [
 ]
 
 
-def cycle(client: str, bodies: list[str]) -> str:
-    """A workload whose n-th arrival runs the n-th body."""
-    tasks = "".join(f"    def t{n}(self):\n{textwrap.indent(body, ' ' * 8)}\n" for n, body in enumerate(bodies))
-    step = "    @task\n    def t(self):\n        getattr(self, f't{next(number)}')()\n"
-    return f"import itertools\nnumber = itertools.count()\nclass U({client}):\n    network_timeout = 1\n{tasks}{step}"
-
-
 def each(bodies: list[str]) -> dict[str, Any]:
     return {"kind": "rate", "rate": "10/s", "hold": f"{len(bodies) / 10}s"}
 
@@ -228,7 +251,7 @@ def each(bodies: list[str]) -> dict[str, Any]:
 def test_outcomes(driver: Driver, url: str, client: str) -> None:
     argument = ", timeout=1" if client == "HttpUser" else ""
     bodies = [f"self.client.get({path!r}, name='n'{argument})" for path, *_ in OUTCOMES]
-    frame = driver.run(cycle(client, bodies), each(bodies), url).sort_values("due_ns")
+    frame = driver.run(driver.cycle(client, bodies), each(bodies), url).sort_values("due_ns")
     if client == "HttpUser":  # urllib3 says of a connection that closed no more than that it did
         frame.loc[frame.error.str.startswith("transport error"), "error"] = "connection closed before the answer"
     seen = list(zip(frame.outcome, frame.error, frame.status, strict=True))
@@ -248,7 +271,7 @@ JUDGEMENTS = [
 @pytest.mark.parametrize("client", ["FastHttpUser", "HttpUser"])
 def test_the_workloads_own_judgement_counts(driver: Driver, url: str, client: str) -> None:
     bodies = [f"with self.client.get('/status/500', catch_response=True) as r:\n    {body}" for body, *_ in JUDGEMENTS]
-    frame = driver.run(cycle(client, bodies), each(bodies), url).sort_values("due_ns")
+    frame = driver.run(driver.cycle(client, bodies), each(bodies), url).sort_values("due_ns")
     seen = list(zip(frame.outcome, frame.error, frame.status, strict=True))
     assert seen == [(outcome, error, 500) for _, outcome, error in JUDGEMENTS]
 
@@ -303,7 +326,7 @@ READS = {
 
 def test_a_streams_times_are_those_of_its_bytes(driver: Driver, url: str) -> None:
     bodies = [body.format(path="/stream/5/40") for body in READS.values()]
-    frame = driver.run(cycle("FastHttpUser", bodies), each(bodies), url).sort_values("due_ns")
+    frame = driver.run(driver.cycle("FastHttpUser", bodies), each(bodies), url).sort_values("due_ns")
     server = server_log(url)
     for how, row in zip(READS, frame.to_dict("records"), strict=True):
         first, whole = (row["first_byte_ns"] - row["start_ns"]) / 1e6, (row["end_ns"] - row["start_ns"]) / 1e6
@@ -312,6 +335,9 @@ def test_a_streams_times_are_those_of_its_bytes(driver: Driver, url: str) -> Non
         assert 200 <= whole < 400, how
         assert row["end_ns"] >= server[row["request_id"]][2], how
         assert row["bytes_in"] > 150, how
+        assert row["stream_tokens"] == 5, how
+        assert row["first_byte_ns"] <= row["first_token_ns"] < row["first_byte_ns"] + 1_000_000, how
+        assert 130 <= (row["last_token_ns"] - row["first_token_ns"]) / 1e6 < 300, how
 
 
 CUT = "connection closed in the middle of the answer, or no HTTP"
@@ -327,9 +353,27 @@ BAD_STREAMS = [
 
 def test_a_stream_without_its_end_failed(driver: Driver, url: str) -> None:
     bodies = [body for body, _ in BAD_STREAMS]
-    frame = driver.run(cycle("FastHttpUser", bodies), each(bodies), url).sort_values("due_ns")
+    frame = driver.run(driver.cycle("FastHttpUser", bodies), each(bodies), url).sort_values("due_ns")
     assert list(frame.error) == [error for _, error in BAD_STREAMS]
     assert set(zip(frame.outcome, frame.status, strict=True)) == {("failed", 200)}
+    assert list(frame.stream_tokens)[:3] == [2, 2, 2]  # what came before it was cut has come
+
+
+def test_a_stream_in_flight_at_the_end_keeps_the_tokens_that_came(driver: Driver, url: str) -> None:
+    load = {"kind": "rate", "rate": "2/s", "hold": "0.5s", "drain": "0.5s"}
+    frame = driver.run(once(READS["iter_content"].format(path="/stream/100/50")), load, url)
+    assert list(frame.outcome) == ["lost"]
+    assert 5 <= frame.stream_tokens[0] <= 25
+    assert frame.start_ns[0] < frame.first_token_ns[0] < frame.last_token_ns[0]
+    tokens, _ = read_stream(driver.folder / "recording" / "tokens" / "locust-0.arrows")
+    assert set(tokens["request_id"].to_pylist()) == {frame.request_id[0]}
+    assert tokens.num_rows == frame.stream_tokens[0]
+
+
+def test_answers_that_are_no_streams_have_no_tokens(driver: Driver, url: str) -> None:
+    frame = driver.run(driver.cycle("FastHttpUser", ["self.client.get('/ms/1')"]), each(["x", "y"]), url)
+    assert (frame[["first_token_ns", "last_token_ns", "stream_tokens"]] == -1).all(axis=None)
+    assert not (driver.folder / "recording" / "tokens").exists()
 
 
 # --- loads
@@ -352,16 +396,16 @@ def test_a_full_house_is_written_as_dropped(driver: Driver, url: str) -> None:
     assert (dropped[["start_ns", "first_byte_ns", "end_ns"]] == -1).all(axis=None)
     assert (lost[["first_byte_ns", "end_ns"]] == -1).all(axis=None)
     assert set(lost.name) == {"n"}
-    assert driver.pulses[-1].dropped == 15
-    assert driver.pulses[-1].sent == 5
+    assert driver.most("dropped") == 15
+    assert driver.most("sent") == 5
 
 
 def test_an_arrival_whose_task_sends_nothing_is_no_silence(driver: Driver, url: str) -> None:
     frame = driver.run(once("raise KeyError('mine')"), {"kind": "rate", "rate": "10/s", "hold": "0.5s"}, url)
     assert Counter(frame.outcome) == {"dropped": 5}
     assert set(frame.error) == {"the workload raised KeyError before its request"}
-    assert driver.pulses[-1].errors == 5
-    assert driver.pulses[-1].last_error == "KeyError: 'mine'"
+    assert driver.most("errors") == 5
+    assert driver.pulses[-1].last_error == "KeyError: 'mine' (workload.py:5)"
     assert "workload.py" in driver.log
 
 
@@ -373,13 +417,13 @@ def test_users_start_evenly_and_think_in_between(driver: Driver, url: str) -> No
     assert (frame.start_ns - driver.start_ns).between(0, 2.05 * NS_PER_S).all()
     # 10 users, each (2 s - its start) / (10 ms + 100 ms): about 160; a closed loop is never faster than that.
     assert 100 < len(frame) <= 170
-    assert max(p.users for p in driver.pulses) == 10
+    assert driver.most("users") == 10
     first_half = (frame.start_ns - driver.start_ns < 0.25 * NS_PER_S).sum()
     assert 5 <= first_half < 20
 
 
 def test_a_spike_ramps_linearly(driver: Driver, url: str) -> None:
-    workload = once("self.client.get('/ms/1')").replace("    @task", "    wait_time = constant(60)\n    @task")
+    workload = once("self.client.get('/ms/1')").replace("    @task", "    wait_time = constant(3000)\n    @task")
     frame = driver.run(workload, {"kind": "spike", "users": 60, "ramp": "2s", "hold": "0.2s"}, url)
     starts = sorted((frame.start_ns - driver.start_ns) / NS_PER_S)
     assert len(starts) == 60
@@ -404,7 +448,7 @@ def test_tasks_and_classes_are_picked_by_weight_and_a_seed_repeats(driver: Drive
     for n, seed in enumerate((7, 7, 8)):
         folder = tmp_path / str(n)
         folder.mkdir()
-        frames.append(Driver(folder, driver.kind).run(workload, load, url, seed))
+        frames.append(Driver(folder, driver.kind, driver.workers).run(workload, load, url, seed))
     names = [list(frame.sort_values("due_ns").name) for frame in frames]
     assert names[0] == names[1] != names[2]
     kinds = Counter(name[0] for name in names[0])
@@ -424,7 +468,9 @@ def test_sequences_of_tasks_go_on_where_they_were(driver: Driver, url: str) -> N
             tasks = [Steps]
     """
     frame = driver.run(workload, {"kind": "rate", "rate": "10/s", "hold": "0.6s"}, url)
-    assert list(frame.name) == ["one", "two"] * 3
+    assert len(frame) == 6
+    for _, mine in frame.groupby("worker"):
+        assert list(mine.name) == (["one", "two"] * 3)[: len(mine)]
 
 
 # --- ending
@@ -475,7 +521,7 @@ def test_a_stop_ends_the_schedule_at_its_moment_however_long_the_workload_takes_
 
 def test_stop_at_once_writes_what_is_in_flight_as_lost(driver: Driver, url: str) -> None:
     engine = driver.start(once("self.client.get('/hang')"), {"kind": "rate", "rate": "50/s", "hold": "10m"}, url)
-    while not driver.pulses or driver.pulses[-1].in_flight < 20:
+    while driver.most("in_flight") < 20:
         driver.watch(engine, until_rows=0)
         sleep(0.05)
         driver.look(engine)
@@ -494,15 +540,17 @@ def test_a_killed_generator_leaves_what_it_flushed_and_is_noticed(driver: Driver
         driver.watch(engine)
     frame = driver.table()
     assert len(frame) == driver.rows >= 150
-    assert set(frame.outcome) == {"ok"}
+    assert set(frame[frame.worker == "locust-0"].outcome) == {"ok"}
+    assert set(frame[frame.worker != "locust-0"].outcome) <= {"ok", "lost"}, "it was stopped at once, and said so"
 
 
 def test_the_generator_ends_when_the_harness_is_gone_even_if_the_workload_is_busy(driver: Driver, url: str) -> None:
     engine = driver.start(once("while True: pass"), {"kind": "rate", "rate": "10/s", "hold": "10m"}, url)
     sleep(0.5)
-    process = engine._process  # type: ignore[attr-defined]
-    process.stdin.close()  # what the kernel does when we die
-    assert process.wait(10) == 1
+    processes = [held.process for held in engine._processes.values()]  # type: ignore[attr-defined]
+    for process in processes:
+        process.stdin.close()  # what the kernel does when we die
+    assert [process.wait(10) for process in processes] == [1] * len(processes)
 
 
 # --- what it says about itself
@@ -516,7 +564,7 @@ def test_a_loop_that_is_held_up_is_confessed(driver: Driver, url: str) -> None:
     assert max(p.lag_max_ms for p in driver.pulses) > 200
     assert max(p.lateness_p99_ms for p in driver.pulses) > 290
     assert 0 <= max(p.cpu for p in driver.pulses) < 1.5
-    assert driver.pulses[-1].sent == 6
+    assert driver.most("sent") == 6
     assert driver.pulses[-1].rss_mib > 20
 
 
@@ -557,3 +605,30 @@ def test_threads_of_the_engine_end_with_it(driver: Driver, url: str) -> None:
     driver.run(once("self.client.get('/ms/1')"), ONE, url)
     sleep(0.2)
     assert threading.active_count() <= before
+
+
+def test_a_workload_that_reads_locusts_statistics_finds_them_true(driver: Driver, url: str) -> None:
+    workload = """
+    import json, logging
+    from locust import events
+    @events.test_stop.add_listener
+    def judge(environment, **_):
+        stats = environment.stats
+        entry = stats.get("echo", "GET")
+        logging.warning("TOTALS " + json.dumps([
+            stats.total.num_requests, stats.total.num_failures, entry.num_requests, entry.num_failures,
+            round(stats.total.fail_ratio, 3), sorted(e.occurrences for e in stats.errors.values()),
+            entry.min_response_time > 0, entry.max_response_time < 5000, sum(entry.response_times.values()),
+            len(stats.total.num_reqs_per_sec) <= 5,
+        ]))
+    class U(FastHttpUser):
+        @task
+        def t(self):
+            self.client.get("/ms/1", name="echo")
+            self.client.get("/status/503", name="bad")
+    """
+    frame = driver.run(workload, {"kind": "rate", "rate": "200/s", "hold": "2s", "drain": "5s"}, url)
+    totals = next(line for line in driver.log.splitlines() if "TOTALS" in line).partition("TOTALS ")[2]
+    good, bad = (int((frame.name == name).sum()) for name in ("echo", "bad"))
+    assert json.loads(totals) == [good + bad, bad, good, 0, 0.5, [bad], True, True, good, True]
+    assert good == bad == 400

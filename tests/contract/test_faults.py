@@ -26,9 +26,10 @@ from harness.faults.probe_socket import ProbeSocket
 from harness.faults.proxies import Place, Proxied, put_in_front, take_away
 from harness.faults.timeline import Occurrence, occurrences
 from harness.faults.toxiproxy import Toxiproxy
-from harness.faults.toxiproxy_server import ToxiproxyServer, ensure
+from harness.faults.toxiproxy_server import ToxiproxyServer
 from harness.journal import Journal, journals, read
 from harness.model.target import Upstream
+from harness.programs import TOXIPROXY
 from harness.recording.tables import EventLog
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def upstream() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ToxiproxyServer]:
-    started = ToxiproxyServer.start(ensure(), tmp_path_factory.mktemp("logs") / "toxiproxy.log", seed=1)
+    started = ToxiproxyServer.start(TOXIPROXY.ensure(), tmp_path_factory.mktemp("logs") / "toxiproxy.log", seed=1)
     yield started
     started.stop()
 
@@ -481,7 +482,7 @@ def test_a_full_disk_does_not_keep_a_fault_on(rig: Rig, monkeypatch: pytest.Monk
 
 
 def test_a_toxiproxy_that_dies_with_a_fault_on_is_reported(upstream: str, tmp_path: Path) -> None:
-    server = ToxiproxyServer.start(ensure(), tmp_path / "toxiproxy.log")
+    server = ToxiproxyServer.start(TOXIPROXY.ensure(), tmp_path / "toxiproxy.log")
     with ExitStack() as stack:
         stack.callback(server.stop)
         rig = make_rig(stack, tmp_path, server.address, upstream)

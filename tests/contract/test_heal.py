@@ -14,9 +14,10 @@ import pytest
 
 from harness.clock import NS_PER_S, now_ns, sleep
 from harness.faults.toxiproxy import Toxiproxy, proxy_name
-from harness.faults.toxiproxy_server import ToxiproxyServer, ensure
+from harness.faults.toxiproxy_server import ToxiproxyServer
 from harness.heal import dirty, heal
 from harness.journal import Journal, is_same, journals, started_at
+from harness.programs import TOXIPROXY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,7 +30,7 @@ RUN_ID = 0x4EA1
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ToxiproxyServer]:
-    started = ToxiproxyServer.start(ensure(), tmp_path_factory.mktemp("logs") / "toxiproxy.log")
+    started = ToxiproxyServer.start(TOXIPROXY.ensure(), tmp_path_factory.mktemp("logs") / "toxiproxy.log")
     yield started
     started.stop()
 
@@ -73,6 +74,7 @@ from harness.faults.timeline import occurrences
 from harness.faults.toxiproxy import Toxiproxy
 from harness.journal import Journal
 from harness.model.target import Upstream
+from harness.programs import TOXIPROXY
 from harness.recording.tables import EventLog
 
 folder, api, run_id = pathlib.Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])

@@ -21,9 +21,10 @@ import psutil
 import pytest
 
 from harness.clock import NS_PER_S, now_ns, sleep
+from harness.document import read
 from harness.errors import SystemFailed
 from harness.model.target import ComposeSystem, Target
-from harness.planfile import load_target, read
+from harness.planfile import load_target
 from harness.system import KINDS, System, wiring
 from harness.system.template import addresses, fill
 from harness.web import get

@@ -15,8 +15,9 @@ from harness.errors import FaultFailed
 from harness.faults import toxiproxy
 from harness.faults.fault import Toxic
 from harness.faults.toxiproxy import Proxy, Toxiproxy, proxy_name
-from harness.faults.toxiproxy_server import Program, ToxiproxyServer, ensure
+from harness.faults.toxiproxy_server import ToxiproxyServer
 from harness.journal import is_same, started_at
+from harness.programs import TOXIPROXY, Program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +31,7 @@ HANG = Toxic("timeout", "downstream", {"timeout": 0}, "hang")
 
 @pytest.fixture(scope="module")
 def program() -> Program:
-    return ensure()
+    return TOXIPROXY.ensure()
 
 
 @pytest.fixture(scope="module")

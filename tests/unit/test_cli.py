@@ -20,7 +20,7 @@ def run(*arguments: str) -> tuple[int, str]:
 def test_help_names_every_command() -> None:
     code, output = run("--help")
     assert code == 0
-    for command in ("run", "plan", "report", "judge", "heal", "doctor", "tools"):
+    for command in ("run", "plan", "report", "judge", "heal", "doctor", "tools", "worker"):
         assert command in output
 
 

@@ -43,8 +43,8 @@ class Stuck:
 def driven(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Drive a stuck generator whose load ended a moment ago; return it, the run and the interrupt."""
     monkeypatch.setattr(conduct, "_GRACE_NS", NS_PER_S // 10)
-    load = SimpleNamespace(warmup=0.0, total_s=0.0, drain=0.1)
-    plan: Any = SimpleNamespace(experiments=(), scenario=SimpleNamespace(load=load))
+    load = SimpleNamespace(warmup=0.0, total_s=0.0, drain=0.1, boundaries=())
+    plan: Any = SimpleNamespace(experiments=(), remote_workers=0, scenario=SimpleNamespace(load=load))
     stage: Any = SimpleNamespace(url="", flush=lambda: None, died=list)
     faults: Any = SimpleNamespace(start=lambda _: None, stop=list, on=(), failed=[])
     view: Any = SimpleNamespace(update=lambda _: None)

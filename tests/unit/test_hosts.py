@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from harness.errors import PlanError
-from harness.hosts import host_of, is_local, refuse_foreign
+from harness.hosts import host_of, is_local, refuse_foreign, split_port
 
 
 @pytest.mark.parametrize(
@@ -103,3 +103,17 @@ def test_a_foreign_host_is_refused_with_what_to_do() -> None:
 def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(PlanError, match="is no address"):
         refuse_foreign(address, ())
+
+
+@pytest.mark.parametrize(
+    ("address", "parts"),
+    [("127.0.0.1:5557", ("127.0.0.1", 5557)), ("[::1]:1", ("[::1]", 1)), ("one.example:65535", ("one.example", 65535))],
+)
+def test_host_and_port(address: str, parts: tuple[str, int]) -> None:
+    assert split_port(address) == parts
+
+
+@pytest.mark.parametrize("address", ["", "5557", ":5557", "a:", "a:b", "a:0", "http://a:80", "a:65536", "::1:57"])
+def test_what_is_no_host_and_port(address: str) -> None:
+    with pytest.raises(ValueError, match=r"host:port|brackets"):
+        split_port(address)

@@ -71,8 +71,8 @@ def test_a_plan_survives_its_file(files: Path) -> None:
 def test_scale_shortens_the_timeline_and_nothing_else(files: Path) -> None:
     short = resolve("scenarios/s.yaml", ["chaos/c.yaml"], "targets/t.yaml", seed=1, scale=0.1)
     load = short.scenario.load
-    assert [load.hold, load.warmup] == pytest.approx([6, 0.5])
     assert load.kind == "users"
+    assert [load.hold, load.warmup] == pytest.approx([6, 0.5])
     assert load.users == 3
     assert load.spawn == pytest.approx(20), "as many users within the shorter warm-up"
     fault = short.experiments[0].faults[0]
@@ -130,6 +130,82 @@ def test_every_mistake_says_where_and_what(files: Path, name: str, old: str, new
     assert where in message
     assert says in message
     assert caught.value.exit_code == 104
+
+
+USERS_LOAD = "{kind: users, users: 3, hold: 60s, warmup: 5s, spawn: 2/s}"
+
+
+@pytest.mark.parametrize(
+    ("load", "where", "says"),
+    [
+        ("{kind: steps, steps: [{users: 3, hold: 60s}, {rate: 3/s, hold: 1s}]}", "s.yaml:3",
+         "step 2 gives 'rate' and step 1 'users'"),
+        ("{kind: steps, steps: [{hold: 60s}]}", "s.yaml:3", "either 'users' (closed loop) or 'rate' (open loop)"),
+        ("{kind: steps, steps: [{users: 1, rate: 1/s, hold: 60s}]}", "s.yaml:3", "either 'users'"),
+        ("{kind: steps, steps: [{users: -1, hold: 60s}]}", "s.yaml:3", "greater than or equal to 0"),
+        ("{kind: steps, steps: [{users: 0, hold: 60s}]}", "s.yaml:3", "there is no load"),
+        ("{kind: steps, steps: []}", "s.yaml:3", "at least 1 item"),
+        ("{kind: steps, steps: [{users: 3}]}", "s.yaml:3", "key 'hold' is missing"),
+        ("\n  kind: steps\n  steps:\n    - {users: 3, hold: 60s}\n    - {user: 9, hold: 1s}", "s.yaml:7",
+         "did you mean 'users'"),
+        ("{kind: steps, arrivals: poisson, steps: [{users: 3, hold: 60s}]}", "s.yaml:3", "is for steps of 'rate'"),
+        ("{kind: steps, hold: 9s, steps: [{users: 3, hold: 60s}]}", "s.yaml:3", "unknown key 'hold'"),
+        ("{kind: replay, file: nine.csv}", "s.yaml:3", "did you mean 'ninety.csv'"),
+        ("{kind: replay}", "s.yaml:3", "key 'file' is missing"),
+        ("{kind: replay, file: ninety.csv, warmup: 2m}", "s.yaml:3", "within the warm-up"),
+        ("{kind: replay, file: late.csv, hold: 30s}", "s.yaml:3", "after the load has ended"),
+        ("{kind: replay, file: bad.csv}", "bad.csv:2", "'soon' is no time of an arrival"),
+    ],
+)  # fmt: skip
+def test_a_bad_load_says_where_and_what(files: Path, load: str, where: str, says: str) -> None:
+    arrive(files)
+    edit(files, "scenarios/s.yaml", USERS_LOAD, load)
+    with pytest.raises(PlanError) as caught:
+        plan()
+    assert where in str(caught.value)
+    assert says in str(caught.value)
+
+
+def arrive(files: Path) -> None:
+    for name, text in (("ninety", "\n".join(map(str, range(91)))), ("late", "40\n50"), ("bad", "1\nsoon")):
+        (files / "scenarios" / f"{name}.csv").write_text(text)
+
+
+def test_a_replayed_file_is_in_the_plan_as_hash_and_count(files: Path) -> None:
+    arrive(files)
+    edit(files, "scenarios/s.yaml", USERS_LOAD, "{kind: replay, file: ninety.csv, warmup: 10s}")
+    whole = resolve("scenarios/s.yaml", [], "targets/t.yaml", seed=1)
+    load, replayed = whole.scenario.load, whole.replayed
+    assert replayed
+    assert (load.total_s, load.measured_s) == pytest.approx((90.001, 80.001))
+    assert (replayed.arrivals, replayed.in_file) == (91, 91)
+    (files / "scenarios" / "ninety.csv").unlink()
+    again = load_plan(dump(whole))
+    assert again == whole, "a recording needs the file no more"
+    assert plan_hash(again) == plan_hash(whole)
+
+
+def test_scale_replays_the_beginning_of_the_file_at_its_own_rate(files: Path) -> None:
+    arrive(files)
+    edit(files, "scenarios/s.yaml", USERS_LOAD, "{kind: replay, file: ninety.csv, warmup: 10s}")
+    short = resolve("scenarios/s.yaml", [], "targets/t.yaml", seed=1, scale=0.1)
+    assert (short.scenario.load.warmup, short.scenario.load.total_s) == pytest.approx((1, 9.0001))
+    assert short.replayed
+    assert (short.replayed.arrivals, short.replayed.in_file) == (10, 91)
+    with pytest.raises(PlanError, match="cannot be lengthened"):
+        plan(scale=2)
+
+
+def test_steps_are_scaled_and_their_boundaries_known(files: Path) -> None:
+    steps = "{kind: steps, warmup: 20s, steps: [{users: 3, hold: 60s}, {users: 9, ramp: 10s, hold: 50s}]}"
+    edit(files, "scenarios/s.yaml", USERS_LOAD, steps)
+    load = resolve("scenarios/s.yaml", [], "targets/t.yaml", seed=1, scale=0.1).scenario.load
+    assert (load.total_s, load.measured_s) == pytest.approx((14, 12))
+    (at, first, _), (then, second, data) = load.boundaries
+    assert (at, then) == pytest.approx((0, 8))
+    assert (first, second) == ("step 1 of 2: 3 users", "step 2 of 2: 9 users")
+    assert data == {"step": 2, "of": 2, "users": 9, "ramp_s": pytest.approx(1)}
+    assert not load.open_loop
 
 
 @pytest.mark.parametrize("override", ["users", "=3", "load.kind.x=1", "load.users=[", "nope.users=3"])
@@ -271,3 +347,21 @@ def test_whatever_a_file_holds_either_plans_or_is_one_message(
     with contextlib.suppress(PlanError):
         told = resolve("scenarios/s.yaml", ["chaos/c.yaml"], "targets/t.yaml", seed=1)
         dump(told).encode()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"workers": 0}, "nobody is there to make the load"),
+        ({"workers": 2, "remote_workers": 2}, "4 workers cannot share users: 3"),
+        ({"remote_workers": 1, "bind": "5557"}, "--bind: '5557' is no address"),
+    ],
+)
+def test_workers_that_cannot_be(files: Path, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(PlanError, match=re.escape(said)):
+        plan(**options)
+
+
+def test_where_workers_join_is_not_what_is_planned(files: Path) -> None:
+    here, there = (resolve("s", [], "t", seed=1, workers=0, remote_workers=1, bind=b) for b in ("a:1", "b:2"))
+    assert plan_hash(here) == plan_hash(there)

@@ -11,10 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.analysis import grouping, orders, scan
+from harness.analysis.dependence import effective_size
 from harness.analysis.frame import ALWAYS, METRICS, Frame, Selection
 from harness.analysis.orders import Orders
 from harness.analysis.scan import Scan
-from harness.analysis.stats import Times, effective_size, mean_ms, percentile_ms, percentiles_ms
+from harness.analysis.stats import Times, mean_ms, percentile_ms, percentiles_ms
 from harness.recording import packed
 from harness.recording.finish import finish
 from harness.recording.reader import Recording

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
+from harness.analysis.dependence import effective_size, student
 from harness.analysis.stats import (
     Share,
     Times,
     at_least,
     at_most,
-    effective_size,
     mean_ms,
     more_successes,
     needed_for,
@@ -23,7 +23,6 @@ from harness.analysis.stats import (
     rank_interval,
     ratio_estimate,
     share_estimate,
-    student,
     wilson,
 )  # fmt: skip
 

@@ -36,6 +36,10 @@ def test_a_percentile_of_a_time_is_in_milliseconds() -> None:
         ("flaps", "max<=1", 1, "count"),
         ("requests", "rate>=16", 16, "per_s"),
         ("service_time", "med<250ms", 250, "ms"),
+        ("time_to_first_token", "p(95)<1s", 1000, "ms"),
+        ("inter_token_latency", "p(99)<80ms", 80, "ms"),
+        ("tokens_per_second", "p(5)>20", 20, "per_s"),
+        ("tokens_per_second", "med>1.5x vs baseline", 1.5, "per_s"),
     ],
 )
 def test_limits_are_in_the_metrics_unit(name: str, check: str, limit: float, unit: str) -> None:
@@ -57,6 +61,7 @@ def test_against_the_baseline_the_limit_is_a_multiple() -> None:
 
 def test_an_abort_condition_needs_its_window() -> None:
     assert parse_abort("request_failed: rate>0.5 over 30s").window_s == 30
+    assert parse_abort("time_to_first_token: med>5s over 10s").limit == 5000
     assert parse_abort("request_failed{agent:banking}: rate>0.5 over 30s").tags == (("agent", "banking"),)
     for windowless in ("request_failed: rate>0.5", "request_failed: rate>0.5 over 0s"):
         with pytest.raises(ValueError, match="window"):
@@ -72,6 +77,7 @@ def test_an_abort_condition_needs_its_window() -> None:
         "failover_claim: 0.90 at 0.95 under 5s",
         "response_time: p(95)>2x vs baseline over 30s",
         "request_failed{phase:fault}: rate>0.5 over 30s",
+        "inter_token_latency: p(95)>1s over 30s",
     ],
 )
 def test_what_is_only_known_after_the_run_cannot_abort_it(condition: str) -> None:

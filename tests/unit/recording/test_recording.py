@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import resource
+from array import array
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +19,9 @@ from harness.errors import RecordingError
 from harness.recording import layout
 from harness.recording.finish import finish, streams
 from harness.recording.reader import Recording, read_stream
-from harness.recording.requests import RequestWriter
+from harness.recording.requests import OVERFLOW, RequestWriter
 from harness.recording.tables import EventLog, LedgerWriter, SampleWriter
+from harness.recording.tokens import TokenWriter
 
 ROW: dict[str, Any] = {
     "due_ns": 1, "start_ns": 2, "first_byte_ns": 3, "end_ns": 4, "name": "n", "team": "t", "agent": "a", "tenant": "x",
@@ -43,13 +47,97 @@ def write(path: Path, rows: list[dict[str, Any]], worker: str = "w0", *, flush_e
 
 
 def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:
-    rows = [{"request_id": i, "name": f"n{i % 5}", "error": f"e{i}", "due_ns": i * 10**12} for i in range(1000)]
+    rows = [{"request_id": i, "name": f"n{i % 5}", "error": f"e{i % 300}", "due_ns": i * 10**12} for i in range(1000)]
     write(folder(tmp_path), rows)
     table = Recording.open(tmp_path).requests
     assert table.schema.equals(layout.REQUEST_SCHEMA)
     for column in ("request_id", "name", "error", "due_ns"):
         assert table.column(column).to_pylist() == [row[column] for row in rows]
     assert set(table.column("worker").to_pylist()) == {"w0"}
+
+
+def test_texts_stay_finite_whatever_ids_systems_put_into_them(tmp_path: Path) -> None:
+    texts = [f"order {i} failed" for i in range(900)] + ["x" * 1000] + [f"order {i} failed" for i in range(10)]
+    write(folder(tmp_path), [{"request_id": i, "error": text} for i, text in enumerate(texts)])
+    errors = Recording.open(tmp_path).requests.column("error").to_pylist()
+    assert errors[:300] == texts[:300]
+    assert set(errors[300:901]) == {OVERFLOW}
+    assert errors[901:] == texts[901:], "those that were known stay known"
+
+
+@pytest.fixture
+def disk() -> Iterator[Callable[[int | None], None]]:
+    """Let files grow up to so many bytes and no further; None takes the limit away."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def limit(size: int | None) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before if size is None else (size, before[1]))
+
+    yield limit
+    limit(None)
+
+
+def test_a_full_disk_is_said_and_what_waited_is_written_once_there_is_room(
+    tmp_path: Path, disk: Callable[[int | None], None]
+) -> None:
+    stream = folder(tmp_path) / layout.REQUESTS / "w0.arrows"
+    writer = RequestWriter(stream, "w0")
+
+    def rows(first: int) -> None:
+        for i in range(first, first + 100):
+            writer.add(**ROW | {"request_id": i, "name": f"n{i}"})
+        writer.flush()
+
+    rows(0)
+    disk(stream.stat().st_size + 5000)
+    rows(100)
+    rows(200)
+    assert writer.trouble.startswith("file too large: ")
+    assert str(stream) in writer.trouble
+    assert writer.batches == 1
+    cut, why = read_stream(stream)
+    assert (len(cut), "cut in the middle" in why) == (100, True), "a kill now would cost what could not be written only"
+    disk(None)
+    rows(300)
+    assert (writer.trouble, writer.batches) == ("", 4)
+    writer.close()
+    assert Recording.open(tmp_path).requests.column("request_id").to_pylist() == list(range(400))
+
+
+def test_a_disk_that_stays_full_costs_rows_not_memory(
+    tmp_path: Path, disk: Callable[[int | None], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.recording.spool.MOST_WAITING", 20_000)
+    writer = RequestWriter(folder(tmp_path) / layout.REQUESTS / "w0.arrows", "w0")
+    samples = SampleWriter(tmp_path)
+    disk(4000)
+    for i in range(1000):
+        writer.add(**ROW | {"request_id": i})
+        samples.sample("worker:w0", "cpu", i)
+        if i % 100 == 99:
+            writer.flush()
+            samples.flush()
+    assert writer.unrecorded == 1000 - writer.written
+    assert 100 <= writer.written < 500
+    assert samples.trouble
+    with pytest.raises(OSError, match=r"bytes of it were lost"):
+        writer.close()
+    disk(None)
+    samples.close()
+    kept = Recording.open(tmp_path)
+    assert kept.samples.column("value").to_pylist() == [float(i) for i in range(len(kept.samples))]
+
+
+def test_events_outlive_a_full_disk(tmp_path: Path, disk: Callable[[int | None], None]) -> None:
+    events = EventLog(folder(tmp_path) / layout.EVENTS)
+    events.emit("run", "conduct", "started")
+    disk((tmp_path / layout.EVENTS).stat().st_size + 20)
+    events.emit("phase", "conduct", "steady")
+    assert events.trouble
+    disk(None)
+    events.emit("run", "conduct", "ended")
+    events.close()
+    assert [e.subject for e in Recording.open(tmp_path).events] == ["started", "steady", "ended"]
 
 
 def test_finishing_keeps_every_value_and_both_workers(tmp_path: Path) -> None:
@@ -62,6 +150,38 @@ def test_finishing_keeps_every_value_and_both_workers(tmp_path: Path) -> None:
     after = Recording.open(tmp_path).requests
     assert after.to_pylist() == before.to_pylist()
     assert after.schema.equals(layout.REQUEST_SCHEMA)
+
+
+@given(st.lists(st.lists(st.integers(1, 10**12), max_size=40), max_size=12), st.integers(1, 30))
+def test_token_times_come_back_as_they_were_written(
+    tmp_path_factory: pytest.TempPathFactory, streamed: list[list[int]], capacity: int
+) -> None:
+    path = folder(tmp_path_factory.mktemp("tokens"))
+    writer = TokenWriter(path / layout.TOKENS / "w0.arrows", capacity=capacity)
+    for number, times in enumerate(streamed):
+        writer.add(number, array("q", times))
+    writer.close()
+    rows = [{"request_id": number, "t_ns": t_ns} for number, times in enumerate(streamed) for t_ns in times]
+    assert (path / layout.TOKENS).exists() == bool(rows)
+    assert Recording.open(path).tokens.to_pylist() == rows
+    finish(path)
+    assert streams(path) == []
+    assert Recording.open(path).tokens.to_pylist() == rows
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_recording_from_before_streams_were_timed_opens(tmp_path: Path, finished: bool) -> None:
+    write(folder(tmp_path), [{"request_id": i} for i in range(5)])
+    stream = tmp_path / layout.REQUESTS / "w0.arrows"
+    old = read_stream(stream)[0].drop_columns(list(layout.ADDED))
+    with pa.OSFile(str(stream), "wb") as sink, pa.ipc.new_stream(sink, old.schema) as writer:
+        writer.write_table(old)
+    if finished:
+        finish(tmp_path)
+    table = Recording.open(tmp_path).requests
+    assert table.schema.equals(layout.REQUEST_SCHEMA)
+    assert {name: set(table.column(name).to_pylist()) for name in layout.ADDED} == {name: {-1} for name in layout.ADDED}
+    assert Recording.open(tmp_path).tokens.num_rows == 0
 
 
 @settings(max_examples=60, deadline=None)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness.model.findings import CacheWitness, Claim, Resources, Usage
-from harness.model.load import RateLoad, SpikeLoad, UsersLoad
+from harness.model.load import RateLoad, ReplayLoad, SpikeLoad, StepsLoad, UsersLoad
 from harness.report import units, words
 from tests.unit.report import story
 
@@ -44,6 +44,11 @@ def test_the_verdicts_word_is_not_said_twice() -> None:
     [
         (UsersLoad(kind="users", users=100, hold="10m"), "100 users for 10 min"),
         (RateLoad(kind="rate", rate="1000/min", hold="1h"), "16.7 requests/s (constant arrivals) for 1 h"),
+        (ReplayLoad(kind="replay", file="monday.csv", hold="10m"), "the arrivals of monday.csv for 10 min"),
+        (StepsLoad.model_validate({"kind": "steps", "steps": [{"users": n, "hold": "60s"} for n in (5, 9)]}),
+         "2 steps in 2 min: 5, 9 users"),
+        (StepsLoad.model_validate({"kind": "steps", "steps": [{"rate": "60/min", "hold": "5m"}]}),
+         "1 step in 5 min: 1 requests/s (constant arrivals)"),
         (SpikeLoad(kind="spike", users=500, ramp="1m", hold="5m"), "0 to 500 users in 60 s, held for 5 min"),
     ],
 )  # fmt: skip

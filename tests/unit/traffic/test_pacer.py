@@ -124,3 +124,78 @@ def test_every_beginning_of_a_deal_keeps_the_weights(weights: list[int], count: 
         dealt = [order[:m].count(kind) for m in range(count + 1)]
         assert all(abs(n - m * share) < len(weights) for m, n in enumerate(dealt))
         assert all(0 <= after - before <= 1 for before, after in pairwise(dealt))
+
+
+def test_arrivals_get_their_classes_by_weight() -> None:
+    kinds = pacer.kinds(20_000, [3, 0, 1], generator(1, "user-classes"))
+    share = np.bincount(kinds, minlength=3) / len(kinds)
+    assert share == pytest.approx([0.75, 0, 0.25], abs=0.015)
+    assert pacer.kinds(3, [2], generator(1, "user-classes")).tolist() == [0, 0, 0]
+
+
+LEVELS = st.lists(st.builds(pacer.Level, st.floats(0, 300), st.floats(0, 5), st.floats(0.1, 5)), min_size=1, max_size=5)
+
+
+def expected(levels: list[pacer.Level], until_s: float) -> float:
+    """The integral of the rate up to `until_s`."""
+    total, begin, before = 0.0, 0.0, 0.0
+    for level in levels:
+        inside = min(max(until_s - begin, 0), level.ramp_s)
+        if level.ramp_s:
+            total += inside * before + (level.level - before) * inside**2 / (2 * level.ramp_s)
+        total += min(max(until_s - begin - level.ramp_s, 0), level.hold_s) * level.level
+        begin, before = begin + level.ramp_s + level.hold_s, level.level
+    return total
+
+
+@given(LEVELS, st.floats(0, 1))
+def test_arrivals_of_changing_rates_follow_the_integral_of_the_rate(levels: list[pacer.Level], share: float) -> None:
+    times = pacer.ramps(levels)
+    end = sum(level.ramp_s + level.hold_s for level in levels)
+    assert (np.diff(times) >= 0).all()
+    for until_s in (share * end, end):
+        assert abs((times <= until_s * NS_PER_S).sum() - expected(levels, until_s)) <= 1 + 1e-3
+
+
+def test_whole_steps_begin_on_an_arrival() -> None:
+    levels = [pacer.Level(10, 0, 1), pacer.Level(1000 / 60, 0, 60), pacer.Level(0, 0, 1), pacer.Level(20, 1, 1)]
+    times = pacer.ramps(levels).tolist()
+    assert times[:10] == [k * 10**8 for k in range(10)]
+    assert times[10:1010] == [10**9 + round(k * 6e7) for k in range(1000)]
+    assert times[1010] == 62 * NS_PER_S
+    assert len(times) == 1040
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_poisson_arrivals_of_changing_rates_are_dispersed_as_poisson_counts_are(seed: int) -> None:
+    levels = [pacer.Level(20, 0, 500), pacer.Level(80, 500, 500)]
+    times = pacer.ramps(levels, generator(seed, "arrivals"))
+    counts = np.bincount(times // NS_PER_S, minlength=1500)
+    mean = np.array([expected(levels, t + 1) - expected(levels, t) for t in range(1500)])
+    pearson = ((counts - mean) ** 2 / mean).sum() / 1500
+    assert pearson == pytest.approx(1, abs=5 * np.sqrt(2 / 1500))
+
+
+@given(st.lists(st.builds(pacer.Level, st.integers(0, 40), st.floats(0, 5), st.floats(0.1, 5)), max_size=6), SEEDS)
+def test_users_of_each_level_are_the_first_places(levels: list[pacer.Level], seed: int) -> None:
+    start, stop, place = pacer.lives(levels, generator(seed, "users"))
+    assert (np.diff(start) >= 0).all()
+    end = np.where(stop < 0, np.iinfo(np.int64).max, stop)
+    assert (end >= start).all()
+    begin = 0.0
+    for level in levels:
+        middle = (begin + level.ramp_s + level.hold_s / 2) * NS_PER_S
+        assert sorted(place[(start <= middle) & (end > middle)].tolist()) == list(range(int(level.level)))
+        begin += level.ramp_s + level.hold_s
+
+
+@pytest.mark.parametrize("users", [2, 10, 100, 1000])
+def test_every_beginning_of_the_phases_is_even(users: int) -> None:
+    found = sorted(pacer.phases([0] * users, [0.3]))
+    gaps = np.diff([*found, found[0] + 1])
+    assert 0.3 / users < gaps.min() < gaps.max() < 2.7 / users
+
+
+def test_each_class_has_phases_of_its_own() -> None:
+    found = pacer.phases([0, 1, 0, 1], [0.0, 0.5])
+    assert found == pytest.approx([0, 0.5, 0.618, 0.118], abs=1e-3)

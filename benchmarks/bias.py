@@ -1,0 +1,58 @@
+"""Our percentiles against the log of the server that answered the same requests.
+
+The server (real-time priority where it may have it) writes down when it received and answered each request, under the
+number that the request carries. Our response time of a request holds the server's, plus the wire, plus what the
+instrument adds; at 1000 requests/min that includes how late it sent the request. `bias_ms` is the difference of the
+percentiles of the two, over the very same requests, at p50, p95 and p99, for three loads: 1000 requests/min, 100 users,
+and the ramp of a spike from 0 to 500 users. Of the repeats it is the median.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmarks import generators, plans
+from benchmarks.serving import serving
+from harness.clock import NS_PER_MS, NS_PER_S
+from harness.model.request import Outcome
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from benchmarks.serving import Server
+
+_PERCENTS = (50, 95, 99)
+
+
+def measure(folder: Path, *, repeats: int, seconds: float) -> dict[str, Any]:
+    """`bias_ms`, and under `bias` each repeat, also of the service time (end - start); each load takes `seconds`."""
+    loads: dict[str, dict[str, Any]] = {
+        "rate": {"kind": "rate", "rate": "1000/min", "hold": f"{seconds}s"},
+        "users100": {"kind": "users", "users": 100, "spawn": "50/s", "hold": f"{seconds}s"},
+        "spike": {"kind": "spike", "users": 500, "ramp": f"{seconds}s", "hold": "0.1s"},
+    }
+    with serving(realtime=True) as server:
+        seen: dict[str, list[Any]] = {name: [] for name in loads}
+        for repeat in range(repeats):
+            for name, load in loads.items():
+                seen[name].append(_bias(load, seconds, server, folder / f"{name}-{repeat}"))
+    return {
+        "bias_ms": {name: np.median([b["ms"] for b in runs], axis=0).tolist() for name, runs in seen.items()},
+        "bias": seen,
+    }
+
+
+def _bias(load: dict[str, Any], seconds: float, server: Server, folder: Path) -> dict[str, Any]:
+    server.ask("/log/on")
+    start_ns = plans.run(plans.plan(generators.WORKLOADS / "think.py", load), server.url, folder)
+    rows = plans.rows(folder)
+    rows = rows[rows.start_ns < start_ns + seconds * NS_PER_S]
+    if set(rows.outcome) != {Outcome.OK.value}:
+        raise RuntimeError(f"not every request was answered: {rows.outcome.value_counts().to_dict()}")
+    truth = np.percentile(server.times_ms().loc[rows.request_id], _PERCENTS)
+    response, service = (
+        np.percentile((rows.end_ns - begin) / NS_PER_MS, _PERCENTS) for begin in (rows.due_ns, rows.start_ns)
+    )
+    return {"ms": (response - truth).tolist(), "service_ms": (service - truth).tolist(), "requests": len(rows)}

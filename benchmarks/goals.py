@@ -1,0 +1,149 @@
+"""What the figures are meant to be, and whether they are. Pure functions of ``results.json``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.stall import TRUTH_MS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+Results = dict[str, Any]
+
+_STALL_WITHIN = 0.015
+_GROWTH_MIB = 1.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    what: str
+    goal: str
+    measured: str
+    verdict: str
+
+
+def table(results: Results) -> list[Row]:
+    """One row per goal; a figure that is not there is "not measured", never met."""
+    return [_row(results, *goal) for goal in GOALS]
+
+
+def _row(
+    results: Results, what: str, goal: str, measured: Callable[[Results], str], verdict: Callable[[Results], str]
+) -> Row:
+    try:
+        return Row(what, goal, measured(results), verdict(results))
+    except (KeyError, TypeError):  # a benchmark that was left out, or a size of it
+        return Row(what, goal, "-", "not measured")
+
+
+def _met(met: bool) -> str:
+    return "met" if met else "missed"
+
+
+def _list(numbers: Iterable[float], digits: int = 2) -> str:
+    return " / ".join(f"{number:.{digits}f}" for number in numbers)
+
+
+def _within(figures: list[float], limits: Iterable[float]) -> bool:
+    return all(abs(figure) <= limit for figure, limit in zip(figures, limits, strict=True))
+
+
+def _near_truth(figures: list[float], dropped: int) -> str:
+    limits = [_STALL_WITHIN * truth for truth in TRUTH_MS]
+    return _met(dropped == 0 and _within([f - t for f, t in zip(figures, TRUTH_MS, strict=True)], limits))
+
+
+def _flat(slope: dict[str, float]) -> str:
+    if slope["low"] > 0:
+        return "missed"
+    return "met" if slope["high"] <= _GROWTH_MIB else "inconclusive"
+
+
+def _slope(results: Results) -> str:
+    limit = results["soak"]["event"]["detection_limit_mib_per_day"]
+    http = results["soak"]["http"]["slopes"]["all"]
+    return f"{_interval(results['soak_slope_mib_per_day'])}, detects {limit:.2f}; over HTTP {_interval(http)}"
+
+
+def _interval(slope: dict[str, float]) -> str:
+    return f"{slope['value']:.2f} ({slope['low']:.2f} to {slope['high']:.2f})"
+
+
+def _report(size: str, seconds: float) -> tuple[str, str, Callable[[Results], str], Callable[[Results], str]]:
+    return (
+        f"report on {size} requests: seconds, MiB",
+        f"<= {seconds:g} s, <= 512 MiB",
+        lambda r: f"{r['report'][size]['seconds']:.2f} s, {r['report'][size]['rss_mib']:.0f} MiB",
+        lambda r: _met(r["report"][size]["seconds"] <= seconds and r["report"][size]["rss_mib"] <= 512),
+    )
+
+
+GOALS: tuple[tuple[str, str, Callable[[Results], str], Callable[[Results], str]], ...] = (
+    (
+        "CPU per request, everything recorded: bare FastHttpUser / ours",
+        ">= 0.98",
+        lambda r: f"{r['throughput_ratio']:.3f}",
+        lambda r: _met(r["throughput_ratio"] >= 0.98),
+    ),
+    (
+        "longest flush pause, ms",
+        "<= 1",
+        lambda r: f"{r['flush_pause_ms']:.2f}",
+        lambda r: _met(r["flush_pause_ms"] <= 1),
+    ),
+    (
+        "bias at 1000/min, p50 / p95 / p99, ms",
+        "<= 1 / 1.5 / 2",
+        lambda r: _list(r["bias_ms"]["rate"]),
+        lambda r: _met(_within(r["bias_ms"]["rate"], (1, 1.5, 2))),
+    ),
+    (
+        "bias at 100 users, p50 / p95 / p99, ms",
+        "<= 1 / 1.5 / 2",
+        lambda r: _list(r["bias_ms"]["users100"]),
+        lambda r: _met(_within(r["bias_ms"]["users100"], (1, 1.5, 2))),
+    ),
+    (
+        "bias in the ramp of a spike to 500 users, p50 / p95 / p99, ms",
+        "p99 <= 3",
+        lambda r: _list(r["bias_ms"]["spike"]),
+        lambda r: _met(abs(r["bias_ms"]["spike"][2]) <= 3),
+    ),
+    (
+        "a stall of 5 s in 30 s at 1000/min, p95 / p99, ms",
+        f"within 1.5 % of {_list(TRUTH_MS, 0)}, 0 dropped",
+        lambda r: f"{_list(r['stall_ms'], 0)}, {r['stall']['dropped']} dropped",
+        lambda r: _near_truth(r["stall_ms"], r["stall"]["dropped"]),
+    ),
+    (
+        "the same with two workers",
+        "the same",
+        lambda r: f"{_list(r['stall']['two_workers_ms'], 0)}, {r['stall']['dropped']} dropped",
+        lambda r: _near_truth(r["stall"]["two_workers_ms"], r["stall"]["dropped"]),
+    ),
+    (
+        "memory in a compressed soak, MiB/day at 1000/min",
+        f"not told from 0, at most {_GROWTH_MIB:g}",
+        _slope,
+        lambda r: _flat(r["soak_slope_mib_per_day"]),
+    ),
+    _report("1e6", 0.5),
+    _report("1e7", 1.5),
+    _report("1e8", 10),
+    (
+        "bytes per recorded request",
+        "<= 10",
+        lambda r: f"{r['bytes_per_row']:.1f}",
+        lambda r: _met(r["bytes_per_row"] <= 10),
+    ),
+    (
+        "`agentstorm run` to its first request (local, warm), s",
+        "<= 3",
+        lambda r: f"{r['first_request_s']:.2f}",
+        lambda r: _met(r["first_request_s"] <= 3),
+    ),
+)

@@ -1,0 +1,41 @@
+"""How much each benchmark does: `FULL` is what ``RESULTS.md`` is made of, `QUICK` takes under five minutes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Counts and lengths of everything."""
+
+    turns: int
+    """Times every generator of the throughput benchmark has its turn."""
+    window_s: float
+    """Seconds of each turn that are looked at."""
+    flush_repeats: int
+    flush_s: float
+    bias_repeats: int
+    bias_s: float
+    """Length of each load whose percentiles are compared, seconds."""
+    stall_repeats: int
+    soak_events: int
+    """Requests of the soak whose client is never there."""
+    soak_http: int
+    """Requests of the soak over HTTP."""
+    soak_warm_up: float
+    """Share of the soaks' requests before memory is looked at."""
+    report_rows: tuple[int, ...]
+    """Requests of the recordings that are reported on."""
+    first_requests: int
+    """Runs whose first request is waited for."""
+
+
+QUICK = Sizes(
+    turns=3, window_s=1.5, flush_repeats=1, flush_s=5, bias_repeats=2, bias_s=6, stall_repeats=1,
+    soak_events=1_500_000, soak_http=100_000, soak_warm_up=0.6, report_rows=(10**6, 10**7), first_requests=2,
+)  # fmt: skip
+FULL = Sizes(
+    turns=15, window_s=5, flush_repeats=3, flush_s=20, bias_repeats=3, bias_s=60, stall_repeats=3,
+    soak_events=10_000_000, soak_http=1_000_000, soak_warm_up=0.25, report_rows=(10**6, 10**7, 10**8), first_requests=3,
+)  # fmt: skip

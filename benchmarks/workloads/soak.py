@@ -1,0 +1,85 @@
+"""Days of load in minutes: 50 request names, 10,000 different error texts, and a wall clock that keeps pace.
+
+``BENCH_CLIENT`` chooses how a request is made: `http` sends it; `event` reports one that was never sent, by
+``events.request``, as Locust has clients of other protocols do: everything behind the client runs as ever, and ten
+million requests take minutes.
+
+Whatever keeps something per second of wall time, as Locust's statistics do, would hardly grow in a run this short. So
+every request moves this process's wall clock (`time.time`) on by 60 ms: the statistics see 1000 requests/min.
+``BENCH_REQUESTS`` is how many requests the soak shall have; how many it has had is in the file ``BENCH_PROGRESS``.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from locust import FastHttpUser, User, constant, task
+
+NAMES = [f"team{number % 5}/agent{number}/ask" for number in range(50)]
+ERRORS = 10_000
+REQUEST_S = 0.06
+BODY = {"input": "Chair: third item, office move. Carl: the lease ends in March. Chair: Dana, get two offers by May."}
+
+
+class Calendar:
+    """Counts requests, and is the wall clock."""
+
+    def __init__(self) -> None:
+        self._start, self._requests = time.time(), 0
+        self._per_error = max(1, int(os.environ["BENCH_REQUESTS"]) // ERRORS)
+        self._progress = os.open(os.environ["BENCH_PROGRESS"], os.O_WRONLY | os.O_CREAT)
+
+    def now(self) -> float:
+        """The wall clock's time, seconds."""
+        return self._start + self._requests * REQUEST_S
+
+    def next(self) -> tuple[str, str]:
+        """Count a request; return its name, and what shall be wrong with it: mostly nothing."""
+        self._requests += 1
+        if self._requests % 500 == 0:
+            os.pwrite(self._progress, b"%020d" % self._requests, 0)
+        failed = self._requests % self._per_error == 0
+        error = f"incident {self._requests:010d}: the provider gave up" if failed else ""
+        return NAMES[self._requests % len(NAMES)], error
+
+
+calendar = Calendar()
+time.time = calendar.now
+
+
+class HttpAsker(FastHttpUser):
+    """Asks without a pause."""
+
+    wait_time = constant(0)
+    weight = int(os.environ["BENCH_CLIENT"] == "http")
+
+    @task
+    def ask(self) -> None:
+        """Make one request."""
+        name, error = calendar.next()
+        context = {"team": name[:5], "agent": name[6:-4], "tenant": name[:5]}
+        with self.client.post("/ask", json=BODY, name=name, context=context, catch_response=True) as response:
+            if error:
+                response.failure(error)
+
+
+class EventAsker(User):
+    """Says that it has asked, without a pause."""
+
+    wait_time = constant(0)
+    weight = int(os.environ["BENCH_CLIENT"] == "event")
+
+    @task
+    def ask(self) -> None:
+        """Report one request."""
+        name, error = calendar.next()
+        self.environment.events.request.fire(
+            request_type="POST",
+            name=name,
+            response_time=20.0 + len(name) + len(error),
+            response_length=300,
+            exception=RuntimeError(error) if error else None,
+            context={"team": name[:5], "agent": name[6:-4], "tenant": name[:5]},
+            response=None,
+        )

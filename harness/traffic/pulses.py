@@ -1,0 +1,41 @@
+"""The last pulses of all workers of a load, summed up for who watches it."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from typing import TYPE_CHECKING
+
+from harness.clock import NS_PER_S
+
+if TYPE_CHECKING:
+    from harness.traffic.base import Pulse
+
+
+class Pulses:
+    """The last pulses of each worker, and what they come to."""
+
+    def __init__(self, keep: int) -> None:
+        self._pulses: defaultdict[str, deque[Pulse]] = defaultdict(lambda: deque(maxlen=keep))
+
+    def add(self, pulse: Pulse) -> None:
+        """Take a pulse in."""
+        self._pulses[pulse.worker].append(pulse)
+
+    @property
+    def users(self) -> int:
+        """Users of all workers."""
+        return sum(pulses[-1].users for pulses in self._pulses.values())
+
+    @property
+    def in_flight(self) -> int:
+        """Requests in flight of all workers."""
+        return sum(pulses[-1].in_flight for pulses in self._pulses.values())
+
+    @property
+    def rate_per_s(self) -> float:
+        """Requests sent per second over the last pulses; rows come later, when their answers are in."""
+        return sum(
+            (last.sent - first.sent) * NS_PER_S / (last.t_ns - first.t_ns)
+            for first, last in ((pulses[0], pulses[-1]) for pulses in self._pulses.values())
+            if last.t_ns > first.t_ns
+        )

@@ -1,0 +1,137 @@
+"""The benchmarks can be run, and write what they promise. What they measure is for an idle machine, not for a test."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks import __main__ as runner
+from benchmarks import generators, plans, results, throughput
+from benchmarks.goals import GOALS, table
+from benchmarks.memory import slope
+from benchmarks.serving import serving
+
+KEYS = {
+    "throughput_ratio", "flush_pause_ms", "bias_ms", "stall_ms", "soak_slope_mib_per_day", "report", "bytes_per_row",
+    "first_request_s",
+}  # fmt: skip
+MET: dict[str, Any] = {
+    "throughput_ratio": 1.01,
+    "flush_pause_ms": 0.5,
+    "bias_ms": {"rate": [0.3, 0.4, 0.5], "users100": [0.3, 0.4, 0.5], "spike": [0.5, 0.9, 2.9]},
+    "stall_ms": [3550.0, 4760.0],
+    "stall": {"two_workers_ms": [3556.0, 4750.0], "dropped": 0},
+    "soak_slope_mib_per_day": {"value": 0.1, "low": -0.2, "high": 0.4},
+    "soak": {
+        "event": {"detection_limit_mib_per_day": 0.3},
+        "http": {"slopes": {"all": {"value": 0.1, "low": -2.0, "high": 2.2}}},
+    },
+    "report": {size: {"seconds": 0.3, "rss_mib": 400.0} for size in ("1e6", "1e7", "1e8")},
+    "bytes_per_row": 9.0,
+    "first_request_s": 2.5,
+}
+FINE: dict[str, Any] = {"flush_pause_ms": 0.25, "report": {"1e6": {"seconds": 0.2, "rss_mib": 300.0}}}
+MISSED: dict[str, Any] = {
+    "throughput_ratio": 0.97,
+    "flush_pause_ms": 1.1,
+    "bias_ms": {"rate": [1.3, 0.4, 0.5], "users100": [0.3, 0.4, -2.5], "spike": [0.5, 0.9, 3.1]},
+    "stall_ms": [52.0, 54.0],
+    "stall": {"two_workers_ms": [3550.0, 4760.0], "dropped": 1},
+    "soak_slope_mib_per_day": {"value": 0.3, "low": 0.1, "high": 0.5},
+    "report": {size: {"seconds": 0.3, "rss_mib": 513.0} for size in ("1e6", "1e7", "1e8")},
+    "bytes_per_row": 10.5,
+    "first_request_s": 3.1,
+}
+
+
+@pytest.mark.parametrize(
+    ("figures", "verdict"), [({}, "met"), (MISSED, "missed"), (results.EMPTY | {"stall": {}}, "not measured")]
+)
+def test_every_goal_is_met_or_missed_or_not_measured(figures: dict[str, Any], verdict: str) -> None:
+    rows = table(MET | figures)
+    assert len(rows) == len(GOALS)
+    assert {row.what: row.verdict for row in rows} == dict.fromkeys((row.what for row in rows), verdict)
+
+
+def test_growth_that_could_be_none_or_too_much_is_inconclusive() -> None:
+    rows = table(MET | {"soak_slope_mib_per_day": {"value": 0.5, "low": -2.0, "high": 3.0}})
+    assert [row.verdict for row in rows if "memory in a compressed soak" in row.what] == ["inconclusive"]
+
+
+@pytest.mark.parametrize(("leak", "grows"), [(0.0, False), (0.4, True)])
+def test_a_planted_leak_is_found_and_none_is_not(leak: float, grows: bool) -> None:
+    x = np.linspace(0, 7, 600)
+    warm_up = 40 * (1 - np.exp(-x / 0.3))
+    noise = np.random.default_rng(3).normal(0, 0.5, len(x))
+    found = slope(x, 100 + warm_up + leak * x + noise, warm_up=0.25)
+    assert (found.low > 0) == grows
+    assert found.low <= leak <= found.high
+
+
+def test_a_run_writes_every_key_and_names_what_it_could_not_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object) -> dict[str, Any]:
+        raise RuntimeError("no load within 60 s")
+
+    monkeypatch.setattr(runner, "BENCHMARKS", {"fine": lambda *_: FINE, "broken": broken})
+    assert runner.main(["--quick", "--out", str(tmp_path)]) == 1
+    written = json.loads((tmp_path / "results.json").read_text())
+    assert written.keys() >= KEYS | {"machine", "versions", "date", "quick"}
+    assert (written["flush_pause_ms"], written["report"]) == (
+        0.25,
+        {"1e6": FINE["report"]["1e6"], "1e7": None, "1e8": None},
+    )
+    assert results.EMPTY["report"]["1e6"] is None
+    page = (tmp_path / "RESULTS.md").read_text()
+    for text in (page, capsys.readouterr().out):
+        assert "| longest flush pause, ms | <= 1 | 0.25 | met |" in text
+        assert "no load within 60 s" in text
+
+
+@pytest.mark.real
+def test_the_cost_of_a_request_is_that_of_the_generator(tmp_path: Path) -> None:
+    starts = {"ours": generators.ours(), "theirs": generators.locust("fast")}
+    (turn,) = throughput.turns(starts, tmp_path, repeats=1, window_s=0.5, warm_s=0)
+    # A process that never waits: a request costs what the process needs for one, as far as it was given a core.
+    for cost in turn.values():
+        assert 5 < cost.cpu_us < 1.5e6 / cost.per_s
+    assert throughput.ratios([turn], "ours", "theirs")["cpu"] == turn["theirs"].cpu_us / turn["ours"].cpu_us
+
+
+@pytest.mark.real
+def test_what_the_throughput_is_measured_with_is_recorded_in_full(tmp_path: Path) -> None:
+    load = {"kind": "users", "users": 20, "spawn": "100/s", "hold": "1s"}
+    with serving() as server:
+        plans.run(plans.plan(generators.WORKLOADS / "ask.py", load), server.url, tmp_path)
+        answered = server.answered()
+    rows = plans.rows(tmp_path)
+    assert len(rows) == answered > 100
+    facts = ["outcome", "provider", "cached", "cache_lookups", "tokens_in", "tokens_out", "team", "tenant"]
+    assert rows[facts].drop_duplicates().to_numpy().tolist() == [
+        ["ok", "bedrock", 0, 1, 42, 31, "meetmind", "meetmind"]
+    ]
+
+
+@pytest.mark.real
+def test_the_cpu_time_of_a_process_is_read_from_outside(tmp_path: Path) -> None:
+    before, own = throughput.cpu_ns(os.getpid()), os.times()
+    sum(range(10**6))
+    used = throughput.cpu_ns(os.getpid()) - before
+    now = os.times()
+    assert used / 1e9 == pytest.approx(now.user + now.system - own.user - own.system, abs=0.02)
+
+
+@pytest.mark.real
+def test_the_server_answers_like_the_reference_system_and_writes_down_its_times() -> None:
+    with serving() as server:
+        server.ask("/log/on")
+        assert b'"answer":"The lease' in server.ask("/ms/20")
+        assert server.answered() == 1
+        (took_ms,) = server.times_ms()
+        assert took_ms > 19.5

@@ -1,0 +1,255 @@
+"""From k6's words to rows, and from a plan to k6's words: what needs no k6."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from harness.clock import NS_PER_MS, NS_PER_S
+from harness.errors import PlanError
+from harness.model.load import Load
+from harness.model.plan import Scenario
+from harness.model.target import Observe
+from harness.observe import Observation
+from harness.planfile import resolve
+from harness.recording.reader import read_stream
+from harness.recording.requests import RequestWriter
+from harness.traffic import pacer
+from harness.traffic.k6_record import Book, Schedule, explain
+from harness.traffic.k6_refusal import refusal
+from harness.traffic.k6_samples import Samples, time_ns
+from harness.traffic.k6_scenarios import MOST_VUS, shape
+
+ZERO = 1795540701 * NS_PER_S  # 2026-11-24T17:18:21Z
+PERIOD = 20 * NS_PER_MS
+
+
+def load(**profile: Any) -> Load:
+    made: Load = Scenario.model_validate({"scenario": "s", "workload": "w", "load": profile}).load
+    return made
+
+
+# --- a plan as k6 is told it
+
+
+def test_arrivals_are_as_many_and_as_far_apart_as_the_plan_says() -> None:
+    made = shape(load(kind="rate", rate="1000/min", hold="1h"), 1)
+    assert (made.count, made.period_ns) == (60_000, 60_000_000)
+    scenario = made.scenario
+    assert (scenario["executor"], scenario["rate"], scenario["timeUnit"]) == (
+        "constant-arrival-rate", 60_000, "3600000000000ns",
+    )  # fmt: skip
+    assert scenario["duration"] == "3599970ms"  # between the last arrival and what would be the next
+
+
+@pytest.mark.parametrize("rate", ["7/s", "333/min", "0.3/s", "1234.5/s"])
+def test_k6s_period_is_the_plans_to_a_nanosecond(rate: str) -> None:
+    profile = load(kind="rate", rate=rate, hold="10m")
+    made = shape(profile, 1)
+    assert made.count == len(pacer.constant(profile.rate, 600))  # type: ignore[union-attr]
+    assert abs(made.period_ns - NS_PER_S / profile.rate) <= 1  # type: ignore[union-attr]
+
+
+def test_users_start_when_locusts_do() -> None:
+    from harness import seeds  # noqa: PLC0415
+
+    made = shape(load(kind="users", users=100, spawn="10/s", hold="1m"), 7)
+    truth = pacer.starts(100, 10, seeds.generator(7, "user-starts")) / NS_PER_MS
+    assert made.offsets_ms == pytest.approx(truth.tolist(), abs=0.001)
+    assert (made.scenario["executor"], made.scenario["vus"], made.rate) == ("per-vu-iterations", 100, 0)
+
+
+@pytest.mark.parametrize(
+    ("profile", "said"),
+    [
+        ({"kind": "rate", "rate": "1/s", "arrivals": "poisson", "hold": "1s"}, "poisson arrivals"),
+        ({"kind": "users", "users": MOST_VUS + 1, "hold": "1s"}, "at most"),
+    ],
+)
+def test_what_k6_cannot_make_is_refused(profile: dict[str, Any], said: str) -> None:
+    with pytest.raises(PlanError, match=said):
+        shape(load(**profile), 1)
+
+
+def scenario_file(folder: Path, text: str) -> str:
+    (folder / "scenarios").mkdir()
+    (folder / "scenarios" / "mine.py").touch()
+    path = folder / "scenarios" / "mine.yaml"
+    path.write_text(f"scenario: mine\nworkload: mine.py\n{text}\n")
+    return str(path)
+
+
+def test_the_workload_is_the_script_beside_the_locust_file(tmp_path: Path) -> None:
+    path = scenario_file(tmp_path, "load: {kind: users, users: 1, hold: 1s}")
+    with pytest.raises(PlanError) as caught:
+        resolve(path, engine="k6")
+    assert f"{path}:2" in str(caught.value)
+    assert f"write {tmp_path / 'scenarios' / 'mine.js'}" in caught.value.hint
+    (tmp_path / "scenarios" / "mine.js").touch()
+    assert resolve(path, engine="k6").workload_path == tmp_path / "scenarios" / "mine.js"
+    assert resolve(path).workload_path == tmp_path / "scenarios" / "mine.py"
+
+
+def test_a_load_k6_cannot_make_is_said_with_its_line(tmp_path: Path) -> None:
+    path = scenario_file(tmp_path, "load:\n  kind: rate\n  rate: 1/s\n  arrivals: poisson\n  hold: 1s")
+    (tmp_path / "scenarios" / "mine.js").touch()
+    with pytest.raises(PlanError) as caught:
+        resolve(path, engine="k6")
+    assert caught.value.where == f"{path}:6"
+    with pytest.raises(PlanError, match="--workers"):
+        resolve("smoke", engine="k6", workers=2)
+
+
+# --- what k6 says
+
+
+def test_times_are_read_to_the_nanosecond() -> None:
+    assert time_ns("2026-11-24T17:18:21.882859496Z") == ZERO + 882_859_496
+    assert time_ns("2026-11-24T17:18:21.5Z") == ZERO + NS_PER_S // 2
+    assert time_ns("2026-11-24T17:18:21Z") == ZERO
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "said"),
+    [
+        (0, "", None),
+        (1503, "", None),
+        (1050, "request timeout", ("timeout", "no answer in time")),
+        (1211, "dial: i/o timeout", ("timeout", "no answer in time")),
+        (1212, "dial tcp 127.0.0.1:9: connect: connection refused", ("failed", "connection refused")),
+        (1000, 'Get "http://x/1": EOF', ("failed", "connection closed before the answer")),
+        (1000, "unexpected EOF", ("failed", "connection closed in the middle of the answer, or no HTTP")),
+        (1101, "lookup nowhere: no such host", ("failed", "lookup nowhere: no such host")),
+    ],
+)
+def test_errors_are_told_in_the_words_of_the_other_engine(code: int, text: str, said: tuple[str, str] | None) -> None:
+    assert explain(code, text) == said
+
+
+@pytest.mark.parametrize(
+    ("least", "began", "zero"),
+    [
+        (ZERO + 300_000, ZERO, ZERO + 200_000),  # a little before its first word
+        (ZERO + 50_000, ZERO, ZERO),  # not before the ms it names
+        (ZERO + 30 * NS_PER_MS, ZERO, ZERO + NS_PER_MS),  # k6 was held up: nor after it
+    ],
+)
+def test_when_k6_began_is_known_to_a_millisecond(least: int, began: int, zero: int) -> None:
+    schedule = Schedule(PERIOD, 100)
+    assert not schedule.settle()
+    schedule.seen(3, least + 3 * PERIOD)
+    schedule.seen(4, least + 5 * NS_PER_MS + 4 * PERIOD)
+    schedule.began_ns = began
+    assert schedule.settle()
+    assert schedule.due_ns(2) == zero + 2 * PERIOD
+
+
+def line(metric: str, at_ms: float, value: float = 1, said: Any = None, request_id: int = 0) -> bytes:
+    ns = round(at_ms * NS_PER_MS)
+    time = f"2026-11-24T17:18:{21 + ns // NS_PER_S:02d}.{ns % NS_PER_S:09d}Z"
+    data: dict[str, Any] = {"time": time, "value": value, "tags": {"scenario": "load"}}
+    if said is not None:
+        data["metadata"] = {"agentstorm": json.dumps(said)}
+    if request_id:
+        data["metadata"] = {"agentstorm_id": str(request_id)}
+    return json.dumps({"metric": metric, "type": "Point", "data": data}, separators=(",", ":")).encode() + b"\n"
+
+
+ANSWER = {"status": 200, "headers": {"X-Provider": "bedrock"}, "body": "{}", "error": "", "code": 0, "receiving": 2}
+
+
+class Told:
+    """A book that was told some lines."""
+
+    def __init__(self, folder: Path, *, open_loop: bool = True) -> None:
+        self.path = folder / "requests" / "k6-0.arrows"
+        self.writer = RequestWriter(self.path, "k6-0")
+        observation = Observation(Observe.model_validate({"provider": "header:x-provider"}))
+        self.book = Book(self.writer, observation, Schedule(PERIOD, 10) if open_loop else None, -ZERO, 1000, vus=2)
+        self.samples = Samples(self.book)
+
+    def rows(self) -> pd.DataFrame:
+        self.lost = self.book.close()
+        self.writer.close()
+        frame: pd.DataFrame = read_stream(self.path)[0].to_pandas()
+        words = frame.select_dtypes("category").columns
+        return frame.astype(dict.fromkeys(words, str)).sort_values("due_ns", ignore_index=True)
+
+
+def test_every_arrival_becomes_a_row_at_its_due_time(tmp_path: Path) -> None:
+    told = Told(tmp_path)
+    text = b"".join(
+        [
+            b'{"type":"Metric","data":{"name":"vus"},"metric":"vus"}\n',
+            line("agentstorm_arrival", 0.1, 0, {"start_ms": ZERO / NS_PER_MS}),
+            line("agentstorm_begin", 0.2, 7001, {"name": "a", "arrival": 0}),
+            line("agentstorm_arrival", 20.2, 1),
+            line("agentstorm_begin", 20.3, 7002, {"name": "b", "arrival": 1}),
+            line("dropped_iterations", 40.1),  # no VU free: k6 does not number this one
+            line("http_req_blocked", 51, 0.1, request_id=7001),
+            line("http_req_duration", 51, 50, request_id=7001),
+            line("agentstorm_end", 51.4, 7001, ANSWER),
+            line("agentstorm_arrival", 60.3, 2),
+            line("agentstorm_silent", 60.4, 2),
+            line("agentstorm_arrival", 80.3, 3),
+        ]
+    )
+    for k in range(0, len(text), 100):  # as it comes, not line by line
+        told.samples.feed(text[k : k + 100])
+    rows = told.rows()
+    assert list(rows.due_ns) == [n * PERIOD for n in range(5)]
+    assert list(rows.outcome) == ["ok", "lost", "dropped", "dropped", "dropped"]
+    assert list(rows.error[2:]) == [
+        "2 requests in flight", "the task made no request", "the load was stopped before it was sent",
+    ]  # fmt: skip
+    first = rows.loc[0]
+    assert (first.start_ns, first.first_byte_ns, first.end_ns) == (200_000, 49_000_000, 51_000_000)
+    assert (first["name"], first.provider, first.request_id, first.bytes_in) == ("a", "bedrock", 7001, 2)
+    assert (rows.loc[1].start_ns, rows.loc[1].end_ns) == (20_300_000, -1)
+    assert rows.request_id.is_unique
+    assert (told.lost, told.book.sent, told.book.dropped) == (1, 2, 3)
+
+
+def test_a_request_past_our_functions_is_no_silence(tmp_path: Path) -> None:
+    told = Told(tmp_path, open_loop=False)
+    told.samples.feed(line("http_req_duration", 5, 3))
+    assert told.book.errors == 1
+    assert "past agentstorm" in told.book.last_error
+    told.rows()
+
+
+def test_lag_is_how_late_the_watch_woke_up(tmp_path: Path) -> None:
+    told = Told(tmp_path, open_loop=False)
+    for at in (50, 100, 180, 230):
+        told.samples.feed(line("agentstorm_tick", at, 50))
+    assert told.book.lags_ns == [0, 30 * NS_PER_MS, 0]
+    told.rows()
+
+
+# --- why k6 refused
+
+
+@pytest.mark.parametrize(
+    ("said", "line", "what"),
+    [
+        ("ReferenceError: x is not defined\n\tat file://{w}:5:1(3)\n", ":5", "ReferenceError: x is not defined"),
+        (
+            "could not initialize '/t/main.js': could not load JS test '/t/main.js': file://{w}: Line 2:37 No )",
+            ":2",
+            "Line 2:37 No )",
+        ),
+        ("TypeError: no\n\tat file:///elsewhere.js:5:1(3)\n", "", "TypeError: no"),
+    ],
+)
+def test_a_refusal_names_the_line(tmp_path: Path, said: str, line: str, what: str) -> None:
+    workload, log = tmp_path / "w.js", tmp_path / "k6.log"
+    assert refusal(log, workload) is None
+    entries = [{"level": "error", "msg": said.format(w=workload)}, {"level": "info", "msg": "later"}]
+    log.write_text("".join(f"{json.dumps(entry)}\n" for entry in entries))
+    found = refusal(log, workload)
+    assert found is not None
+    assert (found.where, found.what) == (f"{workload}{line}", f"k6 cannot run it: {what}")
