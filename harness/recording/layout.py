@@ -2,9 +2,10 @@
 
     plan.yaml  manifest.json  events.jsonl
     arrivals.csv                                              of a `replay` load: a copy of its file
-    requests/<worker>.arrows -> requests/<worker>.parquet     one row per request
+    requests/<worker>.arrows -> requests/<worker>.parquet     one row per request, stored as `packed` says
+                                requests/kinds/<worker>.parquet
     tokens/<worker>.arrows   -> tokens/<worker>.parquet       one row per token of a stream
-    canary/canary.arrows     -> canary/canary.parquet         the probe's own requests, same columns
+    canary/canary.arrows     -> canary/canary.parquet         the probe's own requests, likewise
     samples.arrows           -> samples.parquet               t_ns source metric labels value
     ledger.arrows            -> ledger.parquet                what the providers say they received
     logs/

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,6 +23,9 @@ from harness.recording import layout, packed
 from harness.recording.columns import in_full
 from harness.recording.finish import rewrite_requests
 from harness.recording.stream import Stream, read_stream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def load_plan(text: str) -> Plan:
@@ -140,10 +143,9 @@ class Recording:
         parquet, stream = stem.with_suffix(".parquet"), stem.with_suffix(".arrows")
         if not parquet.exists():
             with Stream(stream) as rows:
-                if rows.schema is not None:
-                    rewrite_requests(rows, self._copy(parquet))
+                copy = None if rows.schema is None else self._rewritten(rows, parquet)
                 self._missing(rows.cut)
-                return None if rows.schema is None else self._copy(parquet)
+                return copy
         try:
             if packed.is_packed(pq.read_schema(parquet)):
                 pq.read_metadata(packed.kinds_path(parquet))
@@ -151,14 +153,20 @@ class Recording:
             schema = layout.TABLES[stem.parent.name]
             with pq.ParquetFile(parquet, read_dictionary=_words(schema)) as file:
                 tables = (pa.Table.from_batches([batch]) for batch in file.iter_batches(packed.GROUP_ROWS))
-                rewrite_requests((in_full(table, schema).cast(schema) for table in tables), self._copy(parquet))
+                return self._rewritten((in_full(table, schema).cast(schema) for table in tables), parquet)
         except (OSError, ValueError, pa.ArrowException) as error:
             raise RecordingError(f"{parquet}: cannot be read: {error}") from error
-        return self._copy(parquet)
 
-    def _copy(self, parquet: Path) -> Path:
+    def _rewritten(self, tables: Iterable[pa.Table], parquet: Path) -> Path:
         folder = self._spool / parquet.parent.name
         folder.mkdir(exist_ok=True)
+        try:
+            rewrite_requests(tables, folder / parquet.name)
+        except OSError as error:
+            raise RecordingError(
+                f"{parquet.parent}: cannot be rewritten in {self._spool}: {error}; "
+                "make room there, or set TMPDIR to where there is some"
+            ) from error
         return folder / parquet.name
 
     def _missing(self, what: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import resource
 from array import array
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -150,6 +152,35 @@ def test_finishing_keeps_every_value_and_both_workers(tmp_path: Path) -> None:
     after = Recording.open(tmp_path).requests
     assert after.to_pylist() == before.to_pylist()
     assert after.schema.equals(layout.REQUEST_SCHEMA)
+
+
+@pytest.mark.parametrize("room", [0, 500, 5_000, 20_000])
+def test_a_disk_full_at_the_end_leaves_every_stream_and_no_draft(
+    tmp_path: Path, disk: Callable[[int | None], None], room: int
+) -> None:
+    folder(tmp_path)
+    draw = np.random.default_rng(3)
+    moments = draw.integers(10**9, 10**15, (3000, 2)).tolist()
+    rows = [{"due_ns": d, "end_ns": d + e, "request_id": i, "name": f"n{i}"} for i, (d, e) in enumerate(moments)]
+    write(tmp_path, rows, flush_every=500)
+    samples, tokens = SampleWriter(tmp_path), TokenWriter(tmp_path / layout.TOKENS / "w0.arrows")
+    for number, (due, end) in enumerate(moments):
+        samples.sample("metrics", "hits", float(due), t_ns=end)
+        tokens.add(number, array("q", [due, end]))
+    samples.close()
+    tokens.close()
+    before = {path: path.read_bytes() for path in streams(tmp_path)}
+    assert len(before) == 3
+    disk(room)
+    with pytest.raises(OSError, match="large"):
+        finish(tmp_path)
+    disk(None)
+    gc.collect()
+    assert {path: path.read_bytes() for path in streams(tmp_path)} == before
+    assert [p for p in tmp_path.rglob("*") if ".parquet" in p.name] == []
+    finish(tmp_path)
+    assert streams(tmp_path) == []
+    assert Recording.open(tmp_path).requests.num_rows == 3000
 
 
 @given(st.lists(st.lists(st.integers(1, 10**12), max_size=40), max_size=12), st.integers(1, 30))
