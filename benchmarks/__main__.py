@@ -16,18 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 
-def _report(_: Path, sizes: Sizes) -> dict[str, Any]:
-    report = report_scale.measure(sizes.report_rows)
-    return {"bytes_per_row": report.pop("bytes_per_row"), "report": report}
-
-
 BENCHMARKS: Mapping[str, Callable[[Path, Sizes], dict[str, Any]]] = {
     "throughput": lambda folder, s: throughput.measure(folder, repeats=s.turns, window_s=s.window_s),
     "flush": lambda folder, s: flush.measure(folder, repeats=s.flush_repeats, seconds=s.flush_s),
     "bias": lambda folder, s: bias.measure(folder, repeats=s.bias_repeats, seconds=s.bias_s),
     "stall": lambda folder, s: stall.measure(folder, repeats=s.stall_repeats),
     "soak": lambda folder, s: soak.measure(folder, events=s.soak_events, http=s.soak_http, warm_up=s.soak_warm_up),
-    "report": _report,
+    "report": lambda _, s: report_scale.measure(s.report_rows),
     "first_request": lambda folder, s: first_request.measure(folder, repeats=s.first_requests),
 }
 

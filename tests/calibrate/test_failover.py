@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 
+from harness.recording.reader import Recording
 from tests.e2e.runs import ROOT, agentstorm, load
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
@@ -170,8 +170,7 @@ def test_percentiles_are_numpys_on_the_raw_nanoseconds(truth: Truth) -> None:
     events = [json.loads(line) for line in (truth.recording / "events.jsonl").read_text().splitlines()]
     start = next(e["t_ns"] for e in events if e["kind"] == "phase" and e["subject"] == "baseline")
     end = next(e["t_ns"] for e in events if e["kind"] == "phase" and e["subject"] == "cooldown")
-    (path,) = (truth.recording / "requests").glob("*.parquet")
-    rows = pq.read_table(path).to_pandas()
+    rows = Recording.open(truth.recording).requests.to_pandas()
     rows = rows[(rows.due_ns >= start) & (rows.due_ns < end) & (rows.end_ns >= 0)]
     expected = np.percentile((rows.end_ns - rows.due_ns).to_numpy(), (50, 95, 99)) / 1e6
     found = [truth.findings["load"]["response_ms"][p]["value"] for p in ("p50", "p95", "p99")]

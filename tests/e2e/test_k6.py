@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 
+from harness.recording.reader import Recording
 from tests.e2e.runs import ROOT, agentstorm, load, recorded
 from tests.having_k6 import k6_or_skip
 
@@ -32,7 +32,7 @@ def test_outages_and_answers_are_seen_through_k6_too(run: Path) -> None:
     attribution = findings["attribution"]
     assert attribution["compared"] > 100
     assert attribution["agree"] == attribution["compared"]
-    table = pq.read_table(run / "requests" / "k6-0.parquet").to_pandas()
+    table = Recording.open(run).requests.to_pandas()
     assert {"meetmind", "agentsvea", "feliciasfi"} == set(table.team)
     answered = table[table.outcome.isin(["ok", "degraded"])]
     assert (answered.tokens_in > 0).any()

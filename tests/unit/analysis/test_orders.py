@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ from harness.analysis.scan import Scan
 from harness.analysis.stats import Times, mean_ms, percentile_ms, percentiles_ms
 from harness.recording import packed
 from harness.recording.finish import finish
+from harness.recording.layout import ADDED
 from harness.recording.reader import Recording
 from harness.recording.requests import RequestWriter
 from tests.recordings import RecordingBuilder
@@ -44,6 +46,7 @@ row = st.fixed_dictionaries(
         "name": st.sampled_from(["a", "b", "c"]),
         "tenant": st.sampled_from(["", "x"]),
         "worker": st.integers(0, 2),
+        "tokens": st.one_of(st.just(-1), st.integers(-1, 3)),
     }
 )
 
@@ -59,12 +62,14 @@ def write(path: Path, rows: list[dict[str, Any]], *, finished: bool) -> Recordin
         due += r["gap"]
         start = due + r["late"]
         sent, over = r["outcome"] != "dropped", r["outcome"] not in ("dropped", "lost")
-        end = start + r["took"]
+        end, tokens = start + r["took"], r.get("tokens", -1)
         told.append((end if over else due + 10**10, number, {
             "due_ns": due, "start_ns": start if sent else -1, "first_byte_ns": end if over else -1,
             "end_ns": end if over else -1, "name": r["name"], "team": "t", "agent": r["name"], "tenant": r["tenant"],
             "request_id": number, "outcome": r["outcome"], "status": 200, "error": "", "provider": "p", "cached": 0,
             "cache_lookups": 1, "cache_hits": 0, "tokens_in": 1, "tokens_out": 2, "bytes_in": 3, "bytes_out": 4,
+            "first_token_ns": start + 2 if sent and tokens > 0 else -1, "stream_tokens": tokens,
+            "last_token_ns": start + 2 * tokens if sent and tokens > 0 else -1,
         }))  # fmt: skip
     for _, number, columns in sorted(told, key=lambda entry: entry[:2]):
         writers[rows[number]["worker"]].add(**columns)
@@ -107,6 +112,42 @@ def test_a_scan_says_what_numpy_says(
         for outcome, n in zip(load.kinds.words("outcome").codes, asked.counts([span]), strict=True):
             counts[load.kinds.words("outcome").words[outcome]] += int(n)
         assert counts == {o: int((whole.outcome.among([o]) & whole.within([span])).sum()) for o in OUTCOMES}
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.lists(row, max_size=120), finished=st.booleans())
+def test_a_scan_finds_the_streams_among_all_requests(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]], finished: bool
+) -> None:
+    recording = write(tmp_path_factory.mktemp("streams"), rows, finished=finished)
+    whole = Frame.of(recording.requests)
+    whole = whole.take(np.argsort(whole.due))
+    expected = whole.take(np.flatnonzero(whole.numbers("stream_tokens") >= 0))
+    found = Scan(recording.packed("requests")).streams()
+    for name in ("due_ns", "end_ns", "first_token_ns", "last_token_ns", "stream_tokens", "tokens_out", "request_id"):
+        assert found.numbers(name).tolist() == expected.numbers(name).tolist(), name
+    for name in ("outcome", "name"):
+        assert [found.words(name).words[code] for code in found.words(name).codes] == [
+            expected.words(name).words[code] for code in expected.words(name).codes
+        ]
+
+
+def test_a_packed_table_without_columns_that_came_later_opens(tmp_path: Path) -> None:
+    rows = [
+        {"gap": 1, "late": 0, "took": 5, "outcome": "ok", "name": "a", "tenant": "", "worker": 0, "tokens": 2}
+        for _ in range(40)
+    ]
+    recording = write(tmp_path, rows, finished=True)
+    assert len(Scan(recording.packed("requests")).streams()) == 40
+    before, (path,) = recording.requests, (p for p in recording.packed("requests") if pq.read_metadata(p).num_rows)
+    later = [packed.after("first_token_ns"), packed.after("last_token_ns"), "stream_tokens"]
+    spans = pq.read_metadata(path).metadata[packed.SPANS]
+    table = pq.read_table(path).drop_columns(later).replace_schema_metadata({packed.SPANS: spans})
+    pq.write_table(table, path, row_group_size=packed.GROUP_ROWS)
+    after = Recording.open(tmp_path)
+    assert len(Scan(after.packed("requests")).streams()) == 0
+    assert after.requests.drop_columns(list(ADDED)).equals(before.drop_columns(list(ADDED)))
+    assert {value for name in ADDED for value in after.requests.column(name).to_pylist()} == {-1}
 
 
 @pytest.mark.parametrize("ties", [False, True])
