@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -24,9 +23,10 @@ _END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 """How a closed Arrow IPC stream ends (Arrow columnar format, IPC streaming format)."""
 
 
-def _closed(path: Path) -> bool:
+def _closed(path: Path, end: int) -> bool:
+    """Tell whether the mark of the end follows the last batch, which ends at `end`: rows may end in the same bytes."""
     with path.open("rb") as file:
-        file.seek(-len(_END), os.SEEK_END)
+        file.seek(end)
         return file.read() == _END
 
 
@@ -41,12 +41,13 @@ def read_stream(path: Path) -> tuple[pa.Table, str]:
     try:
         with pa.OSFile(str(path), "rb") as source:
             reader = pa.ipc.open_stream(source)
-            schema = reader.schema
+            schema, end = reader.schema, source.tell()
             try:
                 while True:
                     batches.append(reader.read_next_batch())
+                    end = source.tell()
             except StopIteration:
-                if not _closed(path):
+                if not _closed(path, end):
                     cut = f"{path.name}: never closed by its writer; a second after batch {len(batches)} may be missing"
             except (pa.ArrowInvalid, OSError) as error:
                 cut = f"{path.name}: cut in the middle of a batch after {len(batches)} whole ones ({error})"
