@@ -206,6 +206,11 @@ class _Run:
                 self._messages.append(pulse.last_error)
                 self._events.emit("instrument", "conduct", "raised", t_ns=pulse.t_ns, error=pulse.last_error)
 
+    def _troubles(self) -> list[str]:
+        """Return what cannot be recorded just now; said on a terminal and in its log while it lasts."""
+        found = dict.fromkeys(t for t in (*self._pulses.troubles, self._stage.trouble) if t)
+        return [f"cannot be written, and waits in memory: {trouble}" for trouble in found]
+
     def _state(self, now: int, faults: Conductor) -> LiveState:
         table = self._recent.table(now, _VIEW_S)
         p50, p95, p99 = percentiles_ms(table) or (None, None, None)
@@ -222,7 +227,7 @@ class _Run:
             faults=tuple(sorted(faults.on)),
             outcomes=dict(self._outcomes),
             providers=counts(table, "provider"),
-            messages=tuple([*self._messages, *faults.failed][-4:]),
+            messages=tuple([*self._messages, *faults.failed, *self._troubles()][-4:]),
         )
 
 

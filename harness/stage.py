@@ -186,9 +186,12 @@ class Stage:
 
     def sample_worker(self, pulse: Pulse) -> None:
         """Write down what the load generator says about itself."""
+        source = f"worker:{pulse.worker}"
         for metric, value in asdict(pulse).items():
-            if metric != "t_ns" and not isinstance(value, str):
-                self.samples.sample(f"worker:{pulse.worker}", metric, value, t_ns=pulse.t_ns)
+            if metric != "t_ns" and isinstance(value, int | float):
+                self.samples.sample(source, metric, value, t_ns=pulse.t_ns)
+        for lag_ms in pulse.lags_ms:
+            self.samples.sample(source, "lag_ms", lag_ms, t_ns=pulse.t_ns)
 
     def died(self) -> list[Died]:
         """Return the services, and the fault proxy, that have ended while they were needed."""

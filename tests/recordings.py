@@ -266,10 +266,11 @@ class RecordingBuilder:
 
     def instrument(self, begin_s: float, end_s: float, worker: str = "w0", **metrics: float) -> None:
         """Write the generator's own samples once a second; unnamed metrics are those of a healthy worker."""
-        healthy = {"lag_p99_ms": 2.0, "lag_max_ms": 5.0, "lateness_p99_ms": 1.0, "cpu": 0.2, "in_flight": 5.0}
+        healthy = {"lag_ms": 2.0, "lag_max_ms": 5.0, "lateness_p99_ms": 1.0, "cpu": 0.25, "gc_max_ms": 1.0}
         for second in range(int(begin_s) + 1, int(end_s) + 1):
             for metric, value in (healthy | metrics).items():
-                self.sample(second, f"worker:{worker}", metric, value)
+                for _ in range(20 if metric == "lag_ms" else 1):
+                    self.sample(second, f"worker:{worker}", metric, value)
 
     def container(
         self,

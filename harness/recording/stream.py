@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Self
 
 import pyarrow as pa
@@ -18,9 +17,10 @@ GATHERED = 64
 """Batches handed on at a time: a flush may have been of a few rows only."""
 
 
-def _closed(path: Path) -> bool:
+def _closed(path: Path, end: int) -> bool:
+    """Tell whether the mark of the end follows the last batch, which ends at `end`: rows may end in the same bytes."""
     with path.open("rb") as file:
-        file.seek(-len(_END), os.SEEK_END)
+        file.seek(end)
         return file.read() == _END
 
 
@@ -48,14 +48,15 @@ class Stream:
 
     def __iter__(self) -> Iterator[pa.Table]:
         batches: list[pa.RecordBatch] = []
-        read, ended = 0, self.schema is None
+        read, ended, end = 0, self.schema is None, self._source.tell()
         while not ended:
             try:
                 batches.append(self._reader.read_next_batch())
+                end = self._source.tell()
                 read += 1
             except StopIteration:
                 ended = True
-                if not _closed(self._path):
+                if not _closed(self._path, end):
                     self.cut = (
                         f"{self._path.name}: never closed by its writer; a second after batch {read} may be missing"
                     )

@@ -21,9 +21,9 @@ class Pulse:
     """Users running now (`rate`: users made so far)."""
     in_flight: int
     """Requests that are out and not over."""
-    lag_p99_ms: float
+    lags_ms: tuple[float, ...]
+    """How late the generator's own loop woke up, each time it was looked at."""
     lag_max_ms: float
-    """How late the generator's own loop woke up."""
     lateness_p99_ms: float
     """start - due of the requests started in this second (0 where due is start)."""
     cpu: float
@@ -37,6 +37,8 @@ class Pulse:
     """Exceptions that left the workload's own code; each is in the log."""
     last_error: str = ""
     """The latest of them, in one line."""
+    gc_max_ms: float = 0.0
+    """The longest that collecting garbage held up the loop."""
     trouble: str = ""
     """Why rows could not be written just now (a full disk): they wait."""
     unrecorded: int = 0

@@ -157,7 +157,7 @@ class Run:
             "t_ns": now_ns(),
             "users": book.users if book.schedule is None else book.vus,
             "in_flight": len(book.out) + len(book.arrived),
-            "lag_p99_ms": p99_ms(lags),
+            "lags_ms": [lag / NS_PER_MS for lag in lags],
             "lag_max_ms": max(lags, default=0) / NS_PER_MS,
             "lateness_p99_ms": p99_ms(late),
             "cpu": cpu / (self._cores or 1),

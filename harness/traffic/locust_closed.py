@@ -15,7 +15,7 @@ from locust.user.task import LOCUST_STATE_RUNNING, LOCUST_STATE_STOPPING
 
 from harness import seeds
 from harness.traffic import pacer
-from harness.traffic.locust_driver import ENDS, Load, sleep_until
+from harness.traffic.locust_driver import ENDS, Load
 from harness.traffic.locust_phase import Phase
 from harness.traffic.locust_turn import Turn
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from locust import User
     from locust.env import Environment
 
+    from harness.traffic.locust_alarm import Alarm
     from harness.traffic.locust_record import Recorder
     from harness.traffic.pacer import Times
 
@@ -72,12 +73,12 @@ class ClosedLoad(Load):
         """Whether all have started and each has ended by an error."""
         return self._begun == len(self._numbers) <= self.errors and not self.users
 
-    def _drive(self, start_ns: int) -> None:
+    def _drive(self, alarm: Alarm, start_ns: int) -> None:
         planned = self._planned
         begins = [(int(planned.start[n]), 1, n) for n in self._numbers]
         ends = sorted((int(planned.stop[n]), 0, n) for n in self._numbers if planned.stop[n] >= 0)
         for offset, begin, number in heapq.merge(begins, ends):
-            sleep_until(start_ns + offset)
+            alarm.sleep_until(start_ns + offset)
             if begin:
                 self._begin(number, start_ns)
             else:

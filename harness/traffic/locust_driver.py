@@ -10,7 +10,7 @@ import gevent
 from gevent.pool import Group
 from locust.exception import StopTest, StopUser
 
-from harness.clock import NS_PER_S, now_ns
+from harness.traffic.locust_alarm import Alarm
 from harness.traffic.locust_workload import own_line
 
 if TYPE_CHECKING:
@@ -21,12 +21,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 ENDS = (gevent.GreenletExit, StopUser, StopTest)
 """How a user's code is told, or says, that it is over."""
-
-
-def sleep_until(t_ns: int) -> None:
-    """Sleep until monotonic time `t_ns`."""
-    while (left := t_ns - now_ns()) > 0:
-        gevent.sleep(left / NS_PER_S)
 
 
 class Load:
@@ -47,7 +41,7 @@ class Load:
     def start(self, start_ns: int) -> None:
         """Begin at monotonic time `start_ns`."""
         self._start_ns = start_ns
-        self._driver = gevent.spawn(self._drive, start_ns)
+        self._driver = gevent.spawn(self._drive_by, Alarm(), start_ns)
 
     def complete(self, until_ns: int) -> None:
         """Start what was due by `until_ns` and, because the loop was held up, has not started yet; then nothing more.
@@ -68,7 +62,13 @@ class Load:
         """End what still runs."""
         self._group.kill(block=True, timeout=1)
 
-    def _drive(self, start_ns: int) -> None:
+    def _drive_by(self, alarm: Alarm, start_ns: int) -> None:
+        try:
+            self._drive(alarm, start_ns)
+        finally:
+            alarm.close()
+
+    def _drive(self, alarm: Alarm, start_ns: int) -> None:
         raise NotImplementedError
 
     @property

@@ -23,7 +23,7 @@ from locust.user.task import (
 from harness import seeds
 from harness.clock import now_ns
 from harness.traffic import pacer
-from harness.traffic.locust_driver import ENDS, Load, sleep_until
+from harness.traffic.locust_driver import ENDS, Load
 from harness.traffic.locust_turn import Turn
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from locust import User
     from locust.env import Environment
 
+    from harness.traffic.locust_alarm import Alarm
     from harness.traffic.locust_record import Recorder
     from harness.traffic.pacer import Times
 
@@ -152,9 +153,9 @@ class OpenLoad(Load):
                 turn.due_ns = -1
         super().kill()
 
-    def _drive(self, start_ns: int) -> None:
+    def _drive(self, alarm: Alarm, start_ns: int) -> None:
         for offset in self._due.tolist():
-            sleep_until(start_ns + offset)
+            alarm.sleep_until(start_ns + offset)
             self._dispatch(start_ns + offset)
 
     def _dispatch(self, due_ns: int) -> None:

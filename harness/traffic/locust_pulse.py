@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import resource
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,25 @@ def _cpu_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
+class Collections:
+    """How long collecting garbage holds up the loop."""
+
+    def __init__(self) -> None:
+        self._began_ns = self._longest_ns = 0
+        gc.callbacks.append(self._note)
+
+    def _note(self, phase: str, _: dict[str, int]) -> None:
+        if phase == "start":
+            self._began_ns = now_ns()
+        else:
+            self._longest_ns = max(self._longest_ns, now_ns() - self._began_ns)
+
+    def longest_ms(self) -> float:
+        """Return the longest since this was last asked."""
+        longest_ns, self._longest_ns = self._longest_ns, 0
+        return longest_ns / NS_PER_MS
+
+
 class PulseMaker:
     """Watches the loop from a greenlet, which is late exactly when every other greenlet would be."""
 
@@ -39,6 +59,7 @@ class PulseMaker:
         self._lags: list[int] = []
         self._cpu, self._at, self._share = _cpu_s(), now_ns(), 0.0
         self._process = psutil.Process()
+        self._collections = Collections()
         self._watch = gevent.spawn(self._tick)
 
     def _tick(self) -> None:
@@ -59,10 +80,11 @@ class PulseMaker:
             "t_ns": now,
             "users": load.users,
             "in_flight": load.in_flight,
-            "lag_p99_ms": p99(lags),
+            "lags_ms": [lag / NS_PER_MS for lag in lags],
             "lag_max_ms": max(lags, default=0) / NS_PER_MS,
             "lateness_p99_ms": p99(late),
             "cpu": self._share,
+            "gc_max_ms": self._collections.longest_ms(),
             "rss_mib": self._process.memory_info().rss / 2**20,
             "sent": recorder.sent,
             "dropped": recorder.dropped,

@@ -125,8 +125,11 @@ class Run:
         environment.events.test_stop.fire(environment=environment)
         flusher.kill()
         self._flush(pulses)
-        self._tokens.close()
-        self._writer.close()
+        for writer in (self._tokens, self._writer):
+            try:
+                writer.close()
+            except OSError as error:  # a disk still full: the reader sees that the stream was never closed
+                logger.error("%s", error)  # noqa: TRY400 - nobody needs to know where
         self._announce("ended", worker=self._worker, batches=self._writer.batches, lost=lost)
         environment.events.quitting.fire(environment=environment)
 

@@ -24,7 +24,14 @@ from locust.user import users
 from harness.clock import NS_PER_MS, now_ns
 from harness.model.request import traceparent
 from harness.tokens import Arrivals
-from harness.traffic.locust_client import LazyCookieJar, is_alive, known_url
+from harness.traffic.locust_client import (
+    LazyCookieJar,
+    TemplateClient,
+    is_alive,
+    known_url,
+    uses_chunks,
+    waits_for_continue,
+)
 from harness.traffic.locust_record import Exchange, Recorder
 from harness.traffic.locust_turn import is_due, take_due, take_leave
 
@@ -361,6 +368,9 @@ def install(environment: Environment, recorder: Recorder, statistics: Statistics
     Measuring.recorder, Measuring.statistics, Measuring.run_id = recorder, statistics, run_id
     places: tuple[tuple[Any, str, Any], ...] = (
         (geventhttpclient.client, "HTTPSocketPoolResponse", TimedResponse),
+        (geventhttpclient.client, "HTTPClient", TemplateClient),
+        (geventhttpclient.client, "_uses_chunked_transfer", uses_chunks),
+        (geventhttpclient.client, "_requests_100_continue", waits_for_continue),
         (ConnectionPool, "_is_socket_alive", is_alive),
         (fasthttp, "CookieJar", LazyCookieJar),
         (fasthttp, "FastHttpSession", FastSession),

@@ -32,6 +32,11 @@ class Pulses:
         return sum(pulses[-1].in_flight for pulses in self._pulses.values())
 
     @property
+    def troubles(self) -> list[str]:
+        """Why workers cannot write their rows just now."""
+        return [pulses[-1].trouble for pulses in self._pulses.values()]
+
+    @property
     def rate_per_s(self) -> float:
         """Requests sent per second over the last pulses; rows come later, when their answers are in."""
         return sum(

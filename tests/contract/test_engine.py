@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import sys
 import textwrap
 import threading
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,13 @@ class Driver:
         self.rows += sum(batch.num_rows for batch in progress.batches)
         self.pulses += progress.pulses
 
+    def watch_until(self, engine: Engine, happened: Callable[[], bool], within_s: float = 20.0) -> None:
+        deadline = now_ns() + within_s * NS_PER_S
+        while not happened():
+            assert now_ns() < deadline, f"did not happen within {within_s} s"
+            sleep(0.05)
+            self.look(engine)
+
     def watch(self, engine: Engine, until_rows: int = sys.maxsize, within_s: float = 40.0) -> None:
         deadline = now_ns() + within_s * NS_PER_S
         while not engine.finished and self.rows < until_rows:
@@ -134,6 +142,11 @@ class Driver:
         frame = self.table()
         assert self.rows == len(frame)
         return frame
+
+    @property
+    def writes(self) -> str:
+        """The process that writes the rows."""
+        return "locust-0" if self.workers == 1 else "locust-master"
 
     @property
     def log(self) -> str:
@@ -628,7 +641,26 @@ def test_a_workload_that_reads_locusts_statistics_finds_them_true(driver: Driver
             self.client.get("/status/503", name="bad")
     """
     frame = driver.run(workload, {"kind": "rate", "rate": "200/s", "hold": "2s", "drain": "5s"}, url)
-    totals = next(line for line in driver.log.splitlines() if "TOTALS" in line).partition("TOTALS ")[2]
     good, bad = (int((frame.name == name).sum()) for name in ("echo", "bad"))
-    assert json.loads(totals) == [good + bad, bad, good, 0, 0.5, [bad], True, True, good, True]
     assert good == bad == 400
+    said = [json.loads(line.partition("TOTALS ")[2]) for line in driver.log.splitlines() if "TOTALS" in line]
+    assert len(said) == driver.workers, "each worker hears of its own, as under Locust"
+    n = 400 // driver.workers
+    assert said == [[2 * n, n, n, 0, 0.5, [n], True, True, n, True]] * driver.workers
+
+
+def test_a_full_disk_is_said_and_once_there_is_room_nothing_is_missing(driver: Driver, url: str) -> None:
+    load = {"kind": "rate", "rate": "50/s", "hold": "60s", "drain": "5s"}
+    engine = driver.start(once("self.client.get('/ms/5')"), load, url)
+    driver.watch(engine, until_rows=40)
+    processes: dict[str, Any] = engine._processes  # type: ignore[attr-defined]
+    keeper = processes[driver.writes].process.pid
+    size = max(f.stat().st_size for f in (driver.folder / "recording" / "requests").iterdir())
+    resource.prlimit(keeper, resource.RLIMIT_FSIZE, (size + 1000, resource.RLIM_INFINITY))
+    driver.watch_until(engine, lambda: driver.pulses[-1].trouble.startswith("file too large"))
+    rows = driver.rows
+    resource.prlimit(keeper, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    driver.watch_until(engine, lambda: driver.rows > rows + 100 and not driver.pulses[-1].trouble)
+    engine.stop("enough")
+    driver.watch(engine)
+    assert len(driver.table()) == driver.rows == driver.most("sent")

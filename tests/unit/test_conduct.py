@@ -45,7 +45,7 @@ def driven(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setattr(conduct, "_GRACE_NS", NS_PER_S // 10)
     load = SimpleNamespace(warmup=0.0, total_s=0.0, drain=0.1, boundaries=())
     plan: Any = SimpleNamespace(experiments=(), remote_workers=0, scenario=SimpleNamespace(load=load))
-    stage: Any = SimpleNamespace(url="", flush=lambda: None, died=list)
+    stage: Any = SimpleNamespace(url="", flush=lambda: None, died=list, trouble="")
     faults: Any = SimpleNamespace(start=lambda _: None, stop=list, on=(), failed=[])
     view: Any = SimpleNamespace(update=lambda _: None)
     engine, interrupt, events = Stuck(), Interrupt(), EventLog(tmp_path / "events.jsonl")

@@ -32,8 +32,8 @@ def test_a_good_run_is_valid_without_notes(tmp_path: Path) -> None:
     assert found == Validity(
         valid=True,
         instrument={
-            "lateness_p99_ms": 0.0, "lag_p99_ms": 2.0, "lag_max_ms": 5.0, "cpu_median": 0.2, "cpu_p95": 0.2,
-            "errors": 0, "dropped": 0, "lost": 0, "ledger_coverage": 1.0,
+            "lateness_p99_ms": 0.0, "lag_p99_ms": 2.0, "lag_max_ms": 5.0, "cpu_median": 0.25, "cpu_p95": 0.25,
+            "cpu_sustained": 0.25, "gc_max_ms": 1.0, "errors": 0, "dropped": 0, "lost": 0, "ledger_coverage": 1.0,
         },
     )  # fmt: skip
     assert analyse(storm(tmp_path / "storm"))[0].validity.valid
@@ -59,8 +59,8 @@ def fault(effective: float | None, cleared: float | None) -> Story:
     [
         (lambda b: b.request(3, outcome="dropped"), "1 requests were due and never sent"),
         (late, "sent requests late (p99 200 ms; limit 50 ms)"),
-        (lambda b: b.instrument(0, 60, "w1", lag_p99_ms=30.0), "loop lagged (p99 30 ms; limit 20 ms)"),
-        (lambda b: b.instrument(0, 60, "w1", cpu=0.93), "used 93% of a core (median; limit 85%)"),
+        (lambda b: b.instrument(0, 60, "w1", lag_ms=30.0), "loop lagged (p99 30 ms; limit 5 ms)"),
+        (lambda b: b.instrument(0, 60, "w1", cpu=0.93), "used 93% of a core for 10 s (limit 60%)"),
         (lambda b: b.instrument(0, 30, "w1"), "Worker w1 fell silent 30 s before the load ended"),
         (lambda b: b.sample(59, "worker:w0", "errors", 12.0), "own code raised 12 times for 60 requests"),
         (lambda b: b.event(9, "instrument", "died", error="exit 1"), "The load generator died: exit 1."),
@@ -113,7 +113,7 @@ def test_a_generator_at_its_limit_is_told_of_workers(tmp_path: Path) -> None:
     def story(builder: RecordingBuilder) -> None:
         late(builder)
         builder.request(3, outcome="dropped")
-        builder.instrument(0, 60, "w1", lag_p99_ms=30.0, cpu=0.93)
+        builder.instrument(0, 60, "w1", lag_ms=30.0, cpu=0.93)
 
     found = validity(tmp_path, story)
     assert len(found.reasons) == 4
@@ -173,7 +173,7 @@ def test_a_few_exceptions_of_the_workload_are_a_note(tmp_path: Path) -> None:
 def test_rare_pauses_of_the_loop_are_forgiven(tmp_path: Path) -> None:
     def story(builder: RecordingBuilder) -> None:
         for second in (10.5, 20.5):
-            builder.sample(second, "worker:w0", "lag_p99_ms", 80.0)
+            builder.sample(second, "worker:w0", "lag_ms", 80.0)
 
     assert validity(tmp_path, story).valid
 

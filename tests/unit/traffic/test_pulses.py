@@ -8,7 +8,7 @@ from harness.traffic import Pulse, Pulses
 
 def pulse(worker: str, second: float, sent: int, users: int = 5, in_flight: int = 2) -> Pulse:
     return Pulse(
-        worker=worker, t_ns=int(second * NS_PER_S), users=users, in_flight=in_flight, lag_p99_ms=0, lag_max_ms=0,
+        worker=worker, t_ns=int(second * NS_PER_S), users=users, in_flight=in_flight, lags_ms=(), lag_max_ms=0,
         lateness_p99_ms=0, cpu=0, rss_mib=0, sent=sent, dropped=0, errors=0,
     )  # fmt: skip
 
