@@ -54,6 +54,7 @@ class Words:
         self._most = most
         self._text = bytearray()
         self._ends = array("i", [0])
+        self._array = self._built()
 
     def code(self, word: str) -> int:
         """Return the code of `word`, giving it the next one when it is new."""
@@ -77,6 +78,11 @@ class Words:
 
     def array(self) -> pa.Array:
         """Return all words, by code."""
+        if len(self._array) != len(self.codes):
+            self._array = self._built()
+        return self._array
+
+    def _built(self) -> pa.Array:
         ends, text = pa.py_buffer(self._ends.tobytes()), pa.py_buffer(bytes(self._text))
         return pa.Array.from_buffers(pa.string(), len(self.codes), [None, ends, text])
 

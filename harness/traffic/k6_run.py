@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import signal
 import subprocess
@@ -22,6 +21,7 @@ from harness.recording.requests import RequestWriter
 from harness.traffic.k6_control import Control
 from harness.traffic.k6_record import Book, Schedule
 from harness.traffic.k6_samples import Samples
+from harness.traffic.pulses import p99_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,11 +40,6 @@ _SETTLE_NS = NS_PER_S // 2
 """k6 writes its samples five times a second: what happened before is known by then."""
 _STEP_NS = 50 * NS_PER_MS
 """A wall clock that was moved by more than this during a run makes k6's times worthless."""
-
-
-def p99_ms(values: list[int]) -> float:
-    """Return the 99th percentile (nearest rank) of ns as ms; 0 of nothing."""
-    return sorted(values)[math.ceil(0.99 * len(values)) - 1] / NS_PER_MS if values else 0.0
 
 
 def _environment() -> dict[str, str]:

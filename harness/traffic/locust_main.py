@@ -36,6 +36,7 @@ def _redirect(log: str) -> None:
         os.dup2(fd, number)
     os.close(sink)
     os.close(null)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # what a workload prints outlives a kill
 
 
 _redirect(sys.argv[1])

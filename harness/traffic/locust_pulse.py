@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import math
 import resource
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import gevent
 import psutil
 
 from harness.clock import NS_PER_MS, NS_PER_S, now_ns
+from harness.traffic.pulses import p99_ms
 
 if TYPE_CHECKING:
     from harness.traffic.locust_load import AnyLoad
@@ -19,13 +19,6 @@ if TYPE_CHECKING:
 _TICK_S = 0.05
 _SHORTEST_S = 0.2
 """A share of CPU over less than this says nothing: the previous one is repeated."""
-
-
-def p99(values: list[int]) -> float:
-    """Return the 99th percentile (nearest rank) of ns as ms; 0 of nothing."""
-    if not values:
-        return 0.0
-    return sorted(values)[math.ceil(0.99 * len(values)) - 1] / NS_PER_MS
 
 
 def _cpu_s() -> float:
@@ -82,7 +75,7 @@ class PulseMaker:
             "in_flight": load.in_flight,
             "lags_ms": [lag / NS_PER_MS for lag in lags],
             "lag_max_ms": max(lags, default=0) / NS_PER_MS,
-            "lateness_p99_ms": p99(late),
+            "lateness_p99_ms": p99_ms(late),
             "cpu": self._share,
             "gc_max_ms": self._collections.longest_ms(),
             "rss_mib": self._process.memory_info().rss / 2**20,

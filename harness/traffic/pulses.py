@@ -1,14 +1,20 @@
-"""The last pulses of all workers of a load, summed up for who watches it."""
+"""What makes a pulse, and the last pulses of all workers of a load, summed up for who watches it."""
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict, deque
 from typing import TYPE_CHECKING
 
-from harness.clock import NS_PER_S
+from harness.clock import NS_PER_MS, NS_PER_S
 
 if TYPE_CHECKING:
     from harness.traffic.base import Pulse
+
+
+def p99_ms(values: list[int]) -> float:
+    """Return the 99th percentile (nearest rank) of ns as ms; 0 of nothing."""
+    return sorted(values)[math.ceil(0.99 * len(values)) - 1] / NS_PER_MS if values else 0.0
 
 
 class Pulses:

@@ -554,7 +554,7 @@ def test_a_killed_generator_leaves_what_it_flushed_and_is_noticed(driver: Driver
     frame = driver.table()
     assert len(frame) == driver.rows >= 150
     assert set(frame[frame.worker == "locust-0"].outcome) == {"ok"}
-    assert set(frame[frame.worker != "locust-0"].outcome) <= {"ok", "lost"}, "it was stopped at once, and said so"
+    assert set(frame[frame.worker != "locust-0"].outcome) <= {"ok", "lost", "dropped"}
 
 
 def test_the_generator_ends_when_the_harness_is_gone_even_if_the_workload_is_busy(driver: Driver, url: str) -> None:

@@ -75,7 +75,8 @@ def test_three_witnesses_agree_on_the_cache(run: Path) -> None:
     assert answers["n"] > 100
     assert answers["hit_rate"] > 0.05
     assert metrics["hits"] == answers["hits"]
-    assert metrics["n"] == answers["n"]
+    # A stream that an outage cuts does not come to tell of its lookup.
+    assert 0 <= metrics["n"] - answers["n"] <= load(run, "findings.json")["load"]["failed"]
     assert math.isclose(ledger["hit_rate"], answers["hit_rate"], abs_tol=0.01)
 
 

@@ -130,6 +130,21 @@ def test_a_disk_that_stays_full_costs_rows_not_memory(
     assert kept.samples.column("value").to_pylist() == [float(i) for i in range(len(kept.samples))]
 
 
+def test_a_disk_full_at_the_end_leaves_the_stream_and_no_draft(
+    tmp_path: Path, disk: Callable[[int | None], None]
+) -> None:
+    write(folder(tmp_path), [{"request_id": i, "due_ns": i * 7919**3 % 10**15} for i in range(3000)])
+    before = Recording.open(tmp_path).requests
+    disk(2000)
+    with pytest.raises(OSError, match="File too large"):
+        finish(tmp_path)
+    disk(None)
+    assert [p.name for p in (tmp_path / layout.REQUESTS).iterdir()] == ["w0.arrows"]
+    assert Recording.open(tmp_path).requests.equals(before)
+    finish(tmp_path)
+    assert Recording.open(tmp_path).requests.equals(before)
+
+
 def test_events_outlive_a_full_disk(tmp_path: Path, disk: Callable[[int | None], None]) -> None:
     events = EventLog(folder(tmp_path) / layout.EVENTS)
     events.emit("run", "conduct", "started")
