@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from harness.analysis import analyse
 from harness.judge import judge
+from harness.memory import frugal
 from harness.recording import layout
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 def assess(recording: Recording) -> tuple[Findings, Verdicts]:
     """Analyse and judge a recording; writes ``findings.json`` and ``verdicts.json``."""
+    frugal()
     findings, measure = analyse(recording)
     verdicts = judge(recording.plan, findings, measure)
     _write(recording, layout.FINDINGS, findings)

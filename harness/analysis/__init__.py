@@ -35,7 +35,7 @@ def analyse(recording: Recording) -> tuple[Findings, Measure]:
     """
     plan = recording.plan
     load, probes = scans(recording)
-    canary, when = probes.whole(own=("request_id",)), timeline(recording, load.last_ns)
+    canary, when = probes.whole(own=("first_byte_ns", "request_id")), timeline(recording, load.last_ns)
     orders = Orders(load, canary, when.moments)
     tokens = Tokens(load.streams(), lambda: recording.tokens)
     groups, measure = LoadGroups(orders, load.kinds, when), OfPlan(orders, load.kinds, when, plan, tokens)

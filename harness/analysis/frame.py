@@ -1,7 +1,7 @@
 """Requests as numpy columns, and the masks that thresholds and groups are cut with.
 
 A request belongs to the moment it was **due**: its phase, the measured part and a fault's stretch all go by `due`.
-What requests of one kind share (`recording.packed`) is looked up by the kind's number, never held per row.
+What requests of one kind share (`recording.ordered`) is looked up by the kind's number, never held per row.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from harness.analysis.stats import Times
 from harness.model.request import ANSWERED, Outcome
-from harness.recording import packed
+from harness.recording import ordered
 from harness.recording.columns import values
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def numbers(table: pa.Table, name: str) -> Array:
 
 
 class Kinds:
-    """What requests of each kind share (`packed.KIND_SCHEMA`): one row a kind."""
+    """What requests of each kind share (`ordered.KIND_SCHEMA`): one row a kind."""
 
     def __init__(self, table: pa.Table) -> None:
         self._table = table
@@ -105,9 +105,9 @@ class Frame:
     @classmethod
     def of(cls, table: pa.Table, last_ns: int | None = None) -> Frame:
         """Return the requests of a table (`layout.REQUEST_SCHEMA`)."""
-        found = packed.Kinds()
+        found = ordered.Kinds()
         kind = found.of(table)
-        columns = {name: numbers(table, name) for name in (packed.DUE, *packed.MOMENTS, *packed.OWN)}
+        columns = {name: numbers(table, name) for name in (*ordered.MOMENTS, *ordered.OWN)}
         return cls(Kinds(found.table()), kind, columns, max(last_row(table), last_ns or 0))
 
     def __len__(self) -> int:
@@ -233,6 +233,8 @@ METRICS: Mapping[str, Callable[[Frame], tuple[Array, Array | None]]] = {
 Response times hold timeouts with the time observed and lost requests with the time waited, marked as lower bounds;
 service time and time to first byte are defined for answers only.
 """
+NEEDS: Mapping[str, tuple[str, ...]] = {"time_to_first_byte": ("first_byte_ns",)}
+"""Metric -> the columns it needs of a scan beside due, start and end."""
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import sparse
 
 from harness.analysis.buckets import BUCKETS, NOWHERE
-from harness.recording.packed import distinct
+from harness.recording.ordered import distinct
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from harness.analysis.frame import Array
     from harness.analysis.sample import Sample
 
-ATOMS = 128
+ATOMS = 512
 """Most atoms of a cluster: its tables stay in the processor's cache."""
 FEW = 1024
 SUMS = 1 << 18
@@ -39,7 +40,6 @@ class _Cluster:
         of_atom[atom] = np.arange(len(atom))
         self.inside = np.array([sample.kinds[of_atom] for sample in samples])
         """[sample, atom]."""
-        self.counts = np.zeros(self.atoms * BUCKETS, np.int64)
 
 
 class Lens:
@@ -58,18 +58,20 @@ class Lens:
             mine, atom = [*mine, sample], finer
         self.clusters.append(_Cluster(mine, atom))
 
-    def count(self, kind: Array, bucket: Array) -> None:
-        """Count rows by kind and bucket."""
-        for cluster in self.clusters:
-            np.add.at(cluster.counts, cluster.first.take(kind) + bucket, 1)
+    def count(self, counts: dict[Lens, list[Array]], kind: Array, bucket: Array) -> None:
+        """Count rows by kind and bucket into what `hand_out` takes."""
+        mine = counts.get(self)
+        if mine is None:
+            mine = counts[self] = [np.zeros(cluster.atoms * BUCKETS, np.int32) for cluster in self.clusters]
+        for cluster, found in zip(self.clusters, mine, strict=True):
+            np.add.at(found, cluster.first.take(kind) + bucket, 1)
 
-    def hand_out(self) -> None:
+    def hand_out(self, counts: list[Array]) -> None:
         """Add what was counted to the samples."""
-        for cluster in self.clusters:
-            by_atom = cluster.counts.reshape(cluster.atoms, BUCKETS)
+        for cluster, found in zip(self.clusters, counts, strict=True):
+            by_atom = found.reshape(cluster.atoms, BUCKETS)
             for sample, inside in zip(cluster.samples, cluster.inside, strict=True):
                 sample.counts += by_atom[inside].sum(axis=0)
-            cluster.counts = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -102,9 +104,10 @@ class _Table:
         for sample, inside in zip(cluster.samples, cluster.inside, strict=True):
             cuts = reading.cuts[sample]
             marks[np.ix_(inside, cuts[cuts < BUCKETS])] = True
-        self.cell = np.cumsum(marks.ravel(), dtype=np.intp) - 1
         atom, first = np.nonzero(marks)
         self.cells = len(atom)
+        # As small as can be: it is looked up at random, and so has to stay in the processor's cache.
+        self.cell = (np.cumsum(marks.ravel()) - 1).astype(np.uint16 if self.cells < 1 << 16 else np.int32)
         self.samples = np.array([reading.number[sample] for sample in cluster.samples])
         levels = reading.levels[self.samples]
         self.level_0 = np.cumsum(levels) - levels
@@ -126,9 +129,14 @@ class _Table:
         kept = self.kept_columns[self.column]
         self.many_kept = kept.sum(axis=0)
         """How many of the cell's columns are collected; `kept_from` and `kept_list` say which."""
-        self.kept = self.many_kept > 0
+        self.kept = (self.many_kept > 0).take(self.cell)
+        """Whether any is, by atom and bucket."""
         self.kept_from = np.cumsum(self.many_kept) - self.many_kept
         self.kept_list = self.column.T[kept.T]
+        whose = np.tile(np.arange(self.cells), len(self.column))
+        ones = np.ones(self.column.size, np.int64)
+        self.member = sparse.csr_array((ones, (self.column.ravel(), whose)), (self.columns + 1, self.cells))
+        """[column, cell]: 1 where the cell belongs to the column."""
 
 
 class Reading:
@@ -155,12 +163,13 @@ class Reading:
         if lens not in self._tables:
             self._tables[lens] = [_Table(cluster, self) for cluster in lens.clusters]
         for cluster, table in zip(lens.clusters, self._tables[lens], strict=True):
-            cell = table.cell.take(cluster.first.take(kind) + bucket)
-            batch = self._count(table, cell, fine) if self._series else None
-            rows = np.flatnonzero(table.kept.take(cell))
+            at = cluster.first.take(kind)
+            at += bucket
+            batch = self._count(table, table.cell.take(at), fine) if self._series else None
+            rows = np.flatnonzero(table.kept.take(at))
             if not len(rows):
                 continue
-            cell = cell.take(rows)
+            cell = table.cell.take(at.take(rows))
             many = table.many_kept.take(cell)
             ends = np.cumsum(many)
             chosen = np.repeat(rows, many)
@@ -173,11 +182,7 @@ class Reading:
     def _keep(self, table: _Table, column: Array, batch: Array, values: Array) -> None:
         weights = np.ones(len(values), np.int32)
         if len(values) > FEW and values.min() == values.max():  # as lateness in a closed loop: told once, with a number
-            first, which = (
-                distinct([column, batch])
-                if len(table.owner) > 2 or batch.any()
-                else (np.zeros(1, int), np.zeros(len(column), int))
-            )
+            first, which = distinct([column, batch])
             weights = np.bincount(which).astype(np.int32)
             column, batch, values = column[first], batch[first], values[first]
         owner = table.owner.take(column)
@@ -202,15 +207,13 @@ class Reading:
         many = int(fine[-1]) + 1
         if many * table.cells < len(cell):
             counted = np.bincount(fine * table.cells + cell, minlength=many * table.cells)
-            entries = np.flatnonzero(counted)
-            weight, fine, cell = counted[entries], entries // table.cells, entries % table.cells
+            by_column = np.asarray(table.member @ counted.reshape(many, table.cells).T).T[:, :-1]
         else:
-            weight = np.ones(len(cell), np.int64)
-        width = table.columns + 1
-        sums = np.zeros(many * width, np.int64)
-        for column in table.column:
-            np.add.at(sums, fine * width + column.take(cell), weight)
-        by_column = sums.reshape(many, width)[:, :-1]
+            width = table.columns + 1
+            sums = np.zeros(many * width, np.int64)
+            for column in table.column:
+                np.add.at(sums, fine * width + column.take(cell), 1)
+            by_column = sums.reshape(many, width)[:, :-1]
         sizes = np.add.reduceat(by_column, table.level_0, axis=1)
         mine = table.samples
         before = self._place[mine] + np.cumsum(sizes, axis=0) - sizes
@@ -239,4 +242,6 @@ class Reading:
                 rows = slice(*np.searchsorted(key, levels))
                 ranges.append((low, high, values[rows], batch[rows], weights[rows]))
             counts = self._counts[self._first[number] : self._first[number + 1]]
-            yield sample, Collected(ranges, counts.reshape(self._batches[number], self.levels[number]), cuts)
+            used = -(-int(self._place[number]) // int(self._size[number]))
+            by_batch = counts.reshape(self._batches[number], self.levels[number])[:used].copy()
+            yield sample, Collected(ranges, by_batch, cuts)

@@ -17,16 +17,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.analysis.buckets import NOWHERE, Buckets
-from harness.analysis.frame import ALWAYS, LOWER_BOUNDS, METRICS
+from harness.analysis.frame import ALWAYS, LOWER_BOUNDS, METRICS, NEEDS
 from harness.analysis.grouping import Lens, Reading
-from harness.analysis.sample import Sample
+from harness.analysis.sample import Sample, Sums
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from harness.analysis.frame import Array, Frame, Selection
+    from harness.analysis.grouping import Collected
     from harness.analysis.scan import Scan
     from harness.analysis.timeline import Span
+
+    Counted = tuple[Array, dict[Lens, list[Array]], list[tuple[Sample, Array, Array]]]
 
 FINE = 1024
 """Batches that a long stretch of the recording is cut into; a sample's own are made of these."""
@@ -71,6 +74,8 @@ class Orders:
         With `done` a request also has to be over by the end of its span. With `bare`, values are wanted without
         intervals. `canary` adds kinds of the canary's requests.
         """
+        if metric == "service_time" and self._load.punctual:
+            metric = "response_time"  # the same, then: looked at once
         flight = np.zeros_like(chosen.kinds) if done else chosen.kinds
         probes = np.zeros(self._canary_kinds, bool) if canary is None else canary
         kinds = np.concatenate([chosen.kinds, flight, probes, np.zeros_like(probes) if done else probes])
@@ -92,81 +97,119 @@ class Orders:
 
         With `done`, of those over by the end of their span; only for spans that a sample was asked so for.
         """
-        total = np.zeros(2 * self._kinds, np.int64)
+        total: Array = self._between(spans).sum(axis=0)
+        return total[: self._kinds] if done else total[: self._kinds] + total[self._kinds :]
+
+    def _between(self, spans: Iterable[Span]) -> Array:
+        """Return the counts of every stretch between edges that lies in the spans."""
+        chosen = np.zeros(len(self._counts), bool)
         for begin, end in spans:
             first, last = (int(np.searchsorted(self._edges, moment, "right")) for moment in (begin, end - 1))
-            total += self._counts[first : last + 1].sum(axis=0)
-        return total[: self._kinds] if done else total[: self._kinds] + total[self._kinds :]
+            chosen[first : last + 1] = True
+        return self._counts[chosen]
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
         """Read the recording and fill in every sample asked for."""
         self._buckets = {sample.metric: Buckets() for sample in self._samples}
-        for frame in self._load.some(SAMPLED):
+        for frame in self._load.some(SAMPLED, own=self._needed):
             for metric, buckets in self._buckets.items():
                 values, told = METRICS[metric](frame)
                 buckets.sample(values if told is None else values[told])
-        self._count()
-        self._collect({s: s.first_buckets() for s in self._samples}, series=True)
-        self._collect({s: s.interval_buckets() for s in self._samples}, series=False)
-
-    def _count(self) -> None:
-        for segment, kind, frame, of_load in self._pieces():
-            if of_load:
-                self._counts[segment] += np.bincount(kind, minlength=2 * self._kinds)
-            for lens in self._lenses_in(segment, canary=not of_load):
-                bucket, values, _ = self._bucket(lens.metric, frame)
-                lens.count(kind, bucket)
-                if of_load and lens.metric == LOWER_BOUNDS and frame.lost.any():
-                    lost = np.flatnonzero(frame.lost)
-                    for sample in lens.samples:
-                        mine = lost[sample.kinds.take(kind[lost])]
-                        sample.lose(values[mine], bucket[mine])
-        for lens in self._lenses.values():
-            lens.hand_out()
         for sample in self._samples:
+            sample.constant = self._load.punctual and sample.metric == "lateness" and not sample.mean
+        for segment in range(len(self._edges) + 1):  # before threads share them
+            self._lenses_in(segment, canary=False)
+            self._lenses_in(segment, canary=True)
+        parts: list[Span | None] = [*self._load.parts(), None]
+        self._count(self._load.threads.map(self._counted, parts))
+        self._collect(parts, {s: s.first_buckets() for s in self._samples}, series=True)
+        self._collect(parts, {s: s.interval_buckets() for s in self._samples}, series=False)
+
+    @property
+    def _needed(self) -> list[str]:
+        return [column for metric in self._buckets for column in NEEDS.get(metric, ())]
+
+    def _counted(self, part: Span | None) -> Counted:
+        """Count one part: by stretch and kind, by cluster and bucket, and the lost requests of each sample."""
+        by_kind = np.zeros_like(self._counts)
+        by_bucket: dict[Lens, list[Array]] = {}
+        lost: list[tuple[Sample, Array, Array]] = []
+        for segment, kind, frame in self._pieces(part):
+            if part is not None:
+                by_kind[segment] += np.bincount(kind, minlength=2 * self._kinds)
+            for lens in self._lenses_in(segment, canary=part is None):
+                if all(sample.constant for sample in lens.samples):
+                    continue
+                bucket, values, _ = self._bucket(lens.metric, frame)
+                lens.count(by_bucket, kind, bucket)
+                if part is not None and lens.metric == LOWER_BOUNDS and frame.lost.any():
+                    rows = np.flatnonzero(frame.lost)
+                    for sample in lens.samples:
+                        mine = rows[sample.kinds.take(kind[rows])]
+                        lost.append((sample, values[mine], bucket[mine]))
+        return by_kind, by_bucket, lost
+
+    def _count(self, parts: Iterable[Counted]) -> None:
+        for by_kind, by_bucket, lost in parts:
+            self._counts += by_kind
+            for lens, counts in by_bucket.items():
+                lens.hand_out(counts)
+            for sample, values, buckets in lost:
+                sample.lose(values, buckets)
+        for sample in self._samples:
+            if sample.constant:
+                inside = self._between(sample.spans).sum(axis=0) * sample.kinds[: 2 * self._kinds]
+                sample.all_zero(int(inside.sum()), int(self._buckets[sample.metric].of(np.zeros(1))[0]))
             sample.counted()
 
-    def _collect(self, buckets: dict[Sample, set[int]], *, series: bool) -> None:
+    def _collect(self, parts: list[Span | None], buckets: dict[Sample, set[int]], *, series: bool) -> None:
         """Read the rows of some buckets of each sample; with `series`, its batches too."""
         wanted = {sample: sample.ranges(found) for sample, found in buckets.items()}
         if not any(wanted.values()) and not (series and any(s.mean for s in self._samples)):
             return
-        readings = {
-            metric: Reading([s for s in self._samples if s.metric == metric], wanted, series=series)
-            for metric in self._buckets
-        }
-        place = np.zeros(len(self._edges) + 1, np.int64)
         whole = self._counts.sum(axis=1)
-        for segment, kind, frame, of_load in self._pieces():
-            size = 1 if whole[segment] < SHORT else int(whole[segment]) // FINE
-            fine = (place[segment] + np.arange(len(kind))) // size
-            if of_load:
+
+        def collected(part: Span | None) -> tuple[dict[Sample, Collected], dict[Sample, Sums]]:
+            readings = {
+                metric: Reading([s for s in self._samples if s.metric == metric], wanted, series=series)
+                for metric in self._buckets
+            }
+            sums = {sample: Sums(sample) for sample in self._samples if series and sample.mean}
+            place = np.zeros(len(self._edges) + 1, np.int64)
+            for segment, kind, frame in self._pieces(part):
+                size = 1 if whole[segment] < SHORT else int(whole[segment]) // FINE
+                fine = (place[segment] + np.arange(len(kind))) // size
                 place[segment] += len(kind)
-            for lens in self._lenses_in(segment, canary=not of_load):
-                if not series and not any(wanted[sample] for sample in lens.samples):
-                    continue
-                bucket, values, told = self._bucket(lens.metric, frame)
-                readings[lens.metric].read(lens, kind, bucket, values, fine - fine[0])
-                if series:
+                for lens in self._lenses_in(segment, canary=part is None):
+                    if not any(wanted[sample] or (series and not sample.constant) for sample in lens.samples):
+                        continue
+                    bucket, values, told = self._bucket(lens.metric, frame)
+                    readings[lens.metric].read(lens, kind, bucket, values, fine - fine[0])
                     for sample in lens.samples:
-                        sample.add_mean(kind, values, told)
-        for reading in readings.values():
-            for sample, found in reading.collected():
-                sample.collected(found, series=series)
+                        if sample in sums:
+                            sums[sample].add(kind, values, told)
+            return {sample: found for reading in readings.values() for sample, found in reading.collected()}, sums
+
+        found = list(self._load.threads.map(collected, parts))
+        for sample in self._samples:
+            sample.collected([part[sample] for part, _ in found], series=series)
+            if series and sample.mean:
+                sample.summed([sums[sample] for _, sums in found])
 
     def _bucket(self, metric: str, frame: Frame) -> tuple[Array, Array, Array | None]:
         values, told = METRICS[metric](frame)
         bucket = self._buckets[metric].of(values)
         return (bucket if told is None else np.where(told, bucket, NOWHERE)), values, told
 
-    def _pieces(self) -> Iterator[tuple[int, Array, Frame, bool]]:
-        """Yield (stretch, kinds, requests, whether of the load), each within one stretch between edges."""
-        for frame in self._load.blocks():
-            yield from ((s, kind, piece, True) for s, kind, piece in self._cut(frame, 0, self._kinds))
-        offset = 2 * self._kinds
-        yield from ((s, k, piece, False) for s, k, piece in self._cut(self._canary, offset, self._canary_kinds))
+    def _pieces(self, part: Span | None) -> Iterator[tuple[int, Array, Frame]]:
+        """Yield (stretch, kinds, requests) of a part of the load, or the canary's, each within one stretch."""
+        if part is None:
+            yield from self._cut(self._canary, 2 * self._kinds, self._canary_kinds)
+            return
+        for frame in self._load.blocks(*part, own=self._needed, ahead=False):
+            yield from self._cut(frame, 0, self._kinds)
 
     def _cut(self, frame: Frame, offset: int, kinds: int) -> Iterator[tuple[int, Array, Frame]]:
         if not len(frame):

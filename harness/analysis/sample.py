@@ -28,17 +28,18 @@ class Sample:
         self.extremes = self.mean = False
         self.bare = True
         """Only values are wanted of the percentiles, no intervals."""
+        self.constant = False
+        """Every value is known to be 0."""
         self.counts = np.zeros(BUCKETS, np.int64)
         self._n = 0
         self._so_far = self.counts
         self._ranges: list[tuple[int, int, Array, Array]] = []
         """First and last bucket, the values in them and how many lie up to each, in order."""
         self._lost: list[Array] = []
-        self._known = self.counts.copy()
-        """As `counts`, without lost requests."""
+        self._lost_counts: Array | None = None
+        """As `counts`, of lost requests alone."""
         self._worth: dict[float, int] = {}
-        self._sums: list[float] = [0.0, 0.0, 0.0]
-        self._batch_sums = np.zeros(0)
+        self._sums: list[Sums] = []
 
     def same(self, other: Sample) -> bool:
         """Tell whether another sample is of the same."""
@@ -55,16 +56,24 @@ class Sample:
     def lose(self, values: Array, buckets: Array) -> None:
         """Take values of lost requests, which are counted as well."""
         self._lost.append(values)
-        np.subtract.at(self._known, buckets, 1)
+        if self._lost_counts is None:
+            self._lost_counts = np.zeros(BUCKETS, np.int64)
+        np.add.at(self._lost_counts, buckets, 1)
+
+    def all_zero(self, n: int, bucket: int) -> None:
+        """Take n requests, all of them of the value 0, which lies in this bucket."""
+        self.counts[bucket] = n
+        self._ranges.append((bucket, bucket, np.zeros(1, np.int64), np.full(1, n)))
 
     def counted(self) -> None:
         """All rows were counted."""
         self.counts[NOWHERE] = 0
-        self._so_far = np.cumsum(self.counts)
-        self._known_so_far = np.cumsum(self.counts + self._known)
+        self._so_far = self._known_so_far = np.cumsum(self.counts)
+        if self._lost_counts is not None:
+            self._known_so_far = np.cumsum(self.counts - self._lost_counts)
+        self.counts = self._so_far[:0]
         self._n = int(self._so_far[-1])
         self.batch = self._n + 1 if self.bare else batch_size(self._n)
-        self._batch_sums = np.zeros(self._n // self.batch + 1)
 
     def _first_ranks(self) -> list[int]:
         """Return the ranks (0-based) that the values asked for lie at."""
@@ -94,42 +103,29 @@ class Sample:
         known = {low for low, *_ in self._ranges}
         return [(b, b) for b in sorted(buckets - known)]
 
-    def collected(self, found: Collected, *, series: bool) -> None:
-        """Take the rows of the buckets asked for, and the batches they are counted in."""
-        for low, high, values, _, weights in found.ranges:
+    def collected(self, parts: list[Collected], *, series: bool) -> None:
+        """Take the rows of the buckets asked for, part by part, and the batches they are counted in."""
+        for same in zip(*(part.ranges for part in parts), strict=True):
+            low, high = same[0][:2]
+            values, weights = (np.concatenate([found[i] for found in same]) for i in (2, 4))
             order = np.argsort(values, kind="stable")
             self._ranges.append((low, high, values[order], np.cumsum(weights[order])))
-        if not series or not self._n or self.bare:
+        if not series or not self._n or self.bare or self.constant:
             return
-        whole = self._n // self.batch
         for percent in self.percents:
             value = stats.percentile(self, percent)
             bucket = int(np.searchsorted(self._so_far, math.floor((self._n - 1) * (percent / 100)), "right"))
-            hits, sizes = found.below(bucket), found.sizes()
-            for low, _, values, batches, weights in found.ranges:
-                if low >= bucket:
-                    under = values <= value
-                    np.add.at(hits, batches[under], weights[under])
-            share = float(hits.sum()) / self._n
-            full = np.flatnonzero(sizes[:whole] > 0)
+            counted = [_batches(part, bucket, value) for part in parts]
+            share = sum(float(hits.sum()) for hits, _ in counted) / self._n
             single = share * (1 - share)
-            self._worth[value] = effective_size_of(self._n, share, single, hits[full], sizes[full])
+            # What is left over at the end of a part is no batch.
+            full = [(hits[:whole], sizes[:whole]) for hits, sizes in counted for whole in [sizes.sum() // self.batch]]
+            hits, sizes = (np.concatenate([pair[i] for pair in full]) for i in (0, 1))
+            self._worth[value] = effective_size_of(self._n, share, single, hits[sizes > 0], sizes[sizes > 0])
 
-    def add_mean(self, kind: Array, values: Array, told: Array | None) -> None:
-        """Take the next rows in due order towards the mean, where that was asked for."""
-        if not self.mean:
-            return
-        mine = self.kinds.take(kind)
-        rows = values[mine if told is None else mine & told]
-        if not len(rows):
-            return
-        n, total, squares = self._sums
-        if not n:
-            self._centre = float(rows.mean())
-        centred = rows - self._centre
-        batches = (int(n) + np.arange(len(rows))) // self.batch
-        self._batch_sums += np.bincount(batches, centred, minlength=len(self._batch_sums))
-        self._sums = [n + len(rows), total + float(centred.sum()), squares + float((centred**2).sum())]
+    def summed(self, parts: list[Sums]) -> None:
+        """Take the sums of every part towards the mean."""
+        self._sums = parts
 
     # --- read by the statistics --------------------------------------------------------------------------------------
 
@@ -171,7 +167,7 @@ class Sample:
 
     def worth(self, value: float) -> int:
         """Return how many independent observations the share at or below a percentile asked for is worth."""
-        return self._worth[value]
+        return self._n if self.constant else self._worth[value]
 
     def seen(self, percent: float) -> int:  # noqa: ARG002 - of other samples it depends on it
         """Return how many observations a percentile rests on."""
@@ -179,12 +175,53 @@ class Sample:
 
     def moments(self) -> tuple[float, float, int]:
         """Return mean, standard deviation, and how many independent observations that mean is worth."""
-        n, total, squares = self._sums
-        mean = total / n
-        spread = max(0.0, squares - n * mean**2)
-        sums, sizes = self._batch_sums[: int(n) // self.batch], np.full(int(n) // self.batch, self.batch)
-        worth = effective_size_of(int(n), mean, spread / n, sums, sizes)
-        return self._centre + mean, math.sqrt(spread / (n - 1)) if n > 1 else 0.0, worth
+        n = sum(part.n for part in self._sums)
+        mean = sum(part.total for part in self._sums) / n
+        spread = sum(part.spread + part.n * (part.total / part.n - mean) ** 2 for part in self._sums if part.n)
+        counted = [part.whole_batches(self.batch) for part in self._sums]
+        sums, sizes = (np.concatenate([pair[i] for pair in counted]) for i in (0, 1))
+        worth = effective_size_of(n, 0.0, spread / n, sums - mean * sizes, sizes)
+        return mean, math.sqrt(spread / (n - 1)) if n > 1 else 0.0, worth
+
+
+class Sums:
+    """Sums of one sample's rows of a part, in due order."""
+
+    def __init__(self, sample: Sample) -> None:
+        self._sample = sample
+        self.n, self.total, self.spread = 0, 0.0, 0.0
+        """How many rows; their sum; the sum of their squared distances from their mean."""
+        self._batches = np.zeros(len(sample) // sample.batch + 2)
+
+    def add(self, kind: Array, values: Array, told: Array | None) -> None:
+        """Take the next rows in due order."""
+        mine = self._sample.kinds.take(kind)
+        rows = values[mine if told is None else mine & told]
+        if not len(rows):
+            return
+        batches = (self.n + np.arange(len(rows))) // self._sample.batch
+        self._batches += np.bincount(batches, rows, minlength=len(self._batches))
+        # Two sets of rows as one (Chan, Golub & LeVeque, The American Statistician 37, 1983).
+        mean, many, before = float(rows.mean()), len(rows), self.n
+        apart = mean - self.total / before if before else 0.0
+        self.spread += float(((rows - mean) ** 2).sum()) + apart**2 * before * many / (before + many)
+        self.total += float(rows.sum())
+        self.n += many
+
+    def whole_batches(self, batch: int) -> tuple[Array, Array]:
+        """Return the sums of the batches that are full, and how many rows each has."""
+        full = self.n // batch
+        return self._batches[:full], np.full(full, batch)
+
+
+def _batches(part: Collected, bucket: int, value: float) -> tuple[Array, Array]:
+    """Return how many rows of each batch lie at or below a value, which lies in this bucket, and how many it has."""
+    hits = part.below(bucket)
+    for low, _, values, batches, weights in part.ranges:
+        if low >= bucket:
+            under = values <= value
+            np.add.at(hits, batches[under], weights[under])
+    return hits, part.sizes()
 
 
 def _bucket(so_far: Array, rank: int) -> int:

@@ -3,35 +3,44 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harness.analysis.frame import Array, Frame, Kinds
+from harness.analysis.frame import ALWAYS, Array, Frame, Kinds
 from harness.model.request import UNKNOWN
-from harness.recording import packed
+from harness.recording import ordered
 from harness.recording.columns import plain, values
 from harness.recording.layout import CANARY, REQUESTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from concurrent.futures import Future
     from pathlib import Path
 
+    from harness.analysis.timeline import Span
     from harness.recording.reader import Recording
 
 BLOCK = 1 << 17
 """Rows that are looked at together: the temporary columns of that many stay in the processor's cache."""
-_MOMENTS = packed.MOMENTS[: packed.MOMENTS.index("end_ns") + 1]
+_MOMENTS = ("due_ns", "start_ns", "end_ns")
 """What is always read."""
 _OF_STREAMS = ("first_token_ns", "last_token_ns", "stream_tokens", "tokens_out", "request_id")
-_READERS = 2
-"""Threads that decode. Looking at rows is numpy's, on the caller's own thread."""
+PART, MOST_PARTS = 1 << 22, 8
+"""Rows of a part that is worth a thread of its own, and how many of these there are at most."""
+ALWAYS_BEFORE = -(2**62)
+AHEAD = 2
+"""Row groups that are decoded while one is looked at."""
+MOST_THREADS = 4
+"""Each keeps some memory of its own."""
 
 
 @dataclass(frozen=True)
@@ -48,22 +57,26 @@ class _Group:
     """No row tells of a later moment."""
     unended: int
     """Requests that were sent and never over."""
+    punctual: bool
+    """Whether each started when it was due."""
 
 
 class Scan:
-    """The rows of packed tables (`recording.packed`), as often as one likes to go through them."""
+    """The rows of finished tables (`recording.ordered`), as often as one likes to go through them."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = paths
         self._local = threading.local()
+        self.threads = ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1), thread_name_prefix="scan")
+        """Decode row groups ahead, or look at `parts`. One set for all: what a thread freed serves the next task."""
         self._groups: list[_Group] = []
         tables = []
         for number, path in enumerate(paths):
             meta = pq.read_metadata(path)
-            spans = json.loads((meta.metadata or {})[packed.SPANS])
+            spans = json.loads((meta.metadata or {})[ordered.SPANS])
             rows = [meta.row_group(i).num_rows for i in range(meta.num_row_groups)]
             self._groups += [_Group(number, i, n, *span) for i, (n, span) in enumerate(zip(rows, spans, strict=True))]
-            tables.append(pq.ParquetFile(packed.kinds_path(path)).read().select(_ASKED).cast(_ASKED_SCHEMA))
+            tables.append(ordered.kinds_of(meta).select(_ASKED).cast(_ASKED_SCHEMA))
         self._groups.sort(key=lambda g: g.first_ns)
         self.kinds, self._kind_of = _together(tables)
         self.rows = sum(group.rows for group in self._groups)
@@ -71,21 +84,29 @@ class Scan:
         self.last_due = max((g.until_ns for g in self._groups), default=None)
         self.last_ns = max((g.last_ns for g in self._groups), default=0)
         """The last moment that any row tells of: lost requests had not been answered by then."""
+        self.punctual = all(group.punctual for group in self._groups)
+        """Whether every request started when it was due, as closed loops have it."""
 
     def blocks(
-        self, begin: int | None = None, end: int | None = None, *, own: Sequence[str] = (), alive_at: int | None = None
+        self,
+        begin: int | None = None,
+        end: int | None = None,
+        *,
+        own: Sequence[str] = (),
+        alive_at: int | None = None,
+        ahead: bool = True,
     ) -> Iterator[Frame]:
         """Yield the requests due in begin..end (ns), in due order, at most `BLOCK` at a time.
 
-        `own` names further columns of `packed.OWN`, or moments of tokens. With `alive_at` row groups over before that
-        moment are left out.
+        `own` names further columns of `ordered.OWN`, or moments. With `alive_at` row groups over before that
+        moment are left out. With `ahead` the next row groups are decoded meanwhile.
         """
         chosen = [
             g for g in self._groups
             if (end is None or g.first_ns < end) and (begin is None or g.until_ns >= begin)
             and (alive_at is None or g.last_ns >= alive_at or g.unended > 0)
         ]  # fmt: skip
-        for frame in self._in_order(chosen, own):
+        for frame in self._in_order(chosen, own, ahead=ahead):
             low, high = (
                 0 if begin is None else int(np.searchsorted(frame.due, begin)),
                 len(frame) if end is None else int(np.searchsorted(frame.due, end)),
@@ -93,16 +114,27 @@ class Scan:
             for at in range(low, high, BLOCK):
                 yield frame if high - low == len(frame) <= BLOCK else frame.take(slice(at, min(at + BLOCK, high)))
 
+    def parts(self) -> list[Span]:
+        """Return stretches of due time with about as many rows each, which can be looked at independently.
+
+        Their number depends on that of the rows alone, so that every machine finds the same.
+        """
+        many = min(MOST_PARTS, max(1, self.rows // PART))
+        rows = np.cumsum([group.rows for group in self._groups])
+        first = np.searchsorted(rows, self.rows * np.arange(1, many) / many)
+        cuts = sorted({self._groups[i].first_ns for i in first})
+        return list(pairwise([ALWAYS_BEFORE, *cuts, ALWAYS[1]]))
+
     def whole(self, begin: int | None = None, end: int | None = None, *, own: Sequence[str] = ()) -> Frame:
         """Return the requests due in begin..end as one frame."""
         return joined(list(self.blocks(begin, end, own=own)), self.kinds, self.last_ns, own)
 
-    def some(self, most: int) -> Iterator[Frame]:
+    def some(self, most: int, *, own: Sequence[str] = ()) -> Iterator[Frame]:
         """Yield the rows of at most so many row groups, evenly spread."""
         at: Array | list[int] = (
             np.unique(np.linspace(0, max(0, len(self._groups) - 1), most).astype(int)) if self._groups else []
         )
-        yield from self._decoded([self._groups[i] for i in at], ())
+        yield from self._decoded([self._groups[i] for i in at], own)
 
     def last_end(self, before: int, outcomes: Sequence[str]) -> int | None:
         """Return when the last request with one of the outcomes ended before a moment; None if none did."""
@@ -135,7 +167,10 @@ class Scan:
             if held.any():
                 found.append(frame.take(np.flatnonzero(held)))
         whole = joined(found, self.kinds, self.last_ns, own)
-        return whole.take(np.argsort(whole.due, kind="stable"))
+        found.clear()
+        if len(whole) and (whole.due[1:] < whole.due[:-1]).any():
+            whole = whole.take(np.argsort(whole.due, kind="stable"))
+        return whole
 
     def streams(self) -> Frame:
         """Return the requests that were streams, in due order. They are held in memory, whatever their number."""
@@ -155,10 +190,10 @@ class Scan:
                 return (said.min, said.max) if said is not None and said.has_min_max else (-(2**63), 2**63 - 1)
         return UNKNOWN, UNKNOWN
 
-    def _in_order(self, groups: list[_Group], own: Sequence[str]) -> Iterator[Frame]:
+    def _in_order(self, groups: list[_Group], own: Sequence[str], *, ahead: bool = True) -> Iterator[Frame]:
         """Yield all rows in due order: those that no row group still to come can precede."""
         waiting: Frame | None = None
-        for number, decoded in enumerate(self._decoded(groups, own)):
+        for number, decoded in enumerate(self._decoded(groups, own, ahead=ahead)):
             frame = decoded
             if waiting is not None and len(waiting):
                 frame = joined([waiting, frame], self.kinds, self.last_ns, own)
@@ -169,33 +204,31 @@ class Scan:
                 yield frame if cut == len(frame) else frame.take(slice(cut))
             waiting = frame.take(slice(cut, None)) if cut < len(frame) else None
 
-    def _decoded(self, groups: list[_Group], own: Sequence[str]) -> Iterator[Frame]:
-        """Yield row groups, the next ones decoded by other threads meanwhile."""
-        if len(groups) <= 1:
+    def _decoded(self, groups: list[_Group], own: Sequence[str], *, ahead: bool = True) -> Iterator[Frame]:
+        """Yield row groups; with `ahead` the next ones are decoded by other threads meanwhile."""
+        if len(groups) <= 1 or not ahead:
             yield from (self._decode(group, own) for group in groups)
             return
-        with ThreadPoolExecutor(_READERS) as pool:
-            ahead: deque[Any] = deque()
-            left = iter(groups)
-            for group in left:
-                ahead.append(pool.submit(self._decode, group, own))
-                if len(ahead) > _READERS:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
+        coming: deque[Future[Frame]] = deque()
+        for group in groups:
+            coming.append(self.threads.submit(self._decode, group, own))
+            if len(coming) > AHEAD:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()
 
     def _decode(self, group: _Group, own: Sequence[str]) -> Frame:
-        # Each moment is told from the one before it: all up to the last one that is wanted are read.
-        last = max(packed.MOMENTS.index(name) for name in (*_MOMENTS, *own) if name in packed.MOMENTS)
-        afters = map(packed.after, packed.MOMENTS[: last + 1])
-        names = [packed.KIND, packed.DUE, *afters, *(name for name in own if name not in packed.MOMENTS)]
-        table = self._reader(group.file).read_row_group(group.number, columns=names, use_threads=False)
-        columns = packed.read(table, names)
-        kind = self._kind_of[group.file].take(columns.pop(packed.KIND))
-        due = columns.pop(packed.DUE)
-        found = {packed.DUE: due, **packed.moments(due, columns)}
-        found.update((name, columns[name]) for name in own if name not in found)
-        return Frame(self.kinds, kind, found, self.last_ns)
+        names = [n for n in (ordered.KIND, *_MOMENTS, *own) if n != "start_ns" or not group.punctual]
+        names = list(dict.fromkeys(names))
+        file = self._reader(group.file)
+        there = [name for name in names if name in file.schema_arrow.names]
+        table = file.read_row_group(group.number, columns=there, use_threads=False)
+        # What a version did not write yet was known of no row.
+        columns = {n: values(table.column(n)) if n in there else np.full(len(table), UNKNOWN) for n in names}
+        if group.punctual:
+            columns["start_ns"] = columns["due_ns"]
+        kind = self._kind_of[group.file].take(columns.pop(ordered.KIND))
+        return Frame(self.kinds, kind, columns, self.last_ns)
 
     def _reader(self, file: int) -> pq.ParquetFile:
         files = self._local.__dict__.setdefault("files", {})
@@ -208,9 +241,9 @@ def _some_within(ids: Array, low: int, high: int) -> bool:
     return int(np.searchsorted(ids, low)) < int(np.searchsorted(ids, high, "right"))
 
 
-_ASKED = [name for name in packed.SHARED if name not in ("worker", "cached")]
+_ASKED = [name for name in ordered.SHARED if name not in ("worker", "cached")]
 """What findings and thresholds ask of a kind."""
-_ASKED_SCHEMA = pa.schema([packed.KIND_SCHEMA.field(name) for name in _ASKED])
+_ASKED_SCHEMA = pa.schema([ordered.KIND_SCHEMA.field(name) for name in _ASKED])
 
 
 def _together(tables: list[pa.Table]) -> tuple[Kinds, list[Array]]:
@@ -220,14 +253,14 @@ def _together(tables: list[pa.Table]) -> tuple[Kinds, list[Array]]:
     whole = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
     if not len(whole):
         return Kinds(_ASKED_SCHEMA.empty_table()), [np.zeros(0, np.int64) for _ in tables]
-    first, which = packed.distinct([values(column) for column in whole.columns])
+    first, which = ordered.distinct([values(column) for column in whole.columns])
     ends = np.cumsum([len(table) for table in tables])[:-1]
     return Kinds(whole.take(plain(first, pa.int64()))), np.split(which.astype(np.int64), ends)
 
 
 def scans(recording: Recording) -> tuple[Scan, Scan]:
     """Return the load and the canary of a recording, which tell of its last moment."""
-    load, canary = Scan(recording.packed(REQUESTS)), Scan(recording.packed(CANARY))
+    load, canary = Scan(recording.ordered(REQUESTS)), Scan(recording.ordered(CANARY))
     last_ns = max([load.last_ns, canary.last_ns, *(event.t_ns for event in recording.events)])
     load.last_ns = canary.last_ns = last_ns
     return load, canary
@@ -235,7 +268,7 @@ def scans(recording: Recording) -> tuple[Scan, Scan]:
 
 def joined(frames: list[Frame], kinds: Kinds, last_ns: int, own: Sequence[str] = ()) -> Frame:
     """Return frames of the same kinds as one."""
-    names = [packed.DUE, *_MOMENTS, *own]
+    names = [*_MOMENTS, *(name for name in own if name not in _MOMENTS)]
     none = np.zeros(0, np.int64)
     columns = {name: np.concatenate([none, *(f.numbers(name) for f in frames)]) for name in names}
     return Frame(kinds, np.concatenate([none, *(f.kind for f in frames)]), columns, last_ns)

@@ -1,6 +1,6 @@
 """Turning a run's Arrow streams into Parquet, crash-safe: the stream goes only once its Parquet file is whole.
 
-In bounded memory, whatever their length: batch by batch. Requests are stored as `packed` says.
+In bounded memory, whatever their length: batch by batch. Requests are stored as `ordered` says.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harness.recording import layout, packed
+from harness.recording import layout, ordered
 from harness.recording.stream import Stream
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def finish(recording: Path) -> None:
             if stream.schema is None:
                 continue  # kept as it is: the reader says what is missing
             if path.parent.name in (layout.REQUESTS, layout.CANARY):
-                _write_requests(stream, target, drafts)
+                ordered.write(drafts(target), stream)
             else:
                 _write_table(stream, drafts(target))
             if stream.cut:
@@ -46,9 +46,9 @@ def finish(recording: Path) -> None:
 
 
 def rewrite_requests(batches: Iterable[pa.Table], target: Path) -> None:
-    """Write requests (`layout.REQUEST_SCHEMA`), with their kinds, as `packed` says."""
+    """Write requests (`layout.REQUEST_SCHEMA`) as `ordered` says."""
     with _Drafts() as drafts:
-        _write_requests(batches, target, drafts)
+        ordered.write(drafts(target), batches)
         drafts.settle()
 
 
@@ -84,14 +84,6 @@ class _Drafts:
 
 def _draft(target: Path) -> Path:
     return target.with_suffix(".parquet.tmp")
-
-
-def _write_requests(batches: Iterable[pa.Table], target: Path, drafts: _Drafts) -> None:
-    """Write requests and their kinds."""
-    beside = packed.kinds_path(target)
-    beside.parent.mkdir(exist_ok=True)
-    half = drafts(beside)  # before the table: without its kinds it cannot be read
-    pq.write_table(packed.write(drafts(target), batches), half, compression="zstd")
 
 
 def _write_table(stream: Stream, draft: Path) -> None:

@@ -2,8 +2,7 @@
 
     plan.yaml  manifest.json  events.jsonl
     arrivals.csv                                              of a `replay` load: a copy of its file
-    requests/<worker>.arrows -> requests/<worker>.parquet     one row per request, stored as `packed` says
-                                requests/kinds/<worker>.parquet
+    requests/<worker>.arrows -> requests/<worker>.parquet     one row per request, stored as `ordered` says
     tokens/<worker>.arrows   -> tokens/<worker>.parquet       one row per token of a stream
     canary/canary.arrows     -> canary/canary.parquet         the probe's own requests, likewise
     samples.arrows           -> samples.parquet               t_ns source metric labels value
@@ -25,7 +24,7 @@ TOKENS = "tokens"
 FINDINGS, VERDICTS = "findings.json", "verdicts.json"
 SCHEMA_VERSION = 1
 
-_word = pa.dictionary(pa.int32(), pa.string())
+WORD = pa.dictionary(pa.int32(), pa.string())
 
 REQUEST_SCHEMA = pa.schema(
     [
@@ -33,16 +32,16 @@ REQUEST_SCHEMA = pa.schema(
         ("start_ns", pa.int64()),
         ("first_byte_ns", pa.int64()),
         ("end_ns", pa.int64()),
-        ("name", _word),
-        ("team", _word),
-        ("agent", _word),
-        ("tenant", _word),
-        ("worker", _word),
+        ("name", WORD),
+        ("team", WORD),
+        ("agent", WORD),
+        ("tenant", WORD),
+        ("worker", WORD),
         ("request_id", pa.int64()),
-        ("outcome", _word),
+        ("outcome", WORD),
         ("status", pa.int32()),
-        ("error", _word),
-        ("provider", _word),
+        ("error", WORD),
+        ("provider", WORD),
         ("cached", pa.int32()),
         ("cache_lookups", pa.int32()),
         ("cache_hits", pa.int32()),

@@ -19,7 +19,7 @@ from ruamel.yaml.error import YAMLError
 from harness.errors import RecordingError
 from harness.model.event import Event
 from harness.model.plan import Plan
-from harness.recording import layout, packed
+from harness.recording import layout, ordered
 from harness.recording.columns import in_full
 from harness.recording.finish import rewrite_requests
 from harness.recording.stream import Stream, read_stream
@@ -43,7 +43,7 @@ class Recording:
     path: Path
     truncated: list[str] = field(default_factory=list)
     """What is known to be missing, in words."""
-    _packed: dict[str, list[Path]] = field(default_factory=dict, repr=False)
+    _ordered: dict[str, list[Path]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def open(cls, path: Path | str) -> Recording:
@@ -127,19 +127,19 @@ class Recording:
         """The providers' own account (`layout.LEDGER_SCHEMA`)."""
         return self._table(self.path / layout.LEDGER, layout.LEDGER_SCHEMA)
 
-    def packed(self, name: str) -> list[Path]:
-        """Return the tables of requests in a folder as `recording.packed` stores them, worker by worker.
+    def ordered(self, name: str) -> list[Path]:
+        """Return the tables of requests in a folder as `recording.ordered` stores them, worker by worker.
 
         What is not stored so (a run that still lasts or was killed, a recording of an older version) is rewritten into
         a temporary folder first.
         """
-        if name not in self._packed:
+        if name not in self._ordered:
             folder = self.path / name
             stems = sorted({p.stem for p in folder.glob("*") if p.suffix in (".arrows", ".parquet")})
-            self._packed[name] = [path for stem in stems if (path := self._packed_table(folder / stem)) is not None]
-        return self._packed[name]
+            self._ordered[name] = [path for stem in stems if (path := self._ordered_table(folder / stem)) is not None]
+        return self._ordered[name]
 
-    def _packed_table(self, stem: Path) -> Path | None:
+    def _ordered_table(self, stem: Path) -> Path | None:
         parquet, stream = stem.with_suffix(".parquet"), stem.with_suffix(".arrows")
         if not parquet.exists():
             with Stream(stream) as rows:
@@ -147,14 +147,15 @@ class Recording:
                 self._missing(rows.cut)
                 return copy
         try:
-            if packed.is_packed(pq.read_schema(parquet)):
-                pq.read_metadata(packed.kinds_path(parquet))
+            if ordered.is_ordered(pq.read_metadata(parquet)):
                 return parquet
             schema = layout.TABLES[stem.parent.name]
             with pq.ParquetFile(parquet, read_dictionary=_words(schema)) as file:
-                tables = (pa.Table.from_batches([batch]) for batch in file.iter_batches(packed.GROUP_ROWS))
-                return self._rewritten((in_full(table, schema).cast(schema) for table in tables), parquet)
-        except (OSError, ValueError, pa.ArrowException) as error:
+                tables = (pa.Table.from_batches([batch]) for batch in file.iter_batches(ordered.GROUP_ROWS))
+                return self._rewritten(
+                    (in_full(table, schema).select(schema.names).cast(schema) for table in tables), parquet
+                )
+        except (OSError, ValueError, KeyError, pa.ArrowException) as error:
             raise RecordingError(f"{parquet}: cannot be read: {error}") from error
 
     def _rewritten(self, tables: Iterable[pa.Table], parquet: Path) -> Path:
@@ -190,17 +191,15 @@ class Recording:
         parquet, stream = stem.with_suffix(".parquet"), stem.with_suffix(".arrows")
         if parquet.exists():
             try:
-                if packed.is_packed(pq.read_schema(parquet)):
-                    kinds = pq.ParquetFile(packed.kinds_path(parquet), read_dictionary=_words(schema)).read()
-                    return packed.unpack(pq.ParquetFile(parquet).read(), kinds)
-                return in_full(pq.ParquetFile(parquet, read_dictionary=_words(schema)).read(), schema).cast(schema)
-            except (OSError, ValueError, pa.ArrowException) as error:
+                table = pq.ParquetFile(parquet, read_dictionary=_words(schema)).read()
+                return in_full(table, schema).select(schema.names).cast(_coded(schema))
+            except (OSError, ValueError, KeyError, pa.ArrowException) as error:
                 raise RecordingError(f"{parquet}: cannot be read: {error}") from error
         if not stream.exists():
-            return schema.empty_table()
+            return _coded(schema).empty_table()
         table, cut = read_stream(stream)
         self._missing(cut)
-        return in_full(table, schema) if table.num_columns else schema.empty_table()
+        return in_full(table, schema).cast(_coded(schema)) if table.num_columns else _coded(schema).empty_table()
 
     def _json(self, name: str) -> dict[str, Any]:
         try:
@@ -213,4 +212,10 @@ class Recording:
 
 
 def _words(schema: pa.Schema) -> list[str]:
-    return [f.name for f in schema if pa.types.is_dictionary(f.type)]
+    return [f.name for f in schema if pa.types.is_dictionary(f.type) or pa.types.is_string(f.type)]
+
+
+def _coded(schema: pa.Schema) -> pa.Schema:
+    """Return a schema with all words dictionary-coded: a table in memory holds each of them once."""
+    words = set(_words(schema))
+    return pa.schema([pa.field(f.name, layout.WORD) if f.name in words else f for f in schema])

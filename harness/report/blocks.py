@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.model.verdict import Verdict
-from harness.report import micro, series, units, words
+from harness.report import micro, units, words
 
 if TYPE_CHECKING:
     from harness.model.findings import Estimate, Findings, Group
@@ -120,14 +120,14 @@ def cache(findings: Findings) -> dict[str, Any]:
     return {"answer": words.cache(findings), "witnesses": witnesses, "parts": parts}
 
 
-def groups(recording: Recording, findings: Findings, figures: Figures) -> list[dict[str, Any]]:
+def groups(findings: Findings, figures: Figures) -> list[dict[str, Any]]:
     """Return a table for each way to group requests, slowest first, with p95 over the run as a line."""
     found = []
     for column, title in GROUPS:
         by = findings.load.by.get(column, {})  # type: ignore[call-overload]
         if not by:
             continue
-        lines = series.sparks(recording, figures.axis, column)
+        lines = figures.sparks[column]
         told = np.concatenate([v[np.isfinite(v) & (v > 0)] for v in lines.values()]) if lines else np.array([])
         low, high = (float(told.min()), float(told.max())) if told.size else (0.01, 1.0)
         rows = []

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from harness.analysis.frame import Array
-    from harness.report.series import Shares, Traffic
+    from harness.report.seen import Traffic
+    from harness.report.series import Shares
     from harness.report.timeline import Timeline
 
 LEFT, RIGHT = 52, 60

@@ -5,15 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness.analysis.scan import scans
 from harness.report import figure_failover, figure_resources, figure_summary, figure_time, palette, series, words
+from harness.report.seen import seen
 from harness.report.timeline import Timeline, timeline
 
 if TYPE_CHECKING:
+    from harness.analysis.frame import Array
     from harness.model.findings import Findings
     from harness.recording.reader import Recording
     from harness.report.drawing import Drawn
 
 RESOURCES = ("cpu", "memory_mib", "net")
+SPARKS = ("agent", "team", "tenant", "provider")
+"""Ways to group requests that have a line for each group."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,8 @@ class Figures:
     colours: dict[str, str]
     """Provider -> colour variable."""
     shares: series.Shares
+    sparks: dict[str, dict[str, Array]]
+    """Column -> word -> p95 of response time over the run, seconds."""
 
     def every(self) -> list[Drawn]:
         """Return all figures."""
@@ -35,14 +42,15 @@ class Figures:
 
 def figures(recording: Recording, findings: Findings) -> Figures:
     """Draw everything the recording has data for."""
-    axis = timeline(recording)
-    shares = series.shares(recording, axis)
+    axis, (load, _) = timeline(recording), scans(recording)
+    users = seen(load, axis, SPARKS)
+    shares = series.shares(recording, load, axis, users.answers)
     colours = palette.provider_variables(recording.plan.target.upstreams, shares.answers)
     slo_s = recording.plan.scenario.slo.response_time
     drawn: dict[str, Drawn] = {}
-    if recording.requests.num_rows:
-        drawn["response"] = figure_time.response(series.traffic(recording, axis), axis, slo_s)
-        drawn["ecdf"] = figure_summary.ecdf(series.distributions(recording, axis))
+    if load.rows:
+        drawn["response"] = figure_time.response(users.traffic, axis, slo_s)
+        drawn["ecdf"] = figure_summary.ecdf(users.distributions)
     if shares.answers:
         drawn["providers"] = figure_time.providers(shares, axis, colours)
     used = series.resources(recording, axis, RESOURCES)
@@ -53,4 +61,4 @@ def figures(recording: Recording, findings: Findings) -> Figures:
         for kind, outages in words.kinds(findings).items()
         if (bit := [f for f in outages if f.bit])
     }
-    return Figures(axis, drawn, recorders, colours, shares)
+    return Figures(axis, drawn, recorders, colours, shares, users.sparks)

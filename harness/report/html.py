@@ -42,7 +42,7 @@ def page(recording: Recording, findings: Findings, verdicts: Verdicts, figures: 
         "cache": blocks.cache(findings),
         "streams": block_streams.streams(findings),
         "resources": block_resources.resources(recording, findings, figures),
-        "groups": blocks.groups(recording, findings, figures),
+        "groups": blocks.groups(findings, figures),
         "made": blocks.made(recording),
         "figures": {name: figure.tag for name, figure in figures.drawn.items()},
     }

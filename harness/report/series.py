@@ -1,62 +1,24 @@
-"""Series for the figures: what a recording says, bucket by bucket. Percentiles are exact in every bucket, never
-averages of other percentiles; a bucket without answers is a gap (nan), never zero.
-"""
+"""Series for the figures beside those of requests (`seen`): who answered, and what resources were used."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.analysis.frame import Array, Frame, Words, numbers, words
-from harness.model.request import ANSWERED, BAD, UNKNOWN, Outcome
+from harness.model.request import UNKNOWN
+from harness.report.seen import bucket_of, percentiles_by
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     import pyarrow as pa
 
+    from harness.analysis.scan import Scan
     from harness.recording.reader import Recording
     from harness.report.timeline import Timeline
-
-
-def percentiles_by(bucket: Array, values: Array, buckets: int, wanted: tuple[float, ...]) -> Array:
-    """Return exact percentiles (Hyndman & Fan type 7), shape (len(wanted), buckets); nan where a bucket is empty."""
-    found = np.full((len(wanted), buckets), np.nan)
-    order = np.lexsort((values, bucket))
-    ordered, sizes = values[order], np.bincount(bucket, minlength=buckets)
-    ends = np.cumsum(sizes)
-    full = sizes > 0
-    for row, share in enumerate(wanted):
-        rank = (sizes[full] - 1) * share / 100
-        below = np.floor(rank).astype(np.int64)
-        first = (ends - sizes)[full] + below
-        second = np.minimum(first + 1, ends[full] - 1)
-        found[row, full] = ordered[first] + (ordered[second] - ordered[first]) * (rank - below)
-    return found
-
-
-@dataclass(frozen=True)
-class Traffic:
-    """Requests, bucket by bucket. Times are seconds; the first three rows' bucket is the one they were due in."""
-
-    edges: Array
-    percentiles: Array
-    """Response time of answered requests, seconds, shape (3, buckets): p50, p95, p99."""
-    bad: Array
-    """Failed and timed-out requests."""
-    degraded: Array
-    unsent: Array
-    """Lost and dropped requests."""
-    answered: Array
-
-    @property
-    def middles(self) -> Array:
-        """Middle of each bucket, seconds after zero."""
-        middles: Array = (self.edges[:-1] + self.edges[1:]) / 2
-        return middles
 
 
 @dataclass(frozen=True)
@@ -76,68 +38,6 @@ def rows(table: pa.Table, axis: Timeline) -> Rows:
     return Rows((frame.due - axis.zero_ns) / 1e9, np.where(told, frame.response / 1e9, np.nan), frame.outcome)
 
 
-def _bucket(moments: Array, edges: Array) -> Array:
-    """Return the bucket of each moment, -1 outside."""
-    bucket = np.searchsorted(edges, moments, side="right") - 1
-    return np.where((moments >= edges[0]) & (moments < edges[-1]), bucket, -1)
-
-
-def _counts(bucket: Array, chosen: Array, buckets: int) -> Array:
-    return np.bincount(bucket[chosen & (bucket >= 0)], minlength=buckets)
-
-
-def traffic(recording: Recording, axis: Timeline) -> Traffic:
-    """Return what users saw, bucket by bucket of the time requests were due."""
-    every, edges = rows(recording.requests, axis), axis.edges()
-    bucket, buckets = _bucket(every.due, edges), len(edges) - 1
-    told = (bucket >= 0) & ~np.isnan(every.response)
-    return Traffic(
-        edges,
-        percentiles_by(bucket[told], every.response[told], buckets, (50, 95, 99)),
-        _counts(bucket, every.outcome.among(BAD), buckets),
-        _counts(bucket, every.outcome.among([Outcome.DEGRADED]), buckets),
-        _counts(bucket, every.outcome.among([Outcome.LOST, Outcome.DROPPED]), buckets),
-        _counts(bucket, every.outcome.among(ANSWERED), buckets),
-    )
-
-
-def sparks(recording: Recording, axis: Timeline, column: str, buckets: int = 60) -> dict[str, Array]:
-    """Return p95 of response time (seconds) of each word of `column`, in `buckets` equal buckets of the run."""
-    if not recording.requests.num_rows:
-        return {}
-    every, edges = rows(recording.requests, axis), axis.edges(buckets)
-    names = words(recording.requests, column)
-    bucket = _bucket(every.due, edges)
-    found = {}
-    for code, name in enumerate(names.words):
-        mine = (names.codes == code) & (bucket >= 0) & ~np.isnan(every.response)
-        if mine.any():
-            found[name] = percentiles_by(bucket[mine], every.response[mine], buckets, (95,))[0]
-    return found
-
-
-def distributions(recording: Recording, axis: Timeline) -> dict[str, Array]:
-    """Return sorted response times (seconds) of the healthy phase and of requests due in each kind of fault."""
-    if not recording.requests.num_rows:
-        return {}
-    every = rows(recording.requests, axis)
-    told = ~np.isnan(every.response)
-    stretches: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for span in axis.phases:
-        if span.name in ("baseline", "steady"):
-            stretches[span.name].append((span.begin, span.end))
-    for span in axis.faults:
-        stretches[span.name].append((span.begin, span.end))
-    found = {}
-    for name, parts in stretches.items():
-        inside = np.zeros(len(every.due), bool)
-        for begin, end in parts:
-            inside |= (every.due >= begin) & (every.due < end)
-        if (inside & told).any():
-            found[name] = np.sort(every.response[inside & told])
-    return found
-
-
 @dataclass(frozen=True)
 class Shares:
     """Answers by who gave them, bucket by bucket; `from_ledger` tells whether providers' own ledgers say so."""
@@ -147,33 +47,29 @@ class Shares:
     from_ledger: bool
 
 
-def shares(recording: Recording, axis: Timeline) -> Shares:
-    """Count answers by provider: upstreams by their ledgers, cache and local (which have none) by the answers."""
+def shares(recording: Recording, load: Scan, axis: Timeline, told: Mapping[str, Array]) -> Shares:
+    """Count answers by provider: upstreams by their ledgers, cache and local (which have none) by the answers.
+
+    `told` is what the answers say (`seen.Seen.answers`).
+    """
     edges = axis.edges()
-    buckets = len(edges) - 1
     answers: dict[str, Array] = {}
     ledger = recording.ledger
-    requests = recording.requests
     if ledger.num_rows:
         upstream = words(ledger, "upstream")
-        bucket = _bucket((numbers(ledger, "answered_ns") - axis.zero_ns) / 1e9, edges)
+        bucket = bucket_of((numbers(ledger, "answered_ns") - axis.zero_ns) / 1e9, edges)
         whole = words(ledger, "status").among(["ok"])
         called_by = numbers(ledger, "request_id")
-        if (called_by != UNKNOWN).any():  # the canary's calls are no answers to users
-            whole &= np.isin(called_by, numbers(requests, "request_id"))
-        answers = {n: _counts(bucket, whole & (upstream.codes == i), buckets) for i, n in enumerate(upstream.words)}
-    if requests.num_rows:
-        provider = words(requests, "provider")
-        bucket = _bucket((numbers(requests, "end_ns") - axis.zero_ns) / 1e9, edges)
-        hits = numbers(requests, "cache_hits")
-        for i, name in enumerate(provider.words):
-            for part in filter(None, name.split("+")):
-                if ledger.num_rows and part in answers and part not in ("cache", "local"):
-                    continue  # its ledger has spoken
-                chosen = (provider.codes == i) & (bucket >= 0)
-                weight = np.maximum(hits, 1) if part == "cache" else np.ones(len(hits))
-                counted = np.bincount(bucket[chosen], weight[chosen], minlength=buckets)
-                answers[part] = answers.get(part, np.zeros(buckets)) + counted
+        if (known := called_by != UNKNOWN).any():  # the canary's calls are no answers to users
+            whole &= np.isin(called_by, load.holding(np.unique(called_by[known])).numbers("request_id"))
+        whole &= bucket >= 0
+        answers = {
+            name: np.bincount(bucket[whole & (upstream.codes == i)], minlength=len(edges) - 1)
+            for i, name in enumerate(upstream.words)
+        }
+    for name, counts in told.items():
+        if name not in answers or name in ("cache", "local"):  # of the others their ledgers have spoken
+            answers[name] = answers.get(name, 0) + counts
     return Shares(edges, {n: a for n, a in answers.items() if a.sum()}, bool(ledger.num_rows))
 
 
@@ -216,7 +112,7 @@ def resources(recording: Recording, axis: Timeline, wanted: Iterable[str]) -> li
 
     def tops(owner: str, name: str) -> Array:
         when, what = sampled(owner, name)
-        bucket = _bucket(when, edges)
+        bucket = bucket_of(when, edges)
         highest: Array = percentiles_by(bucket[bucket >= 0], what[bucket >= 0], len(middles), (100,))[0]
         return highest
 

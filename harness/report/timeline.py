@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.analysis.frame import Array, last_row, numbers
+from harness.analysis.scan import scans
 from harness.analysis.timeline import timeline as read_events
 from harness.clock import NS_PER_S, Anchor
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from harness.analysis.frame import Array
     from harness.recording.reader import Recording
 
 
@@ -76,11 +77,11 @@ def _wall(manifest: dict[str, Any], t_ns: int) -> datetime | None:
 
 def timeline(recording: Recording) -> Timeline:
     """Read the axis off a recording: from the first phase to the last request due, as far as a run cut short got."""
-    rows = recording.requests
-    when = read_events(recording, last_row(rows, recording.canary))
-    due = numbers(rows, "due_ns")
-    begin_ns = min([span[0] for _, span in when.phases] or [int(due.min()) if len(due) else when.zero_ns])
-    end_ns = max([when.end_ns if when.phases else 0, int(due.max()) if len(due) else 0, begin_ns + NS_PER_S])
+    load, _ = scans(recording)
+    when = read_events(recording, load.last_ns)
+    first, last = load.first_due, load.last_due
+    begin_ns = min([span[0] for _, span in when.phases] or [when.zero_ns if first is None else first])
+    end_ns = max([when.end_ns if when.phases else 0, last or 0, begin_ns + NS_PER_S])
 
     def at(t_ns: int) -> float:
         return (min(t_ns, end_ns) - when.zero_ns) / NS_PER_S

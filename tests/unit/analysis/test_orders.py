@@ -16,8 +16,8 @@ from harness.analysis.dependence import effective_size
 from harness.analysis.frame import ALWAYS, METRICS, Frame, Selection
 from harness.analysis.orders import Orders
 from harness.analysis.scan import Scan
-from harness.analysis.stats import Times, mean_ms, percentile_ms, percentiles_ms
-from harness.recording import packed
+from harness.analysis.stats import Times, mean_ms, percentile, percentile_ms, percentiles_ms
+from harness.recording import ordered
 from harness.recording.finish import finish
 from harness.recording.layout import ADDED
 from harness.recording.reader import Recording
@@ -30,7 +30,7 @@ OUTCOMES = ("ok", "degraded", "failed", "timeout", "lost", "dropped")
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Row groups, blocks and clusters so small that every seam is met."""
-    monkeypatch.setattr(packed, "GROUP_ROWS", 16)
+    monkeypatch.setattr(ordered, "GROUP_ROWS", 16)
     monkeypatch.setattr(scan, "BLOCK", 7)
     monkeypatch.setattr(grouping, "ATOMS", 4)
     monkeypatch.setattr(grouping, "SUMS", 64)
@@ -87,10 +87,10 @@ def test_a_scan_says_what_numpy_says(
 ) -> None:
     recording = write(tmp_path_factory.mktemp("scan"), rows, finished=finished)
     whole = Frame.of(recording.requests, 10**10)
-    load = Scan(recording.packed("requests"))
+    load = Scan(recording.ordered("requests"))
     load.last_ns = whole.last_ns
     assert load.rows == len(whole) == len(rows)
-    asked = Orders(load, Scan(recording.packed("canary")).whole(), [cut])
+    asked = Orders(load, Scan(recording.ordered("canary")).whole(own=["first_byte_ns"]), [cut])
     samples = {}
     for metric in METRICS:
         for spans in ([ALWAYS], [(0, cut)], [(cut, ALWAYS[1])]):
@@ -123,7 +123,7 @@ def test_a_scan_finds_the_streams_among_all_requests(
     whole = Frame.of(recording.requests)
     whole = whole.take(np.argsort(whole.due))
     expected = whole.take(np.flatnonzero(whole.numbers("stream_tokens") >= 0))
-    found = Scan(recording.packed("requests")).streams()
+    found = Scan(recording.ordered("requests")).streams()
     for name in ("due_ns", "end_ns", "first_token_ns", "last_token_ns", "stream_tokens", "tokens_out", "request_id"):
         assert found.numbers(name).tolist() == expected.numbers(name).tolist(), name
     for name in ("outcome", "name"):
@@ -132,20 +132,21 @@ def test_a_scan_finds_the_streams_among_all_requests(
         ]
 
 
-def test_a_packed_table_without_columns_that_came_later_opens(tmp_path: Path) -> None:
+def test_a_finished_table_without_columns_that_came_later_opens(tmp_path: Path) -> None:
     rows = [
         {"gap": 1, "late": 0, "took": 5, "outcome": "ok", "name": "a", "tenant": "", "worker": 0, "tokens": 2}
         for _ in range(40)
     ]
     recording = write(tmp_path, rows, finished=True)
-    assert len(Scan(recording.packed("requests")).streams()) == 40
-    before, (path,) = recording.requests, (p for p in recording.packed("requests") if pq.read_metadata(p).num_rows)
-    later = [packed.after("first_token_ns"), packed.after("last_token_ns"), "stream_tokens"]
-    spans = pq.read_metadata(path).metadata[packed.SPANS]
-    table = pq.read_table(path).drop_columns(later).replace_schema_metadata({packed.SPANS: spans})
-    pq.write_table(table, path, row_group_size=packed.GROUP_ROWS)
+    assert len(Scan(recording.ordered("requests")).streams()) == 40
+    before, (path,) = recording.requests, (p for p in recording.ordered("requests") if pq.read_metadata(p).num_rows)
+    later = ["first_token_ns", "last_token_ns", "stream_tokens"]
+    told = pq.read_metadata(path).metadata
+    kept = {key: told[key] for key in (ordered.SPANS, ordered.KINDS)}
+    table = pq.read_table(path).drop_columns(later).replace_schema_metadata(kept)
+    pq.write_table(table, path, row_group_size=ordered.GROUP_ROWS)
     after = Recording.open(tmp_path)
-    assert len(Scan(after.packed("requests")).streams()) == 0
+    assert len(Scan(after.ordered("requests")).streams()) == 0
     assert after.requests.drop_columns(list(ADDED)).equals(before.drop_columns(list(ADDED)))
     assert {value for name in ADDED for value in after.requests.column(name).to_pylist()} == {-1}
 
@@ -154,7 +155,7 @@ def test_a_packed_table_without_columns_that_came_later_opens(tmp_path: Path) ->
 def test_long_stretches_are_worth_the_same_in_batches_as_in_numpys(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, ties: bool
 ) -> None:
-    monkeypatch.setattr(packed, "GROUP_ROWS", 1 << 13)
+    monkeypatch.setattr(ordered, "GROUP_ROWS", 1 << 13)
     monkeypatch.setattr(scan, "BLOCK", 1 << 12)
     monkeypatch.setattr(grouping, "SUMS", 1 << 16)
     random = np.random.default_rng(7)
@@ -166,8 +167,8 @@ def test_long_stretches_are_worth_the_same_in_batches_as_in_numpys(
          "tenant": "x", "worker": 0} for i, t in enumerate(took)
     ]  # fmt: skip
     recording = write(tmp_path, rows, finished=True)
-    load = Scan(recording.packed("requests"))
-    asked = Orders(load, Scan(recording.packed("canary")).whole(), [])
+    load = Scan(recording.ordered("requests"))
+    asked = Orders(load, Scan(recording.ordered("canary")).whole(), [])
     chosen = Selection([ALWAYS], np.ones(len(load.kinds), bool))
     sample = asked.ask("service_time", chosen, (50, 95, 99))
     asked.run()
@@ -186,7 +187,52 @@ def test_long_stretches_are_worth_the_same_in_batches_as_in_numpys(
     assert n > orders.SHORT
 
 
-def test_packed_tables_hold_every_row_whatever_the_order(tmp_path: Path) -> None:
+@pytest.mark.parametrize("closed", [True, False])
+def test_parts_looked_at_by_several_threads_say_what_the_whole_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, closed: bool
+) -> None:
+    """Values to the last bit; what an interval rests on is another estimate of the same."""
+    monkeypatch.setattr(scan, "PART", 200)
+    random = np.random.default_rng(3)
+    took = np.exp(random.normal(15, 0.3, 3000)).astype(int)
+    rows = [
+        {"gap": 2, "late": 0 if closed else i % 3, "took": int(t), "name": "abc"[i % 3], "tenant": "x",
+         "outcome": ("dropped" if not closed and i % 50 == 0 else "lost" if i % 70 == 0 else "ok"), "worker": i % 3}
+        for i, t in enumerate(took)
+    ]  # fmt: skip
+    recording = write(tmp_path, rows, finished=True)
+    whole = Frame.of(recording.requests, 10**10)
+    load = Scan(recording.ordered("requests"))
+    load.last_ns = whole.last_ns
+    assert len(load.parts()) == scan.MOST_PARTS
+    assert load.punctual is closed
+    asked = Orders(load, Scan(recording.ordered("canary")).whole(own=["first_byte_ns"]), [])
+    chosen = [load.kinds.words("name").among(word) for word in ("abc", "a")]
+    samples = {
+        (metric, i): asked.ask(
+            metric, Selection([ALWAYS], c & load.kinds.told(metric)), (50, 99), mean=True, extremes=True
+        )
+        for metric in METRICS
+        for i, c in enumerate(chosen)
+    }
+    bare = asked.ask("lateness", Selection([ALWAYS], load.kinds.told("lateness") & chosen[1]), (99,), bare=True)
+    asked.run()
+    for (metric, i), sample in samples.items():
+        plain = whole.times(metric, whole.words("name").among("abc" if i == 0 else "a"))
+        assert (len(sample), sample.lost) == (len(plain), plain.lost)
+        for percent in (50, 99):
+            one, other = percentile_ms(sample, percent), percentile_ms(plain, percent)
+            assert (one.value, one.n) == (other.value, other.n)
+            assert sample.worth(percentile(sample, percent)) == pytest.approx(
+                effective_size(plain.values <= percentile(plain, percent)), rel=0.2
+            )
+        assert mean_ms(sample).value == pytest.approx(mean_ms(plain).value)
+        assert (sample.at(0), sample.at(len(plain) - 1)) == (plain.at(0), plain.at(len(plain) - 1))
+    lateness = whole.times("lateness", whole.words("name").among("a"))
+    assert (len(bare), percentile(bare, 99)) == (len(lateness), percentile(lateness, 99))
+
+
+def test_finished_tables_hold_every_row_whatever_the_order(tmp_path: Path) -> None:
     rows = [
         {"gap": 3, "late": i % 2, "took": (i * 7919) % 1000, "outcome": OUTCOMES[i % 6], "name": "ab"[i % 2],
          "tenant": "", "worker": i % 3} for i in range(200)
@@ -196,9 +242,9 @@ def test_packed_tables_hold_every_row_whatever_the_order(tmp_path: Path) -> None
     finish(tmp_path)
     after = Recording.open(tmp_path)
     assert sorted(after.requests.to_pylist(), key=lambda r: r["request_id"]) == told
-    due = [due for frame in Scan(after.packed("requests")).blocks() for due in frame.due.tolist()]
+    due = [due for frame in Scan(after.ordered("requests")).blocks() for due in frame.due.tolist()]
     assert due == sorted(due)
-    held = Scan(after.packed("requests")).holding(np.array([5, 77, 10**6]))
+    held = Scan(after.ordered("requests")).holding(np.array([5, 77, 10**6]))
     assert held.numbers("request_id").tolist() == [5, 77]
 
 

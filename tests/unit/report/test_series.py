@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from harness.analysis.scan import scans
+from harness.report import seen as users
 from harness.report import series
+from harness.report.seen import Seen, percentiles_by
 from harness.report.timeline import Timeline, timeline
 from tests.recordings import RecordingBuilder, plan
 from tests.unit.report import story
@@ -15,14 +18,19 @@ from tests.unit.report import story
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from harness.recording.reader import Recording
     from tests.unit.report.conftest import Reported
+
+
+def read(recording: Recording) -> Seen:
+    return users.seen(scans(recording)[0], timeline(recording), ("agent", "provider"))
 
 
 def test_percentiles_of_every_bucket_are_numpys() -> None:
     draw = np.random.default_rng(1)
     bucket, values = draw.integers(0, 7, 400), draw.exponential(1, 400)
     bucket[bucket == 3] = 2  # bucket 3 is empty
-    found = series.percentiles_by(bucket, values, 7, (50, 95, 99))
+    found = percentiles_by(bucket, values, 7, (50, 95, 99))
     assert np.isnan(found[:, 3]).all()
     for b in (0, 1, 2, 4, 5, 6):
         assert found[:, b] == pytest.approx(np.percentile(values[bucket == b], (50, 95, 99)))
@@ -34,7 +42,7 @@ def test_what_users_saw_second_by_second(tmp_path: Path) -> None:
     for due, took, outcome in ((0.1, 0.2, "ok"), (0.2, 0.4, "degraded"), (1.5, 0.5, "failed"), (1.6, 0.1, "dropped")):
         builder.request(due, took, outcome=outcome)
     recording = builder.close(4)
-    seen = series.traffic(recording, timeline(recording))
+    seen = read(recording).traffic
     assert seen.percentiles[0].tolist() == pytest.approx([0.3, 0.5, np.nan], nan_ok=True)
     assert (seen.answered.tolist(), seen.bad.tolist(), seen.degraded.tolist(), seen.unsent.tolist()) == (
         [2, 1, 0], [0, 1, 0], [1, 0, 0], [0, 1, 0],
@@ -50,7 +58,8 @@ def test_who_answered_by_ledger_or_by_answers(tmp_path: Path, ledger: bool) -> N
     builder.request(1.2, provider="openai", ledger=ledger)
     builder.request(1.3, provider="local", outcome="degraded")
     recording = builder.close(3)
-    shares = series.shares(recording, timeline(recording))
+    load, _ = scans(recording)
+    shares = series.shares(recording, load, timeline(recording), read(recording).answers)
     assert shares.from_ledger is ledger
     assert {n: a.tolist() for n, a in shares.answers.items()} == {
         "bedrock": [2, 0], "openai": [0, 1], "cache": [3, 0], "local": [0, 1],
@@ -58,10 +67,22 @@ def test_who_answered_by_ledger_or_by_answers(tmp_path: Path, ledger: bool) -> N
 
 
 def test_distributions_are_of_the_healthy_phase_and_each_kind_of_fault(told: Reported) -> None:
-    found = series.distributions(told.recording, told.figures.axis)
+    found = read(told.recording).distributions
     assert list(found) == ["baseline", "bedrock blackhole", "bedrock refuse"]
     assert found["bedrock blackhole"].max() > 2
     assert np.quantile(found["bedrock refuse"], 0.95) < 1
+
+
+def test_a_distribution_of_very_many_is_drawn_to_a_thousandth(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(users, "EXACT", 1 << 12)
+    values = np.random.default_rng(5).lognormal(-2, 0.5, 30_000)
+    times = users._Times()
+    for part in np.split(values, 10):
+        times.add(part)
+    found = times.found()
+    assert len(found) < 3000
+    for share in (0.01, 0.5, 0.99):
+        assert np.quantile(found, share) == pytest.approx(np.quantile(values, share), rel=2e-3)
 
 
 def test_the_axis_counts_from_the_end_of_the_warm_up(told: Reported) -> None:
