@@ -10,10 +10,12 @@ from harness.analysis.cache import cache_findings
 from harness.analysis.claims import claims
 from harness.analysis.failover import Outages
 from harness.analysis.frame import ALWAYS, Selection
+from harness.analysis.health import health
 from harness.analysis.latency import LoadGroups
 from harness.analysis.ledger import Calls
 from harness.analysis.measure import Measure, OfPlan
 from harness.analysis.orders import Orders
+from harness.analysis.outages import outage_kinds
 from harness.analysis.resources import resources
 from harness.analysis.scan import scans
 from harness.analysis.stats import percentile
@@ -57,7 +59,9 @@ def analyse(recording: Recording) -> tuple[Findings, Measure]:
         validity=validity(facts),
         load=groups.findings().model_copy(update={"streams": stream_findings(tokens, when)}),
         failovers=found,
+        outage_kinds=outage_kinds(found, plan.scenario.slo.availability),
         claims=claims(plan, found),
+        health=health(recording.samples, recording.events, when),
         cache=cache,
         attribution=named,
         resources=resources(recording.samples, when),

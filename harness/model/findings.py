@@ -179,6 +179,75 @@ class Failover(Frozen):
     """The probe socket saw the fault."""
 
 
+class Spread(Frozen):
+    """How one time of several outages is distributed, seconds: the later ends of their intervals. A percentile is null
+    when as many of them never came (`never`) as to reach it."""
+
+    median: float | None
+    p95: float | None
+    max: float | None
+    n: int
+    never: int
+    ecdf: tuple[float, ...]
+    """The times that came, ascending: k of them lie at or below the k-th."""
+
+
+class OutageKind(Frozen):
+    """All outages of one kind on one upstream or service that bit."""
+
+    upstream: str
+    kind: str
+    outages: int
+    impact_s: Spread | None
+    """Of the outages that did harm."""
+    detection_s: Spread | None
+    failover_s: Spread | None
+    recovery_s: Spread | None
+    failback_s: Spread | None
+    answered: dict[Literal["ok", "degraded", "failed"], float] | None
+    """Shares of the requests due meanwhile; ok and degraded together are the functionality kept."""
+    requests: int
+    unavailable_s: float
+    """Of all of them together."""
+    budget_spent: float
+    """Share of the error budget of 30 days at `availability` that they spent together: unavailable seconds by allowed
+    ones."""
+    availability: float
+
+
+class HealthOutage(Frozen):
+    """What the health page said of one fault. Times are intervals between two looks, seconds."""
+
+    fault: str
+    kind: str
+    upstream: str
+    noticed_s: Interval | None
+    """From effective to the first look that did not find all well; null if none did. 0 where it was in alarm before."""
+    noticed_while_on: bool
+    well_again_s: Interval | None
+    """From cleared to the first look that found all well again."""
+    false_ok_s: float
+    """Seconds it said that all was well while the fault was on."""
+    looks: int
+    """Times it was read while the fault was on."""
+
+
+class HealthFindings(Frozen):
+    """The system's own word for its health, held against the injected truth."""
+
+    looks: int
+    gap_s: float
+    """Seconds between two looks: no lag is known more finely."""
+    outages: tuple[HealthOutage, ...]
+    false_ok_s: float
+    false_alarms: int
+    """Times it began to be in alarm while nothing was broken."""
+    false_alarm_s: float
+    breakers_opened: int
+    breaker_false_alarms: int
+    """Breakers that opened while nothing was broken."""
+
+
 class Claim(Frozen):
     """What n outages of one kind on one upstream or service support: at least `share` of them recover under `limit_s`,
     at `confidence` (Clopper-Pearson)."""
@@ -267,7 +336,10 @@ class Findings(Frozen):
     validity: Validity
     load: LoadFindings
     failovers: tuple[Failover, ...]
+    outage_kinds: tuple[OutageKind, ...] = ()
     claims: tuple[Claim, ...]
+    health: HealthFindings | None = None
+    """null when no health page was read."""
     cache: CacheFindings
     attribution: Attribution | Literal["unsupported"]
     resources: dict[str, Resources]

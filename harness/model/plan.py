@@ -26,6 +26,8 @@ class Slo(Frozen):
     """A window's p95 may lie this share above the baseline's."""
     window: PlanSeconds = Field(default=10.0, gt=0)
     """W, seconds: how long service must be good to count as recovered."""
+    availability: float = Field(default=0.999, gt=0, lt=1)
+    """Promised over 30 days (the audit: 99.9 %): what the error budget that outages spend is counted from."""
 
 
 class Scenario(Frozen):

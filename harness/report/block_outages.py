@@ -11,7 +11,7 @@ from harness.report.toll import per_answer, toll
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from harness.model.findings import Failover, Findings, Interval, PerAnswer
+    from harness.model.findings import Failover, Findings, Interval, OutageKind, PerAnswer, Spread
     from harness.report.figures import Figures
 
 
@@ -25,13 +25,14 @@ def outages(findings: Findings, figures: Figures) -> list[dict[str, Any]]:
             "claim": words.claim(claim) if claim else "",
             "toll": words.sentence(toll(upstream, kind, group)),
         }
-        if bit := [f for f in group if f.bit]:
-            entry |= _told(bit, figures) | {"figure": figures.recorders[upstream, kind].tag}
+        bit, together = [f for f in group if f.bit], words.kind_of(findings, upstream, kind)
+        if bit and together:
+            entry |= _told(bit, together, figures) | {"figure": figures.recorders[upstream, kind].tag}
         found.append(entry)
     return found
 
 
-def _told(bit: Sequence[Failover], figures: Figures) -> dict[str, Any]:
+def _told(bit: Sequence[Failover], together: OutageKind, figures: Figures) -> dict[str, Any]:
     totals = {name: sum(f.answers.get(name, 0) for f in bit) for name in ("ok", "degraded", "failed")}
     whole = sum(totals.values())
     labels = (("ok", "in full", "full"), ("degraded", "degraded", "part-degraded"), ("failed", "not", "none"))
@@ -43,7 +44,8 @@ def _told(bit: Sequence[Failover], figures: Figures) -> dict[str, Any]:
         "cost_of": f"{mean_of}; {units.plural(whole, 'request')} due",
         "answers": [(label, units.share(share), css) for label, share, css in shares] if whole else [],
         "answers_bar": micro.share_bar([(css, s) for _, s, css in shares], f"Requests answered: {said}"),
-        "cost": _cost(bit),
+        "cost": _cost(bit, together),
+        "spread": _spread(together),
         "columns": ["at", *(column.name for column in columns)],
         "each": [
             [units.clock(figures.axis.at(f.effective_ns or f.injecting_ns)), *(column.say(f) for column in columns)]
@@ -94,7 +96,7 @@ def _between(interval: Interval | None, missing: str) -> str:
     return missing if interval is None else units.between(interval.low, interval.high, "s")
 
 
-def _cost(bit: Sequence[Failover]) -> list[tuple[str, str, str]]:
+def _cost(bit: Sequence[Failover], together: OutageKind) -> list[tuple[str, str, str]]:
     """Return (what, how much, how much in healthy times) of what an outage cost."""
 
     def each(values: Sequence[float | int | None]) -> str:
@@ -115,8 +117,34 @@ def _cost(bit: Sequence[Failover]) -> list[tuple[str, str, str]]:
         ("extra provider calls", _more([f.extra_provider_calls for f in bit]), ""),
         ("extra tokens", _more([f.extra_tokens for f in bit]), ""),
         *([("flaps", f"{flaps:,}", "in all" if len(bit) > 1 else "")] if words.served(bit) else []),
-        (f"month's budget at {units.share(words.BUDGET_SLO)}", words.budget(unavailable), ""),
+        (f"month's budget at {units.share(together.availability)}", units.share(_budget(together)), ""),
     ]
+
+
+def _budget(together: OutageKind) -> float:
+    """Return the share of a month's error budget that one outage spends."""
+    return round(together.budget_spent / together.outages, 9)
+
+
+def _spread(together: OutageKind) -> list[tuple[str, str, str, str, str]]:
+    """Return (what, median, p95, worst, of how many) of the times of several outages."""
+    times = (
+        ("first harm", together.impact_s), ("breaker open", together.detection_s),
+        ("failed over", together.failover_s), ("recovered", together.recovery_s), ("failed back", together.failback_s),
+    )  # fmt: skip
+    return [
+        (name, _time(one.median), _time(one.p95), _time(one.max), _of(one))
+        for name, one in times
+        if one is not None and together.outages > 1
+    ]
+
+
+def _of(one: Spread) -> str:
+    return f"{one.n:,}" + (f", {one.never:,} never" if one.never else "")
+
+
+def _time(value: float | None) -> str:
+    return "never" if value is None else units.seconds(value)
 
 
 def _more(values: Sequence[int | None]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from harness.report import block_outages, block_resources, block_streams, blocks, palette, words
+from harness.report import block_health, block_outages, block_resources, block_streams, blocks, palette, words
 from harness.report.micro import mark
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def page(recording: Recording, findings: Findings, verdicts: Verdicts, figures: 
         "validity": blocks.validity(findings),
         "users": blocks.users(findings, figures.axis),
         "outages": block_outages.outages(findings, figures),
+        "health": block_health.health(findings),
         "providers": blocks.providers(findings, figures),
         "cache": blocks.cache(findings),
         "streams": block_streams.streams(findings),

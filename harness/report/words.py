@@ -13,7 +13,7 @@ from harness.report.units import SPACE
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from harness.model.findings import CacheWitness, Claim, Failover, Findings, Group, Resources
+    from harness.model.findings import CacheWitness, Claim, Failover, Findings, Group, OutageKind, Resources
     from harness.model.load import Load, StepsLoad
     from harness.model.verdict import Check, Verdicts
 
@@ -26,9 +26,6 @@ HEADLINES = {
 }
 _RANK = {Verdict.INVALID: 0, Verdict.FAIL: 1, Verdict.INCONCLUSIVE: 2, Verdict.PASS: 3}
 _VERDICT_WORD = re.compile(r"^\s*(pass(es|ed)?|fail(s|ed)?|inconclusive|invalid):\s*", re.IGNORECASE)
-MONTH_S = 30 * 86_400
-BUDGET_SLO = 0.999
-"""The availability whose 30-day error budget an outage is held against."""
 
 
 def sentence(text: str) -> str:
@@ -124,6 +121,11 @@ def kinds(findings: Findings) -> dict[tuple[str, str], list[Failover]]:
     return found
 
 
+def kind_of(findings: Findings, upstream: str, kind: str) -> OutageKind | None:
+    """Return what outages of this kind on `upstream` have in common; None when none bit."""
+    return next((k for k in findings.outage_kinds if (k.upstream, k.kind) == (upstream, kind)), None)
+
+
 def claim_of(findings: Findings, upstream: str, kind: str) -> Claim | None:
     """Return the claim that outages of this kind on `upstream` support; None when none bit."""
     return next((c for c in findings.claims if (c.upstream, c.kind) == (upstream, kind)), None)
@@ -154,11 +156,6 @@ def outage(upstream: str, kind: str, failovers: Sequence[Failover], said: Claim 
 def served(failovers: Sequence[Failover]) -> bool:
     """Tell whether the faults were on a provider that answers move away from and back to."""
     return any(f.failover_s or f.failback_s or f.failback_censored for f in failovers)
-
-
-def budget(unavailable_s: float) -> str:
-    """Return how much of a 30-day error budget a stretch of unavailability spends (SRE workbook, ch. 5)."""
-    return units.share(round(unavailable_s / ((1 - BUDGET_SLO) * MONTH_S), 9))
 
 
 def witness(one: CacheWitness | str) -> str:

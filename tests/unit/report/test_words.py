@@ -62,11 +62,6 @@ def test_a_claim_is_never_rounded_up() -> None:
     assert said(words.claim(claim)) == "≥ 90.1 % of such outages at 95 % confidence; 30 more in a row for 95 %"
 
 
-def test_the_error_budget_is_a_months() -> None:
-    assert said(words.budget(2592.0)) == "100 %"
-    assert said(words.budget(2.592)) == "0.1 %"
-
-
 @pytest.mark.parametrize(
     ("rates", "text"),
     [

@@ -1,0 +1,133 @@
+"""What the system says of its own health, held against what was done to it.
+
+The page was read once a second (`probes.health`) and the breakers' gauges scraped; when a fault was on is known to a
+few milliseconds. A page that says all is well while an upstream or a service is broken is wrong, and so is one that
+raises an alarm while nothing is. What it takes to notice, either way, is its lag.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.analysis.failover import since
+from harness.analysis.frame import numbers, words
+from harness.clock import NS_PER_S
+from harness.model.findings import HealthFindings, HealthOutage, Interval
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import pyarrow as pa
+
+    from harness.analysis.frame import Array
+    from harness.analysis.timeline import FaultSpan, Span, Timeline
+    from harness.model.event import Event
+
+OK = 0.0
+"""Value of the sample ``health status`` for a page that says all is well."""
+
+
+@dataclass(frozen=True)
+class _Looks:
+    """The page as it was read, in order; `ok` where it said that all was well."""
+
+    at: Array
+    ok: Array
+
+    def first(self, *, ok: bool, after: int, before: int) -> Span | None:
+        """Return between which looks (ns) the page first said so within after..before; None if it never did."""
+        found = np.flatnonzero((self.ok == ok) & (self.at >= after) & (self.at < before))
+        if not len(found):
+            return None
+        index = int(found[0])
+        return int(self.at[index - 1]) if index else after, int(self.at[index])
+
+    @property
+    def gap_s(self) -> float:
+        """Seconds that one look speaks for."""
+        return float(np.median(np.diff(self.at))) / NS_PER_S if len(self.at) > 1 else 0.0
+
+
+def health(samples: pa.Table, events: Sequence[Event], when: Timeline) -> HealthFindings | None:
+    """Return how true the page and the breakers were; None when no page was read."""
+    source, metric = words(samples, "source"), words(samples, "metric")
+    mine = source.among(["health"]) & metric.among(["status"])
+    at, values = numbers(samples, "t_ns")[mine], numbers(samples, "value")[mine]
+    inside = (at >= when.zero_ns) & (at < when.end_ns)
+    looks = _Looks(at[inside], values[inside] == OK)
+    if not len(looks.at):
+        return None
+    faults = [fault for fault in when.faults if fault.effective]
+    outages = tuple(_outage(fault, fault.effective, looks, when) for fault in faults if fault.effective)
+    false = _unexplained(looks, faults, when)
+    alarms = int((np.diff(false.astype(np.int8), prepend=0) == 1).sum())
+    return HealthFindings(
+        looks=len(looks.at),
+        gap_s=looks.gap_s,
+        outages=outages,
+        false_ok_s=sum(outage.false_ok_s for outage in outages),
+        false_alarms=alarms,
+        false_alarm_s=int(false.sum()) * looks.gap_s,
+        breakers_opened=sum(1 for _ in _openings(events, when)),
+        breaker_false_alarms=sum(not _meant(event, faults, when) for event in _openings(events, when)),
+    )
+
+
+def _outage(fault: FaultSpan, effective: Span, looks: _Looks, when: Timeline) -> HealthOutage:
+    until = when.observed_until(fault)
+    off = until if fault.clearing_ns is None else fault.clearing_ns
+    # It may have been in alarm already, about an outage before this one.
+    noticed = looks.first(ok=False, after=effective[0], before=until)
+    well = None
+    if fault.cleared is not None and noticed is not None:
+        well = looks.first(ok=True, after=max(fault.cleared[0], noticed[1]), before=until)
+    told = (looks.at >= effective[1]) & (looks.at < off)
+    return HealthOutage(
+        fault=fault.fault,
+        kind=fault.kind,
+        upstream=fault.upstream,
+        noticed_s=None if noticed is None else _after(effective, noticed),
+        noticed_while_on=noticed is not None and noticed[1] < off,
+        well_again_s=None if well is None or fault.cleared is None else _after(fault.cleared, well),
+        false_ok_s=int((looks.ok & told).sum()) * looks.gap_s,
+        looks=int(told.sum()),
+    )
+
+
+def _after(moment: Span, seen: Span) -> Interval:
+    return since(moment, max(seen[0], moment[0]), seen[1])
+
+
+def _unexplained(looks: _Looks, faults: Iterable[FaultSpan], when: Timeline) -> Array:
+    """Tell which looks saw an alarm that no fault explains: none was on, nor has the page been in alarm since one."""
+    off = np.ones(len(looks.at), bool)
+    for fault in faults:
+        begin = fault.injecting_ns
+        end = fault.cleared[1] if fault.cleared is not None else when.end_ns
+        off &= (looks.at < begin) | (looks.at >= end)
+    alarm = ~looks.ok
+    false = alarm & off
+    for index in np.flatnonzero(false):
+        # The alarm of an outage lasts until the page says ok again: that is its lag, not another alarm.
+        false[index] = index == 0 or looks.ok[index - 1] or false[index - 1]
+    return false
+
+
+def _openings(events: Iterable[Event], when: Timeline) -> Iterable[Event]:
+    for event in events:
+        opened = event.data.get("state") == "open" and event.data.get("was") == "closed"
+        if event.kind == "breaker" and opened and when.zero_ns <= event.t_ns < when.end_ns:
+            yield event
+
+
+def _meant(event: Event, faults: Iterable[FaultSpan], when: Timeline) -> bool:
+    """Tell whether a breaker that opened was one of something broken, or of what that may have taken with it.
+
+    While anything is broken a breaker may open for good reason: OpenAI's, when it cannot bear what Bedrock's users
+    bring.
+    """
+    low = int(event.data.get("low_ns", event.t_ns))
+    return any(f.injecting_ns <= event.t_ns and low < (f.cleared[1] if f.cleared else when.end_ns) for f in faults)

@@ -1,0 +1,80 @@
+"""Outages of one kind together: how their times are distributed, who was answered, what they spent of a budget."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from harness.model.findings import Failover, OutageKind, Spread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from harness.model.findings import Interval
+
+MONTH_S = 30 * 86_400
+"""What error budgets are counted over (SRE workbook, ch. 2: four weeks or a month)."""
+
+
+def outage_kinds(failovers: Iterable[Failover], availability: float) -> tuple[OutageKind, ...]:
+    """Return what the outages that bit have in common, by what they were on and their kind, in order of injection.
+
+    `availability` is what is promised over a month.
+    """
+    alike: dict[tuple[str, str], list[Failover]] = {}
+    for failover in failovers:
+        if failover.bit:
+            alike.setdefault((failover.upstream, failover.kind), []).append(failover)
+    return tuple(_kind(upstream, kind, outages, availability) for (upstream, kind), outages in alike.items())
+
+
+def _kind(upstream: str, kind: str, outages: Sequence[Failover], availability: float) -> OutageKind:
+    answers = {how: sum(outage.answers[how] for outage in outages) for how in ("ok", "degraded", "failed")}
+    due = sum(answers.values())
+    unavailable = sum(outage.unavailable_s for outage in outages)
+    return OutageKind(
+        upstream=upstream,
+        kind=kind,
+        outages=len(outages),
+        impact_s=_spread(outages, lambda o: o.impact_s, harmless=lambda o: not o.impact),
+        detection_s=_spread(outages, lambda o: o.detection_s),
+        failover_s=_spread(outages, lambda o: o.failover_s),
+        recovery_s=_spread(outages, lambda o: o.recovery_s, censored=lambda o: o.censored),
+        failback_s=_spread(outages, lambda o: o.failback_s, censored=lambda o: o.failback_censored),
+        answered={how: n / due for how, n in answers.items()} if due else None,
+        requests=due,
+        unavailable_s=unavailable,
+        budget_spent=unavailable / ((1 - availability) * MONTH_S),
+        availability=availability,
+    )
+
+
+def _no(_outage: Failover) -> bool:
+    return False
+
+
+def _spread(
+    outages: Sequence[Failover],
+    of: Callable[[Failover], Interval | None],
+    *,
+    censored: Callable[[Failover], bool] = _no,
+    harmless: Callable[[Failover], bool] = _no,
+) -> Spread | None:
+    """Return how one time is distributed; None when no outage had it, nor should have had it and did not.
+
+    Percentiles are those of the outages themselves (Hyndman & Fan 1996, type 1: the least time that at least so many
+    of them did not exceed), read off the later ends of the intervals. One that never came within its observation is
+    longer than all others.
+    """
+    told = [(outage, of(outage)) for outage in outages if not harmless(outage)]
+    missing = sum(interval is None and censored(outage) for outage, interval in told)
+    times = sorted(interval.high for _, interval in told if interval is not None)
+    n = len(times) + missing
+    if not n:
+        return None
+
+    def rank(share: float) -> float | None:
+        place = max(1, math.ceil(share * n - 1e-9))
+        return times[place - 1] if place <= len(times) else None
+
+    return Spread(median=rank(0.5), p95=rank(0.95), max=rank(1.0), n=n, never=missing, ecdf=tuple(times))

@@ -1,0 +1,105 @@
+"""The health page held against what was done: planted lags, lies and alarms are found."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from harness.analysis import analyse
+from harness.report import block_health
+from tests.recordings import RecordingBuilder, experiment, plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from harness.model.findings import Findings
+
+BAD = 1.0
+
+
+def told(
+    path: Path, alarm: Iterable[tuple[float, float]], *, faults: Iterable[tuple[float, float]] = ((20.0, 40.0),),
+    more: Callable[[RecordingBuilder], None] = lambda _: None, page: bool = True,
+) -> Findings:  # fmt: skip
+    """Read the page at .5 of every second of 90; it is in alarm within `alarm`."""
+    alarm = list(alarm)
+    spec: dict[str, Any] = {"at": "20s", "for": "20s", "every": "30s", "repeat": 2}
+    builder = RecordingBuilder(path, plan(hold_s=90, experiments=[experiment(**spec)]))
+    builder.phases(baseline=0, fault=20, recovery=40, cooldown=90)
+    for number, (begin, end) in enumerate(faults, 1):
+        builder.fault(f"bedrock-blackhole#{number}", begin, end, width_s=0.0)
+    for i in range(900):
+        builder.request(i / 10, 0.05)
+    for second in range(90 if page else 0):
+        at = second + 0.5
+        builder.sample(at, "health", "status", BAD if any(a <= at < b for a, b in alarm) else 0.0)
+    more(builder)
+    return analyse(builder.close(91))[0]
+
+
+def test_lags_are_intervals_between_two_looks(tmp_path: Path) -> None:
+    found = told(tmp_path, [(22.2, 43.1)]).health
+    assert found is not None
+    (outage,) = found.outages
+    assert outage.noticed_s is not None
+    assert (outage.noticed_s.low, outage.noticed_s.high) == pytest.approx((1.5, 2.5))
+    assert outage.noticed_s.low <= 2.2 <= outage.noticed_s.high, "the truth"
+    assert outage.well_again_s is not None
+    assert outage.well_again_s.low <= 3.1 <= outage.well_again_s.high
+    assert outage.false_ok_s == pytest.approx(2.0)
+    assert (outage.looks, found.false_alarms, found.false_alarm_s) == (20, 0, 0.0)
+    assert found.gap_s == pytest.approx(1.0)
+
+
+def test_an_alarm_that_outlasts_its_outage_is_late_not_false(tmp_path: Path) -> None:
+    found = told(tmp_path, [(21, 60), (70, 73), (80, 81)]).health
+    assert found is not None
+    assert found.false_alarms == 2
+    assert found.false_alarm_s == pytest.approx(4.0)
+
+
+def test_a_page_that_never_notices_lies_all_the_while(tmp_path: Path) -> None:
+    findings = told(tmp_path, [], faults=((20.0, 40.0), (50.0, 60.0)))
+    assert findings.health is not None
+    assert [o.noticed_s for o in findings.health.outages] == [None, None]
+    assert findings.health.false_ok_s == pytest.approx(30.0)
+    assert block_health.said(findings).startswith("The health page noticed no outage while it lasted; said that all")
+
+
+def test_one_that_notices_only_after_the_fault_has_not_noticed_it_in_time(tmp_path: Path) -> None:
+    found = told(tmp_path, [(41, 45)]).health
+    assert found is not None
+    (outage,) = found.outages
+    assert (outage.noticed_s is not None, outage.noticed_while_on) == (True, False)
+    assert found.false_ok_s == pytest.approx(20.0)
+
+
+def test_a_page_in_alarm_before_the_fault_notices_at_once_and_was_wrong_before(tmp_path: Path) -> None:
+    found = told(tmp_path, [(10, 45)]).health
+    assert found is not None
+    (outage,) = found.outages
+    assert outage.noticed_s is not None
+    assert outage.noticed_s.low == 0
+    assert found.false_alarms == 1
+    assert found.false_alarm_s == pytest.approx(10.0)
+
+
+def test_breakers_that_open_while_nothing_is_broken_are_told_apart(tmp_path: Path) -> None:
+    def breakers(builder: RecordingBuilder) -> None:
+        builder.breaker(22, "open", "closed")
+        builder.breaker(25, "open", "closed", provider="openai")
+        builder.breaker(38, "half_open", "open")
+        builder.breaker(75, "open", "closed", provider="openai")
+
+    findings = told(tmp_path, [(22, 41)], more=breakers)
+    assert findings.health is not None
+    assert (findings.health.breakers_opened, findings.health.breaker_false_alarms) == (3, 1)
+    assert "breakers opened 3 times, 1 without cause" in block_health.said(findings)
+
+
+def test_no_page_is_no_verdict(tmp_path: Path) -> None:
+    findings = told(tmp_path, [], page=False)
+    assert findings.health is None
+    assert block_health.health(findings) is None
