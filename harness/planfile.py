@@ -19,6 +19,7 @@ from harness.faults.timeline import check as check_timeline
 from harness.model.base import nearest
 from harness.model.experiment import Experiment, FaultSpec
 from harness.model.plan import Plan, Replayed, Scenario
+from harness.model.prices import Prices
 from harness.model.target import Target
 from harness.model.units import Scaled
 from harness.observe import compile_observer
@@ -55,8 +56,15 @@ def load_scenario(document: Document) -> Scenario:
 
 
 def load_target(document: Document) -> Target:
-    """Validate a target file, its observers' sources included."""
-    target = validate(document, Target, document.data)
+    """Validate a target file, its observers' sources and the prices it names included."""
+    data = document.data
+    if isinstance(named := data.get("prices"), str):
+        try:
+            path = locate(named, "prices")
+        except PlanError as error:
+            raise document.error(("prices",), f"prices: {error.what}", error.hint) from None
+        data = {**data, "prices": load_prices(read(path))}
+    target = validate(document, Target, data)
     for name in type(target.observe).model_fields:
         observer = getattr(target.observe, name)
         if observer is not None and name != "stream_end":
@@ -76,6 +84,11 @@ def load_target(document: Document) -> Target:
         loc = tuple(re.sub(r"\[\d+\]$", "", part) for part in error.where.split("."))
         raise document.error(loc, f"{error.where}: {error.what}", error.hint) from None
     return target
+
+
+def load_prices(document: Document) -> Prices:
+    """Validate a file of prices."""
+    return validate(document, Prices, document.data)
 
 
 def directory_of(path: Path) -> Path:

@@ -200,11 +200,12 @@ class RecordingBuilder:
         status: str = "ok",
         stream: bool = False,
         tokens: tuple[int, int] = (100, 200),
+        model: str = "claude",
     ) -> None:
         """Write one ledger row."""
         answered = -1 if answered_s is None else ns(answered_s)
         self._ledger.add(
-            ns(received_s), answered, upstream, request_id, "meetmind", "coordinator", "claude", *tokens, stream, status
+            ns(received_s), answered, upstream, request_id, "meetmind", "coordinator", model, *tokens, stream, status
         )
 
     def sample(self, t_s: float, source: str, metric: str, value: float, **labels: str) -> None:

@@ -13,11 +13,11 @@ from harness.cli import timeline
 from harness.document import read
 from harness.errors import PlanError
 from harness.model.findings import Findings
-from harness.planfile import dump, load_experiment, load_scenario, load_target, resolve
+from harness.planfile import dump, load_experiment, load_prices, load_scenario, load_target, resolve
 from harness.recording.reader import Recording, load_plan
 
 ROOT = Path(__file__).resolve().parent.parent
-LOADERS = {"scenarios": load_scenario, "chaos": load_experiment, "targets": load_target}
+LOADERS = {"scenarios": load_scenario, "chaos": load_experiment, "targets": load_target, "prices": load_prices}
 FILES = [path for folder in LOADERS for path in sorted((ROOT / folder).rglob("*.yaml"))]
 SCENARIOS = sorted(p.stem for p in (ROOT / "scenarios").glob("*.yaml"))
 EXPERIMENTS = sorted(p.stem for p in (ROOT / "chaos").glob("*.yaml"))

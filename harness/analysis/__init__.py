@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from harness.analysis.attribution import attribution
 from harness.analysis.cache import cache_findings
 from harness.analysis.claims import claims
+from harness.analysis.cost import cost
 from harness.analysis.failover import Outages
 from harness.analysis.frame import ALWAYS, Selection
 from harness.analysis.health import health
@@ -65,5 +66,6 @@ def analyse(recording: Recording) -> tuple[Findings, Measure]:
         cache=cache,
         attribution=named,
         resources=resources(recording.samples, when),
+        cost=cost(calls, orders, load.kinds, canary, when, plan.target.prices, plan.scenario.load),
     )
     return findings, measure

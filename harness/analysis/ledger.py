@@ -31,16 +31,25 @@ class Calls:
         order = np.argsort(numbers(ledger, "t_ns"), kind="stable")
         self.received, self.answered = numbers(ledger, "t_ns")[order], numbers(ledger, "answered_ns")[order]
         self.request_id = numbers(ledger, "request_id")[order]
-        self.tokens = (numbers(ledger, "tokens_in").astype(np.int64) + numbers(ledger, "tokens_out"))[order]
+        self.tokens_in, self.tokens_out = (
+            np.maximum(numbers(ledger, n)[order], 0) for n in ("tokens_in", "tokens_out")
+        )
         self.stream = values(ledger.column("stream"))[order].astype(bool)
         upstream = words(ledger, "upstream")
         self.upstream, self.upstreams = upstream.codes[order], upstream.words
+        model = words(ledger, "model")
+        self.model, self.models = model.codes[order], model.words
         self.ok = words(ledger, "status").among(["ok"])[order]
         self.called = load.holding(np.unique(self.request_id[self.request_id != UNKNOWN]))
         self.load_row = self.rows_in(self.called.numbers("request_id"))
 
     def __len__(self) -> int:
         return len(self.received)
+
+    @property
+    def tokens(self) -> Array:
+        """Tokens in and out of every call."""
+        return self.tokens_in.astype(np.int64) + self.tokens_out
 
     @property
     def joined(self) -> bool:

@@ -32,6 +32,11 @@ class _Profile(Frozen):
         return self.warmup + self.measured_s
 
     @property
+    def mean_users(self) -> float | None:
+        """Users of the measured part on average; None in an open loop, which has no number of them."""
+        return None
+
+    @property
     def open_loop(self) -> bool:
         """Whether requests are due at times of their own, whatever the answers do."""
         return False
@@ -59,6 +64,13 @@ class UsersLoad(_Held):
     users: int = Field(gt=0)
     spawn: PlanPerSecond = Field(default=10.0, gt=0)
     """Users started per second, evenly spread."""
+
+    @property
+    def mean_users(self) -> float:
+        """All of them, less those that the spawning has yet to start when the warm-up is over."""
+        missing = max(0.0, self.users - self.spawn * self.warmup)
+        lasts = min(self.hold, missing / self.spawn)
+        return self.users - (missing - self.spawn * lasts / 2) * lasts / self.hold
 
 
 class RateLoad(_Held):
@@ -109,6 +121,11 @@ class SpikeLoad(_Held):
     kind: Literal["spike"]
     users: int = Field(gt=0)
     ramp: PlanSeconds = Field(gt=0)
+
+    @property
+    def mean_users(self) -> float:
+        """Half of them during the ramp, all of them after it."""
+        return self.users * (self.ramp / 2 + self.hold) / self.measured_s
 
     @property
     def measured_s(self) -> float:
@@ -185,6 +202,17 @@ class StepsLoad(_Profile):
     def open_loop(self) -> bool:
         """Whether the levels are rates."""
         return self.steps[0].rate is not None
+
+    @property
+    def mean_users(self) -> float | None:
+        """Each level for as long as it is held, half way between two during a ramp."""
+        if self.open_loop:
+            return None
+        before, total = self.steps[0].level, 0.0
+        for step in self.steps:
+            total += (before + step.level) / 2 * step.ramp + step.level * step.hold
+            before = step.level
+        return total / self.measured_s
 
     @property
     def begins_s(self) -> tuple[float, ...]:

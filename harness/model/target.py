@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from harness.model.base import Frozen, Name
+from harness.model.prices import Prices
 from harness.model.units import PerSecond, Seconds
 
 
@@ -177,5 +178,7 @@ class Target(Frozen):
     metrics: Metrics | None = None
     health: str | None = None
     """Path of the system's health page."""
+    prices: Prices | None = None
+    """What models cost. In a target's file it is the name of a file of ``prices/``, as in ``audit``."""
     allow_hosts: tuple[str, ...] = ()
     """Hosts beyond loopback that traffic and faults may go to."""

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from harness.report import block_health, block_outages, block_resources, block_streams, blocks, palette, words
+from harness.report import (
+    block_cost,
+    block_health,
+    block_outages,
+    block_resources,
+    block_streams,
+    blocks,
+    palette,
+    words,
+)
 from harness.report.micro import mark
 
 if TYPE_CHECKING:
@@ -42,6 +51,7 @@ def page(recording: Recording, findings: Findings, verdicts: Verdicts, figures: 
         "providers": blocks.providers(findings, figures),
         "cache": blocks.cache(findings),
         "streams": block_streams.streams(findings),
+        "cost": block_cost.cost(findings),
         "resources": block_resources.resources(recording, findings, figures),
         "groups": blocks.groups(findings, figures),
         "made": blocks.made(recording),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from harness.report import block_health, block_streams, units, words
+from harness.report import block_cost, block_health, block_streams, units, words
 from harness.report.toll import toll, unharmed
 from harness.report.units import middle
 
@@ -99,6 +99,7 @@ def markdown(recording: Recording, findings: Findings, verdicts: Verdicts) -> st
         "",
         *([f"**Health**: {_plain(own)}", ""] if (own := block_health.said(findings)) else ()),
         *([f"**Streams**: {_plain(flow)}", ""] if (flow := block_streams.said(findings)) else ()),
+        *([f"**Cost**: {_plain(bill)}", ""] if (bill := block_cost.said(findings)) else ()),
         *([f"**At its limit**: {_plain(words.sentence(full))}", ""] if (full := words.saturated(findings)) else ()),
         f"**Can this run be believed?** {_plain(words.validity(findings))}",
     ]
