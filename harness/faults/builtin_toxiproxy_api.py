@@ -161,7 +161,7 @@ class Api:
     async def create_toxic(self, body: bytes, name: str) -> Answer:
         proxy = self._proxy(name)
         async with proxy.lock:
-            wanted: dict[str, Any] = {"type": "", "stream": "downstream", "toxicity": 1}
+            wanted: dict[str, Any] = {"type": "", "stream": "downstream", "toxicity": 1.0}
             wanted |= members(first_value(body), "ToxicWrapper", _TOXIC)
             if wanted["stream"].lower() not in STREAMS:
                 raise ApiError("stream was invalid, can be either upstream or downstream", 400)

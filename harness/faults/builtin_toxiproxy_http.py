@@ -101,7 +101,8 @@ async def serve(host: str, port: int, handle: Handler) -> asyncio.Server:
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            with suppress(OSError, TimeoutError, h11.LocalProtocolError):
+            # Cancelled when the server ends: in asyncio's streams that must not be said aloud.
+            with suppress(OSError, TimeoutError, h11.LocalProtocolError, asyncio.CancelledError):
                 await _serve(reader, writer, handle)
         finally:
             with suppress(OSError):

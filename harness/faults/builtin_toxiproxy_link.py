@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from harness.clock import own_ns
 from harness.faults.builtin_toxiproxy_stage import Channel, Chunk, Outlet, Stage
@@ -58,9 +58,8 @@ class Endpoint(asyncio.BufferedProtocol):
     # The transport's side.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - it is of TCP
-        self._transport = transport
-        transport.set_write_buffer_limits(high=0)  # full as soon as the kernel takes no more
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one by its methods, not by its class
+        self._transport.set_write_buffer_limits(high=0)  # full as soon as the kernel takes no more
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - as asyncio calls it
         return _BUFFER

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from harness.faults.builtin_toxiproxy_toxics import BuiltinToxic
 
 
+_TURN = 32  # pieces that one stage may hand on before others have a turn
+
+
 class Interrupted(Exception):
     """The stage is to be restarted or removed: let go of everything and return."""
 
@@ -113,6 +116,7 @@ class Stage:
         self._future: asyncio.Future[None] | None = None
         self._waits_for = ""
         self._interrupted = False
+        self._turns = 0
         inlet.on_chunk = self._on_chunk
         self.lead_to(outlet)
 
@@ -191,18 +195,28 @@ class Stage:
         while self.outlet.full and not self._interrupted and not self.closed:
             await self._wait("room")
 
-    async def sleep(self, duration_ns: int) -> None:
-        """Wait that long, never less; not at all when it is not above 0."""
-        await self._sleep("time", duration_ns)
+    async def sleep(self, duration_ns: int) -> int:
+        """Wait that long, never less, not at all when it is not above 0; return how long it was, in ns."""
+        return await self._sleep("time", duration_ns)
 
     async def sleep_through(self, duration_ns: int) -> None:
         """Wait that long, interrupted or not: who interrupts waits as well."""
         await self._sleep("end", duration_ns)
 
-    async def _sleep(self, what: str, duration_ns: int) -> None:
-        until_ns = own_ns() + duration_ns
-        while (left_ns := until_ns - own_ns()) > 0:
-            await self._wait(what, left_ns)
+    async def give_way(self) -> int:
+        """Let others have a turn now and then; return 0, the ns it should have taken."""
+        self._turns += 1
+        if self._turns % _TURN == 0:
+            await self._wait("time", 0)
+        return 0
+
+    async def _sleep(self, what: str, duration_ns: int) -> int:
+        start_ns = now = own_ns()
+        until_ns = start_ns + duration_ns
+        while until_ns > now:
+            await self._wait(what, until_ns - now)
+            now = own_ns()
+        return now - start_ns
 
     async def _wait(self, what: str, most_ns: int | None = None) -> None:
         if self._interrupted and what != "end":

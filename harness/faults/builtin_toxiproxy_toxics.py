@@ -62,12 +62,10 @@ async def _bandwidth(stage: Stage) -> None:
                 if piece:
                     head, chunk.data = chunk.data[:piece], chunk.data[piece:]
                     await stage.put(Chunk(head, chunk.time_ns))
-            began_ns = own_ns()
-            await stage.sleep(owed_ns)
+            owed_ns -= await stage.sleep(owed_ns)  # what was slept too long is slept less the next time
         except Interrupted:
             await stage.put(chunk)
             raise
-        owed_ns -= own_ns() - began_ns  # what was slept too long is slept less the next time
         await stage.put(chunk)
     stage.close()
 
@@ -116,13 +114,16 @@ def cuts(length: int, average: int, variation: int, below: Callable[[int], int])
 
 
 async def _slicer(stage: Stage) -> None:
+    """Pieces that should be less than a millisecond apart come in bunches: timers here are no finer than that."""
     attributes = stage.toxic.attributes
+    owed_ns = 0
     while (chunk := await stage.take()) is not None:
         at = cuts(len(chunk.data), attributes["average_size"], attributes["size_variation"], stage.below)
         for start, end in itertools.pairwise(at):
             await stage.put(Chunk(chunk.data[start:end], chunk.time_ns))
+            owed_ns += attributes["delay"] * 1000
             try:
-                await stage.sleep(attributes["delay"] * 1000)
+                owed_ns -= await (stage.sleep(owed_ns) if owed_ns > 0 else stage.give_way())
             except Interrupted:
                 if rest := chunk.data[end:]:
                     await stage.put(Chunk(rest, chunk.time_ns))
