@@ -56,8 +56,7 @@ class Api:
 
     async def answer(self, method: str, target: str, user_agent: str, body: bytes) -> Answer:
         """Do what a request asks and return what to say; nothing is raised for what the client got wrong."""
-        path = target.partition("?")[0].split("/")
-        parts = [unquote(part) for part in path[1:]]
+        parts = unquote(target.partition("?")[0]).split("/")[1:]  # a name with a slash cannot be asked for
         for pattern, methods in ROUTES:
             if len(pattern) != len(parts) or not all(
                 part if want is None else part == want for want, part in zip(pattern, parts, strict=True)

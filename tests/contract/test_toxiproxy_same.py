@@ -14,8 +14,16 @@ from typing import Any
 import pytest
 
 from harness.faults.toxiproxy_server import ToxiproxyServer
-from harness.programs import TOXIPROXY
-from tests.contract.toxiproxy_twins import NAME, OPEN, Side, Watch, both, pause
+from tests.contract.toxiproxy_twins import (
+    NAME,
+    OPEN,
+    Side,
+    Watch,
+    both,
+    builtin_program,
+    pause,
+    real_program,
+)
 
 pytestmark = pytest.mark.real
 
@@ -26,13 +34,11 @@ Seen = dict[str, Any]
 SCRIPTS: list[Callable[[Side], Seen]] = []
 
 
-@pytest.fixture(scope="module")
-def sides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Side, Side]]:
+@pytest.fixture(scope="module", params=["uvloop", "asyncio"])
+def sides(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Side, Side]]:
     logs = tmp_path_factory.mktemp("logs")
-    real = ToxiproxyServer.start(TOXIPROXY.ensure(), logs / "real.log")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AGENTSTORM_TOXIPROXY", "builtin")
-        builtin = ToxiproxyServer.start(TOXIPROXY.ensure(), logs / "builtin.log", seed=1)
+    real = ToxiproxyServer.start(real_program(), logs / "real.log")
+    builtin = ToxiproxyServer.start(builtin_program(request.param, logs), logs / "builtin.log", seed=1)
     pair = Side("real", real.address), Side("builtin", builtin.address)
     yield pair
     for side in pair:
@@ -400,7 +406,7 @@ def slicer(side: Side) -> Seen:
     client, upstream = side.connect()
     watch = Watch()
     upstream.send(DATA[:800])
-    sizes = []
+    sizes: list[int] = []
     while sum(sizes) < 800 and client.state == OPEN:
         sizes.append(len(client.read(1, until=1)))
     seen: Seen = {"bytes": digest(client.received), "sizes": sizes, "after": watch.ms()}

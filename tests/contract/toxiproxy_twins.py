@@ -6,21 +6,52 @@ hands. `both` runs the same script on both sides at the same time and returns wh
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import struct
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 import requests
 
 from harness.clock import NS_PER_MS, NS_PER_S, now_ns, sleep
+from harness.programs import BUILTIN, TOXIPROXY, Program
 
 T = TypeVar("T")
+WITHOUT_UVLOOP = """
+import runpy, sys
+sys.modules["uvloop"] = None
+runpy.run_path({main!r}, run_name="__main__")
+"""
 NAME = "twin"
 OPEN, FIN, RST = "open", "fin", "rst"
+
+
+def real_program() -> Program:
+    """Return the real server, whatever the environment prefers."""
+    if os.environ.get(TOXIPROXY.variable) != BUILTIN:
+        return TOXIPROXY.ensure()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv(TOXIPROXY.variable)
+        return TOXIPROXY.ensure()
+
+
+def builtin_program(loop: str, folder: Path) -> Program:
+    """Return the built-in server, on `loop`: ``uvloop``, as it is where that is installed, or ``asyncio``."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(TOXIPROXY.variable, BUILTIN)
+        program = TOXIPROXY.ensure()
+    if loop == "uvloop":
+        pytest.importorskip("uvloop")
+        return program
+    without = folder / "builtin_toxiproxy_main.py"
+    without.write_text(WITHOUT_UVLOOP.format(main=str(program.path)))
+    return replace(program, path=without)
 
 
 @dataclass
