@@ -199,13 +199,30 @@ def latency_removed_while_it_holds_bytes(side: Side) -> Seen:
 
 @script
 def a_toxic_behind_a_busy_one_lets_it_go(side: Side) -> Seen:
-    side.add("latency", latency=1000)
+    side.add("latency", latency=400)
     client, upstream = side.connect()
     upstream.send(b"held")
     pause(50)
     watch = Watch()
     side.add("slow_close", delay=10)
-    return {"bytes": client.read(2, until=4), "after": watch.ms()}
+    seen: Seen = {"bytes": client.read(2, until=4), "after": watch.ms()}
+    watch = Watch()
+    upstream.send(b"next")
+    return seen | {"next": client.read(1, until=4), "next after": watch.ms()}
+
+
+@script
+def latency_lets_many_pieces_travel_at_once(side: Side) -> Seen:
+    side.add("latency", latency=200)
+    client, upstream = side.connect()
+    watch = Watch()
+    for _ in range(10):
+        upstream.send(b"piece")
+        pause(12)
+    client.read(2, until=5)
+    first = watch.ms()
+    client.read(2, until=45)
+    return {"first": first, "last": watch.ms(), "bytes": client.received}
 
 
 @script
@@ -593,6 +610,43 @@ def a_toxic_for_some_connections(side: Side) -> Seen:
     hit = first.count(b"")
     stay = all((one == b"one") == (two == b"two") for one, two in zip(first, second, strict=True))
     return {"about half": abs(hit - 80) <= 32, "stay so": stay}
+
+
+def test_latency_is_what_was_asked_for(sides: tuple[Side, Side]) -> None:
+    """Of 30 answers none is early; half of them are late by less than 3 ms, as with the real one."""
+
+    def late(side: Side) -> list[float]:
+        side.add("latency", latency=40)
+        client, upstream = side.connect()
+        found = []
+        for _ in range(30):
+            watch = Watch()
+            upstream.send(b"x")
+            client.read(1, until=1)
+            found.append(watch.ms() - 40)
+        return found
+
+    for found in both(sides, late):
+        assert min(found) >= -0.1
+        assert sorted(found)[15] < 3
+
+
+def test_jitter_is_evenly_about_the_latency(sides: tuple[Side, Side]) -> None:
+    def seen(side: Side) -> list[float]:
+        side.add("latency", latency=30, jitter=25)
+        client, upstream = side.connect()
+        found = []
+        for _ in range(60):
+            watch = Watch()
+            upstream.send(b"x")
+            client.read(1, until=1)
+            found.append(watch.ms() - 30)
+        return found
+
+    for found in both(sides, seen):
+        assert min(found) >= -25.1
+        assert -18 < sorted(found)[30] < 20  # five sigma of a median of 60, and a busy machine
+        assert max(found) - min(found) > 25
 
 
 def test_toxics_come_and_go_while_a_client_does_not_read(sides: tuple[Side, Side]) -> None:
