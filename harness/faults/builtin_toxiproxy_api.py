@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -14,7 +15,7 @@ from harness.faults.builtin_toxiproxy_toxics import TOXIC_KINDS, BuiltinToxic
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 VERSION = "2.12.0+builtin"
 """The Toxiproxy it is like, and that it is not that one."""
@@ -30,6 +31,13 @@ class Answer:
     status: int
     body: bytes = b""
     content_type: str = ""
+
+
+class _Gone(ApiError):
+    """There is no proxy of that name, or no more."""
+
+    def __init__(self) -> None:
+        super().__init__("proxy not found", 404)
 
 
 def _json(value: Any, status: int = 200, content_type: str = _JSON, end: str = "") -> Answer:
@@ -75,8 +83,17 @@ class Api:
 
     def _proxy(self, name: str) -> BuiltinProxy:
         if name not in self._proxies:
-            raise ApiError("proxy not found", 404)
+            raise _Gone
         return self._proxies[name]
+
+    @asynccontextmanager
+    async def _held(self, name: str) -> AsyncIterator[BuiltinProxy]:
+        """Keep a proxy to ourselves; ApiError (404) also when it went while we waited for it."""
+        proxy = self._proxy(name)
+        async with proxy.lock:
+            if self._proxies.get(name) is not proxy:
+                raise _Gone
+            yield proxy
 
     async def version(self, _body: bytes) -> Answer:
         return Answer(200, f'{{"version": "{VERSION}"}}\n'.encode(), f"{_JSON};charset=utf-8")
@@ -129,8 +146,7 @@ class Api:
         return _json(self._proxy(name).as_json())
 
     async def update_proxy(self, body: bytes, name: str) -> Answer:
-        proxy = self._proxy(name)
-        async with proxy.lock:
+        async with self._held(name) as proxy:
             now: dict[str, Any] = {"listen": proxy.listen, "upstream": proxy.upstream, "enabled": proxy.enabled}
             wanted = now | members(first_value(body), "Proxy", _PROXY)
             await proxy.update(wanted["listen"], wanted["upstream"], enabled=wanted["enabled"])
@@ -138,18 +154,18 @@ class Api:
 
     async def delete_proxy(self, _body: bytes, name: str) -> Answer:
         async with self._changing:
-            proxy = self._proxy(name)
-            async with proxy.lock:
+            async with self._held(name) as proxy:
                 await proxy.stop()
             del self._proxies[name]
         return Answer(204)
 
     async def reset(self, _body: bytes) -> Answer:
-        for proxy in list(self._proxies.values()):
-            async with proxy.lock:
-                proxy.start()
-                for toxic in proxy.toxics():
-                    await proxy.remove(toxic)
+        for name in list(self._proxies):
+            with suppress(_Gone):
+                async with self._held(name) as proxy:
+                    proxy.start()
+                    for toxic in proxy.toxics():
+                        await proxy.remove(toxic)
         return Answer(204)
 
     # Toxics.
@@ -158,8 +174,7 @@ class Api:
         return _json([toxic.as_json() for toxic in self._proxy(name).toxics()])
 
     async def create_toxic(self, body: bytes, name: str) -> Answer:
-        proxy = self._proxy(name)
-        async with proxy.lock:
+        async with self._held(name) as proxy:
             wanted: dict[str, Any] = {"type": "", "stream": "downstream", "toxicity": 1.0}
             wanted |= members(first_value(body), "ToxicWrapper", _TOXIC)
             if wanted["stream"].lower() not in STREAMS:
@@ -178,8 +193,7 @@ class Api:
         return _json(self._proxy(name).toxic(toxic).as_json())
 
     async def update_toxic(self, body: bytes, name: str, toxic_name: str) -> Answer:
-        proxy = self._proxy(name)
-        async with proxy.lock:
+        async with self._held(name) as proxy:
             toxic = proxy.toxic(toxic_name)
             fields = {"toxicity": "float32", "attributes": "object"}
             wanted = members(first_value(body), "", fields)
@@ -188,8 +202,7 @@ class Api:
             return _json(toxic.as_json())
 
     async def delete_toxic(self, _body: bytes, name: str, toxic: str) -> Answer:
-        proxy = self._proxy(name)
-        async with proxy.lock:
+        async with self._held(name) as proxy:
             await proxy.remove(proxy.toxic(toxic))
         return Answer(204)
 
