@@ -6,7 +6,6 @@ sides, and times, which must be within a tolerance. What is expected is said by 
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import random
 from collections.abc import Callable, Iterator
@@ -647,56 +646,6 @@ def test_jitter_is_evenly_about_the_latency(sides: tuple[Side, Side]) -> None:
         assert min(found) >= -25.1
         assert -18 < sorted(found)[30] < 20  # five sigma of a median of 60, and a busy machine
         assert max(found) - min(found) > 25
-
-
-def test_toxics_come_and_go_while_a_client_does_not_read(sides: tuple[Side, Side]) -> None:
-    """On purpose unlike the real one, whose API waits for that client."""
-    side = sides[1]
-    side.fresh()
-    client, upstream = side.connect()
-    upstream.socket.settimeout(0.3)
-    sent = 0
-    with contextlib.suppress(TimeoutError):
-        while True:
-            sent += upstream.socket.send(DATA)
-    watch = Watch()
-    for kind in ("latency", "slicer", "bandwidth"):
-        side.add(
-            kind, "downstream", 1, **{"bandwidth": {"rate": 10**6}, "slicer": {"average_size": 9000}}.get(kind, {})
-        )
-        side.change(kind)
-    for kind in ("slicer", "latency", "bandwidth"):
-        side.remove(kind)
-    assert watch.ms() < 1000
-    got = 0
-    while got < sent and client.read(2, until=1_000_000):
-        got += len(client.received)
-        client.received = b""
-    assert got == sent
-
-
-@pytest.mark.parametrize(
-    ("kind", "attributes", "passes"),
-    [
-        ("bandwidth", {"rate": -1}, b""),
-        ("slicer", {"average_size": 0, "size_variation": 0}, b"data"),
-        ("slicer", {"average_size": -5, "size_variation": 100, "delay": -1}, b"data"),
-        ("latency", {"latency": -50, "jitter": -1}, b"data"),
-        ("limit_data", {"bytes": -1}, b""),
-    ],
-)
-def test_values_without_sense_do_no_harm(
-    sides: tuple[Side, Side], kind: str, attributes: dict[str, int], passes: bytes
-) -> None:
-    """Some of these crash the real one."""
-    side = sides[1]
-    side.fresh()
-    side.add(kind, "downstream", 1, **attributes)
-    client, upstream = side.connect()
-    upstream.send(b"data")
-    assert client.read(0.3, until=4) == passes
-    side.remove(kind)
-    assert side.api("GET", f"/proxies/{NAME}/toxics") == (200, [])
 
 
 @pytest.mark.parametrize("act", SCRIPTS, ids=lambda act: act.__name__)
