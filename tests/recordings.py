@@ -212,6 +212,12 @@ class RecordingBuilder:
         """Write one sample."""
         self.samples.sample(source, metric, value, labels, ns(t_s))
 
+    def component(self, name: str, **how: str) -> None:
+        """Write into the manifest how a component was found."""
+        manifest = json.loads((self.path / layout.MANIFEST).read_text())
+        manifest["components"][name] = how
+        (self.path / layout.MANIFEST).write_text(json.dumps(manifest))
+
     def event(self, t_s: float, event_kind: EventKind, subject: str, /, **data: Any) -> None:
         """Write one event."""
         self._events.emit(event_kind, "test", subject, t_ns=ns(t_s), **data)

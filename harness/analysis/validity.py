@@ -299,6 +299,7 @@ def _notes(facts: Facts, instrument: dict[str, float | int | None]) -> Iterator[
         yield "The system does not pass trace ids on: ledger rows cannot be told apart by request."
     elif coverage is not None and coverage < 1:
         yield f"The ledgers know of {coverage:.2%} of the answers that name a provider."
+    yield from _fault_proxy(facts)
     yield from _clocks(facts)
     yield from _ledger_gaps(facts)
     if facts.when.faults and facts.when.healthy != facts.when.spans("baseline"):
@@ -312,6 +313,12 @@ def _notes(facts: Facts, instrument: dict[str, float | int | None]) -> Iterator[
         wrong = facts.attribution.compared - facts.attribution.agree
         yield f"{wrong} of {facts.attribution.compared} answers name other providers than the ledgers do."
     yield from _disagreement(facts.cache)
+
+
+def _fault_proxy(facts: Facts) -> Iterator[str]:
+    proxy = facts.recording.manifest.get("components", {}).get("toxiproxy", {})
+    if (version := str(proxy.get("version", ""))).endswith("+builtin"):
+        yield f"Faults were made by the Toxiproxy built into agentstorm ({version}), not the real one: {proxy['how']}."
 
 
 def _clocks(facts: Facts) -> Iterator[str]:

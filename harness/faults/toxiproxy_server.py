@@ -41,7 +41,7 @@ class ToxiproxyServer:
     def _start_once(cls, program: Program, log: Path, seed: int) -> ToxiproxyServer | None:
         with socket.create_server(("127.0.0.1", 0)) as held:
             port = held.getsockname()[1]
-        command = [str(program.path), "-host", "127.0.0.1", "-port", str(port), "-seed", str(seed % 2**63)]
+        command = [*program.command, "-host", "127.0.0.1", "-port", str(port), "-seed", str(seed % 2**63)]
         # At its default level it writes a line for every connection: a soak would fill the disk.
         process = leash.start(command, log=log, env={**os.environ, "LOG_LEVEL": "warn"})
         server = cls(process, f"127.0.0.1:{port}", log)

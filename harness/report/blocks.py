@@ -158,14 +158,17 @@ def made(recording: Recording) -> dict[str, Any]:
         if p.is_file() and p.relative_to(recording.path).parts[0] not in DERIVED
     ]
     plan = recording.path / "plan.yaml"
+    components = recording.manifest.get("components", {})
+    proxy = components.get("toxiproxy")
     return {
         "rebuild": f"agentstorm report {recording.path.name}",
         "facts": [
             (key.replace("_", " "), f"{value:016x}" if key == "run_id" else _flat(value))
             for key, value in recording.manifest.items()
             if key not in ("clock", "title", "components") and value not in ({}, None, "")
-        ],
-        "components": json.dumps(recording.manifest.get("components", {}), indent=1),
+        ]
+        + ([] if proxy is None else [("fault proxy", f"Toxiproxy {proxy['version']}, {proxy['how']}")]),
+        "components": json.dumps(components, indent=1),
         "plan": plan.read_text(encoding="utf-8") if plan.exists() else "",
         "files": files,
     }

@@ -1,4 +1,4 @@
-"""The Toxiproxy server and the one module that talks to it, on the real thing."""
+"""The Toxiproxy servers, the real one and the built-in one, and the one module that talks to them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from harness.faults.fault import Toxic
 from harness.faults.toxiproxy import Proxy, Toxiproxy, proxy_name
 from harness.faults.toxiproxy_server import ToxiproxyServer
 from harness.journal import is_same, started_at
-from harness.programs import TOXIPROXY, Program
+from harness.programs import Program
+from tests.contract.toxiproxy_twins import builtin_program, real_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,9 +30,12 @@ NAME = proxy_name(0xABC, "bedrock")
 HANG = Toxic("timeout", "downstream", {"timeout": 0}, "hang")
 
 
-@pytest.fixture(scope="module")
-def program() -> Program:
-    return TOXIPROXY.ensure()
+@pytest.fixture(scope="module", params=["real", "uvloop", "asyncio"])
+def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Program:
+    """The real server, and the built-in one on each of its loops."""
+    if request.param == "real":
+        return real_program()
+    return builtin_program(request.param, tmp_path_factory.mktemp("builtin"))
 
 
 @pytest.fixture(scope="module")

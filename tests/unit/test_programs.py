@@ -73,6 +73,7 @@ def test_without_go_and_without_an_index_it_is_said_how_to_get_one(monkeypatch: 
 
 
 GO = """
+[ "$1 $2 $3" = "list -m github.com/Shopify/toxiproxy/v2@v2.12.0" ] && exit 0
 [ "$1 $2" = "install -ldflags" ] && [ "$4" = github.com/Shopify/toxiproxy/v2/cmd/server@v2.12.0 ] || exit 9
 [ "$GOFLAGS" = -mod=mod ] || exit 8
 { echo '#!/bin/sh'; echo 'echo toxiproxy-server version 2.12.0'; } > "$GOBIN/server"
@@ -100,6 +101,55 @@ def test_a_failed_build_says_why_and_leaves_nothing(tmp_path: Path) -> None:
     assert {p.name for p in (tmp_path / "cache" / "tools").iterdir()} == {".lock"}
 
 
+def test_the_built_in_one_is_the_last_choice_and_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program(tmp_path / "bin" / "go", "echo one line >&2; echo no network >&2; exit 1")
+    found = TOXIPROXY.obtain()
+    assert (found.path, found.version) == (TOXIPROXY.builtin, "2.12.0+builtin")
+    assert found.how == "built in, because asking for its source failed: no network"
+    for words in ("no network", "built into agentstorm", "agentstorm doctor", "AGENTSTORM_TOXIPROXY=builtin"):
+        assert words in found.instead
+    assert found.instead.count("\n") == 0
+
+    program(tmp_path / "bin" / "toxiproxy-server")
+    assert (TOXIPROXY.obtain().how, TOXIPROXY.obtain().instead) == ("PATH", "")
+
+
+def test_a_cache_that_cannot_be_written_is_no_reason_to_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(programs, "tools_dir", lambda: tmp_path / "file" / "tools")
+    with pytest.raises(MissingComponent, match="cannot be built in"):
+        TOXIPROXY.ensure()
+    assert "cannot be built in" in TOXIPROXY.obtain().how
+
+
+def test_a_build_that_gets_no_answer_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(programs, "_ASK_TIMEOUT_S", 0.2)
+    program(tmp_path / "bin" / "go", "exec /bin/sleep 20")
+    assert "timed out" in TOXIPROXY.obtain().how
+
+
+def test_the_built_in_one_can_be_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program(tmp_path / "bin" / "toxiproxy-server")
+    monkeypatch.setenv("AGENTSTORM_TOXIPROXY", "builtin")
+    found = TOXIPROXY.obtain()
+    assert (found.how, found.version, found.instead) == ("$AGENTSTORM_TOXIPROXY=builtin", "2.12.0+builtin", "")
+    assert found.command[-1] == str(TOXIPROXY.builtin)
+
+    monkeypatch.setenv("AGENTSTORM_K6", "builtin")
+    with pytest.raises(MissingComponent, match="AGENTSTORM_K6=builtin: no such program"):
+        K6.locate()
+
+
+@pytest.mark.parametrize("named", ["/nowhere/toxiproxy", "{path}"])
+def test_a_named_program_that_is_of_no_use_is_never_replaced(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, named: str
+) -> None:
+    broken = program(tmp_path / "broken", "echo something else")
+    monkeypatch.setenv("AGENTSTORM_TOXIPROXY", named.format(path=broken))
+    with pytest.raises(MissingComponent):
+        TOXIPROXY.obtain()
+
+
 K6_SAYS = "echo 'k6 v{} (go1.26.8, linux/amd64)'"
 
 
@@ -124,6 +174,7 @@ def test_a_k6_that_is_too_old_or_too_new_is_said_and_the_cached_one_taken_instea
 
 
 K6_BUILD = """
+[ "$1 $2 $3" = "list -m go.k6.io/k6@v1.8.1" ] && exit 0
 [ "$1 $2" = "install go.k6.io/k6@v1.8.1" ] || exit 9
 { echo '#!/bin/sh'; echo "echo 'k6-1.8.1 v1.8.1 (go1.26.8, linux/amd64)'"; } > "$GOBIN/k6"
 /bin/chmod +x "$GOBIN/k6"

@@ -211,6 +211,20 @@ def test_an_empty_recording_is_analysed(tmp_path: Path) -> None:
     assert findings.failovers == ()
 
 
+def test_a_stand_in_for_the_fault_proxy_is_named_and_changes_nothing(tmp_path: Path) -> None:
+    def story(version: str) -> Story:
+        return lambda b: b.component("toxiproxy", how="built in, because there is no network", version=version)
+
+    found = validity(tmp_path / "ours", story("2.12.0+builtin"))
+    assert found.valid
+    (note,) = found.notes
+    assert note == (
+        "Faults were made by the Toxiproxy built into agentstorm (2.12.0+builtin), not the real one: "
+        "built in, because there is no network."
+    )
+    assert validity(tmp_path / "real", story("2.12.0")).notes == ()
+
+
 def test_notes(tmp_path: Path) -> None:
     def story(builder: RecordingBuilder) -> None:
         builder.request(50, outcome="lost")

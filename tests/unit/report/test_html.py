@@ -12,7 +12,7 @@ import pytest
 
 from harness.model.findings import Findings
 from harness.model.verdict import Verdict
-from harness.report import write_all
+from harness.report import blocks, write_all
 from harness.report.figures import figures
 from harness.report.html import page
 from tests.recordings import RecordingBuilder, plan
@@ -64,6 +64,13 @@ def test_it_is_one_file_that_asks_for_nothing(told: Reported) -> None:
     assert "https://" not in text
     assert not re.search(r"<(link|img|iframe|object|embed)\b|@import|\burl\((?!#)|\ssrc=", text)
     assert all(href.startswith("#") for href in re.findall(r'href="([^"]*)"', text))
+
+
+def test_the_fault_proxy_is_named(tmp_path: Path) -> None:
+    builder = RecordingBuilder(tmp_path, plan())
+    builder.component("toxiproxy", path="/x", how="built in, because", version="2.12.0+builtin")
+    made = blocks.made(builder.close(1))
+    assert ("fault proxy", "Toxiproxy 2.12.0+builtin, built in, because") in made["facts"]
 
 
 def test_it_is_well_formed(told: Reported) -> None:
