@@ -10,6 +10,7 @@
       FaultFailed             1   a fault could not be injected or was never seen to bite
       HealingFailed          70   something of ours is still broken: outranks every other code
       RecordingError          1   a recording cannot be read
+      NotComparable           1   recordings that say nothing about each other (98: one of them is invalid)
 
 Every message says where, what, what was allowed and what to do next.
 """
@@ -86,3 +87,11 @@ class HealingFailed(AgentstormError):
 
 class RecordingError(AgentstormError):
     """A directory is no recording, or one of its files cannot be read."""
+
+
+class NotComparable(AgentstormError):
+    """Runs of different plans, invalid ones, or too few to compare."""
+
+    def __init__(self, message: str, *, exit_code: ExitCode = ExitCode.ERROR) -> None:
+        self.exit_code = exit_code
+        super().__init__(message)
