@@ -229,6 +229,7 @@ def _judge_and_report(directory: Path, console: Console) -> int:
     recording, findings, verdicts = _assessed(directory)
     write_all(recording, findings, verdicts)
     print_summary(console, recording, findings, verdicts)
+    cli_compare.remember(directory)
     return verdicts.exit_code
 
 
@@ -316,4 +317,4 @@ def tools_install(name: str) -> None:
     click.echo(f"{name}  {found.version}  {found.path}  ({found.how})")
 
 
-cli_compare.register(cli, _console)
+cli_compare.register(cli, _console, _plan_options)

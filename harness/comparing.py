@@ -10,7 +10,7 @@ from harness.analysis.within_run import within_run
 from harness.errors import ExitCode, NotComparable
 from harness.model.comparison import Change, Comparison, LeftOut, NoiseFloor
 from harness.model.verdict import Verdict
-from harness.runs import Run, circumstances, question, series
+from harness.runs import Run, circumstances, differing, series
 from harness.seeds import generator
 
 if TYPE_CHECKING:
@@ -40,14 +40,10 @@ class _Sides:
 
     def _same_question(self, runs: Sequence[Run], *, force: bool) -> None:
         first = runs[0]
-        asked = question(first.plan)
         for run in runs[1:]:
-            other = question(run.plan)
-            differing = [key for key in asked if asked[key] != other[key]]
-            if not differing:
+            if not (apart := differing(first.plan, run.plan)):
                 continue
-            said = "; ".join(f"{key}: {_short(asked[key])} and {_short(other[key])}" for key in differing)
-            message = f"{run.recording.path} is a run of another plan than {first.recording.path}: {said}"
+            message = f"{run.recording.path} is a run of another plan than {first.recording.path}: {'; '.join(apart)}"
             if not force:
                 raise NotComparable(f"{message}\n  compare runs of one plan, or say --force")
             self.warnings.append(message)
@@ -79,11 +75,6 @@ def _refuse_twice(runs: Sequence[Run]) -> None:
         twin = seen.setdefault(run.recording.run_id, run)
         if twin is not run:
             raise NotComparable(f"{twin.recording.path} and {run.recording.path} are one and the same run")
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 120 else f"{text[:117]}..."
 
 
 def _differences(sides: Sequence[Sequence[Run]]) -> list[str]:

@@ -109,6 +109,19 @@ def question(plan: Plan) -> dict[str, Any]:
     }
 
 
+def differing(one: Plan, other: Plan) -> list[str]:
+    """Return in what the questions of two plans differ, in words; nothing when their runs may be compared."""
+    asked, other_asked = question(one), question(other)
+    return [
+        f"{key}: {_short(asked[key])} and {_short(other_asked[key])}" for key in asked if asked[key] != other_asked[key]
+    ]
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 120 else f"{text[:117]}..."
+
+
 def question_hash(plan: Plan) -> str:
     """Return a short hash of `question`."""
     return hashlib.sha256(json.dumps(question(plan), sort_keys=True).encode()).hexdigest()[:12]
