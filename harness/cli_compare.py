@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from rich.console import Console
 
@@ -61,28 +61,33 @@ def _settings(tolerance_texts: tuple[str, ...], metrics: tuple[str, ...]) -> dic
         raise click.UsageError(str(error)) from None
 
 
-def _tell(found: Comparison | NoiseFloor, console: Console, out: Path | None, *, as_json: bool) -> None:
-    from harness.report.comparison import markdown, print_comparison  # noqa: PLC0415
+def _tell(console: Console, found: Sequence[Comparison | NoiseFloor], *, as_json: bool) -> None:
+    from harness.report.comparison import print_comparison  # noqa: PLC0415
 
-    text = found.model_dump_json(indent=1) + "\n"
-    if out:
-        out.write_text(_WRITERS[out.suffix](text, lambda: markdown(found)), encoding="utf-8")
     if as_json:
-        click.echo(text, nl=False)
-    else:
-        print_comparison(console, found)
+        texts = [one.model_dump_json(indent=1) for one in found]
+        click.echo(texts[0] if len(texts) == 1 else f"[{','.join(texts)}]")
+        return
+    for one in found:
+        print_comparison(console, one)
 
 
-_WRITERS: dict[str, Callable[[str, Callable[[], str]], str]] = {
-    ".json": lambda text, _: text,
-    ".md": lambda _, markdown: markdown(),
+def _as_markdown(found: Comparison | NoiseFloor) -> str:
+    from harness.report.comparison import markdown  # noqa: PLC0415
+
+    return markdown(found)
+
+
+_FORMS: dict[str, Callable[[Comparison | NoiseFloor], str]] = {
+    ".md": _as_markdown,
+    ".json": lambda found: found.model_dump_json(indent=1) + "\n",
 }
-"""What ``--out`` writes, by the ending of the file."""
+"""What a comparison can be written as, by the ending of the file."""
 
 
 def _check_out(out: Path | None) -> None:
-    if out and out.suffix not in _WRITERS:
-        raise click.UsageError(f"--out {out}: the name must end in one of {', '.join(_WRITERS)}")
+    if out and out.suffix not in _FORMS:
+        raise click.UsageError(f"--out {out}: the name must end in one of {', '.join(_FORMS)}")
 
 
 class _WithMany(click.Command):
@@ -145,7 +150,9 @@ def compare(  # noqa: PLR0913 - the options of the command line
     else:
         sides = _open(base), _open(candidates)
         found = comparing.compare(*sides, tolerances, metrics, force=force, skip_invalid=skip_invalid, agree=agree)
-    _tell(found, ctx.obj(), out, as_json=as_json)
+    if out:
+        out.write_text(_FORMS[out.suffix](found), encoding="utf-8")
+    _tell(ctx.obj(), [found], as_json=as_json)
     ctx.exit(found.exit_code)
 
 
@@ -189,8 +196,7 @@ def gate(ctx: click.Context, /, **options: Any) -> None:
 
     request = gating.Request(options, tolerances=tolerances, **own)
     ended = gating.perform(request, out, ctx.obj(stderr=as_json))  # the runs' own lines shall not stand in the JSON
-    for found in ended.found:
-        _tell(found, ctx.obj(), None, as_json=as_json)
+    _tell(ctx.obj(), ended.found, as_json=as_json)
     click.echo(f"runs and comparison in {ended.folder}", err=as_json)
     ctx.exit(ended.exit_code)
 

@@ -10,7 +10,7 @@ from harness.analysis.within_run import within_run
 from harness.errors import ExitCode, NotComparable
 from harness.model.comparison import Change, Comparison, LeftOut, NoiseFloor
 from harness.model.verdict import Verdict
-from harness.runs import Run, circumstances, differing, series
+from harness.runs import REST, Run, circumstances, differing, series
 from harness.seeds import generator
 
 if TYPE_CHECKING:
@@ -83,6 +83,8 @@ def _differences(sides: Sequence[Sequence[Run]]) -> list[str]:
     told = [[circumstances(run) for run in side] for side in sides]
     for key in told[0][0]:
         values = [list(dict.fromkeys(one[key] for one in side)) for side in told]
+        if key == REST and notes:  # no wonder
+            continue
         if len({value for side in values for value in side}) > 1:
             notes.append(f"{key}: {' against '.join(', '.join(side) for side in values)}")
     return notes
@@ -167,7 +169,8 @@ def _agreement(changes: Sequence[Change]) -> tuple[Verdict, str]:
         return Verdict.FAIL, f"Fails: the two runs differ by more than the tolerance in {', '.join(apart)}."
     if unclear or not changes:
         return Verdict.INCONCLUSIVE, f"Inconclusive: {', '.join(unclear) or 'nothing'} could be told apart or together."
-    return Verdict.PASS, f"Passes: the two runs agree in all {len(changes)} figures."
+    blind = max(changes, key=lambda change: change.detectable or 0.0)
+    return Verdict.PASS, f"Passes: the two runs agree in all {len(changes)} figures. {blind.metric}: {blind.why}."
 
 
 def noise(

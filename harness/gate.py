@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from harness.assess import assess
 from harness.conduct import conduct
-from harness.errors import ExitCode, GateStopped, NotComparable
+from harness.errors import AgentstormError, ExitCode, GateStopped, NotComparable
 from harness.history import remember
 from harness.recording.reader import Recording
 from harness.report import write_all
@@ -53,9 +53,9 @@ def make(
     made: list[list[Run]] = [[] for _ in sides]
     total = runs * len(sides)
     for turn, (side, number) in enumerate(turns(len(sides), runs, interleave=interleave), 1):
-        again = ""
+        tries = 1
         while True:
-            name = f"{sides[side].name}-{number + 1}{again}"
+            name = f"{sides[side].name}-{number + 1}" + (f"-try{tries}" if tries > 1 else "")
             console.print(f"gate: run {turn} of {total}: {name}", style="bold")
             run = _run(sides[side].plan(seed + number), folder / name, console)
             if run.findings.validity.valid:
@@ -63,7 +63,7 @@ def make(
             reasons = "; ".join(run.findings.validity.reasons)
             if not spare:
                 raise GateStopped(f"{folder / name} is invalid: {reasons}", ExitCode.INVALID)
-            spare, again = spare - 1, f"{again}-again"
+            spare, tries = spare - 1, tries + 1
             console.print(f"gate: {name} is invalid and made again: {reasons}", style="yellow")
         made[side].append(run)
     return made
@@ -71,12 +71,17 @@ def make(
 
 def _run(plan: Plan, folder: Path, console: Console) -> Run:
     ended = conduct(plan, folder, console)
-    recording = Recording.open(ended.recording)
-    findings, verdicts = assess(recording)
-    write_all(recording, findings, verdicts)
-    remember(folder, lambda text: console.print(text, style="yellow"))
+    try:
+        recording = Recording.open(ended.recording)
+        findings, verdicts = assess(recording)
+        write_all(recording, findings, verdicts)
+        remember(folder, lambda text: console.print(text, style="yellow"))
+    except (AgentstormError, OSError) as error:
+        if ended.exit_code == ExitCode.PASS:
+            raise
+        raise GateStopped(f"{folder}: {ended.message}\n{error}", ended.exit_code) from error
     if ended.exit_code != ExitCode.PASS:
-        raise GateStopped(f"{folder}: {ended.message or 'did not go to its end'}", ended.exit_code)
+        raise GateStopped(f"{folder}: {ended.message}", ended.exit_code)
     return Run(recording, findings)
 
 

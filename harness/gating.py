@@ -58,10 +58,9 @@ class Ended:
 
     @property
     def exit_code(self) -> int:
-        """Return the worst of what was found: fail, then inconclusive, then pass."""
-        verdicts = {found.verdict for found in self.found}
-        worst = next(v for v in (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS) if v in verdicts)
-        return comparing.EXIT_CODES[worst]
+        """Return what the first says, unless another fails: an A/A gate measures noise, and shall raise no alarm."""
+        failed = any(found.verdict is Verdict.FAIL for found in self.found)
+        return comparing.EXIT_CODES[Verdict.FAIL if failed else self.found[0].verdict]
 
 
 def perform(request: Request, out: Path | None, console: Console) -> Ended:

@@ -127,6 +127,10 @@ def question_hash(plan: Plan) -> str:
     return hashlib.sha256(json.dumps(question(plan), sort_keys=True).encode()).hexdigest()[:12]
 
 
+REST = "thresholds, the target's settings or the workload file (hash of all)"
+"""What only the plan's hash knows of."""
+
+
 def circumstances(run: Run) -> dict[str, str]:
     """Return what may differ between compared runs and is said when it does."""
     plan, manifest = run.plan, run.recording.manifest
@@ -139,4 +143,5 @@ def circumstances(run: Run) -> dict[str, str]:
         "host": f"{host.get('name')} ({host.get('cores')} cores)",
         "canary": f"{plan.target.probe.rate:g}/s" if plan.target.probe else "none",
         "agentstorm": str(manifest.get("versions", {}).get("agentstorm")),
+        REST: str(manifest.get("plan_hash")),
     }

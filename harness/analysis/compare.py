@@ -134,7 +134,7 @@ def _change(held: _Held, beyond: float, changed: float, metrics: int) -> Change:
     n = len(held.base) + len(held.candidate)
     low, high = contrast.interval()
     certain = changed <= 2 * LEVEL
-    needed = needed_for(quantity, held.tolerance, held.pair.spread, held.pair.freedom, metrics)
+    needed = needed_for(quantity, held.tolerance, _spread(held), held.pair.freedom, metrics)
     verdict, why = _judge(held, beyond, needed)
     base, candidate = (np.array([f.value for f in side]) for side in (held.base, held.candidate))
     return Change(
@@ -155,6 +155,12 @@ def _change(held: _Held, beyond: float, changed: float, metrics: int) -> Change:
         verdict=verdict,
         why=why,
     )
+
+
+def _spread(held: _Held) -> float:
+    """Return how much runs differ, of shares at least as much as drawing so many requests makes them."""
+    least = binomial_floor(held.quantity, held.base, held.candidate)
+    return max(held.pair.spread, math.sqrt(least / (1 / len(held.base) + 1 / len(held.candidate))))
 
 
 def on_scale(quantity: Quantity, shift: float, low: float, high: float, n: int) -> Estimate:

@@ -5,13 +5,14 @@ The runs of one system are divided into two halves in every possible way; what t
 
 from __future__ import annotations
 
+import math
 from itertools import combinations
-from math import comb
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import special
 
-from harness.analysis.compare import chosen, linear, needed_for
+from harness.analysis.compare import binomial_floor, chosen, linear, needed_for
 from harness.analysis.quantities import QUANTITIES, Figure
 from harness.analysis.stats import CONFIDENCE, Array
 from harness.model.comparison import Floor
@@ -43,7 +44,7 @@ def noise_floor(
 
 def _halves(n: int, random: np.random.Generator) -> Array:
     """Return ways to choose half of n runs (the odd one may be on either side), one a row, as masks."""
-    if comb(n, n // 2) > _MOST_SPLITS:
+    if math.comb(n, n // 2) > _MOST_SPLITS:
         rows = random.permuted(np.tile(np.arange(n), (2000, 1)), axis=1)[:, : n // 2]
     else:
         rows = np.array(list(combinations(range(n), n // 2)))
@@ -61,8 +62,9 @@ def _floor(name: str, figures: Sequence[Figure], halves: Array, tolerances: Mapp
     first = halves @ values / (n // 2)
     second = ~halves @ values / (n - n // 2)
     difference = float(np.quantile(np.abs(second - first), CONFIDENCE, method="higher"))
-    floor = quantity.worsening(difference)
-    needed = needed_for(quantity, tolerance, float(values.std(ddof=1)), n - 1, metrics)
+    drawing = binomial_floor(quantity, figures) * n  # the variance of one run's share
+    floor = quantity.worsening(max(difference, float(special.ndtri((1 + CONFIDENCE) / 2)) * math.sqrt(4 * drawing / n)))
+    needed = needed_for(quantity, tolerance, max(float(values.std(ddof=1)), math.sqrt(drawing)), n - 1, metrics)
     tight = tolerance < floor
     why = "the tolerance is above the noise"
     if tight:

@@ -78,6 +78,10 @@ def _change(
     low, high = np.quantile(quantity.sign * (second - first), [tails, 1 - tails])
     low, high = min(float(low), shift), max(float(high), shift)
     agree, why = _agreement(low, high, quantity.limit(tolerance))
+    unseen = quantity.worsening((high - low) / 2)
+    if agree == "agree":
+        unit = "%" if quantity.scale == "ratio" else "points"
+        why += f"; a difference below {100 * unseen:.2g} {unit} would not be seen"
     return Change(
         metric=quantity.name,
         unit=quantity.unit,
@@ -92,7 +96,7 @@ def _change(
         p_changed=None,
         p_beyond=None,
         agree=agree,
-        detectable=quantity.worsening((high - low) / 2),
+        detectable=unseen,
         runs_needed=None,
         verdict=Verdict.INCONCLUSIVE,
         why=f"within-run only: {why}",

@@ -106,6 +106,14 @@ def test_engines_and_seeds_may_differ_and_plans_may_not(make: Make) -> None:
     assert (code, "should not be compared" in output) == (75, True)
 
 
+def test_a_workload_that_was_edited_in_between_is_said(make: Make) -> None:
+    one, other = make(), make()
+    for path, told in ((one, "aaaa"), (other, "bbbb")):
+        manifest = Path(path) / layout.MANIFEST
+        manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"plan_hash": told}))
+    assert "workload file (hash of all): aaaa against bbbb" in agentstorm("compare", one, "--with", other)[1]
+
+
 def test_one_and_the_same_run_is_refused(make: Make) -> None:
     one = make()
     assert agentstorm("compare", one, "--with", one) == (1, f"agentstorm: {one} and {one} are one and the same run\n")
