@@ -153,13 +153,14 @@ def _worst(changes: Sequence[Change]) -> tuple[Verdict, str]:
 
 
 def _alone(changes: Sequence[Change]) -> tuple[Verdict, str]:
-    told = [
-        f"{' and '.join(names)} {word}"
-        for word in ("agree", "differ", "unclear")
-        if (names := [change.metric for change in changes if change.agree == word])
-    ]
-    said = f"; within the runs: {', '.join(told).replace(' unclear', ' may do either')}" if told else ""
-    return Verdict.INCONCLUSIVE, f"Inconclusive: one run against one does not show what differs from run to run{said}."
+    by_word = {word: [change.metric for change in changes if change.agree == word] for word in _AGREEMENT}
+    told = [f"{said}: {', '.join(by_word[word])}" for word, said in _AGREEMENT.items() if by_word[word]]
+    said = f" Within the runs {'; '.join(told)}." if told else ""
+    return Verdict.INCONCLUSIVE, f"Inconclusive: one run against one does not show what differs from run to run.{said}"
+
+
+_AGREEMENT = {"agree": "agree", "differ": "differ", "unclear": "may do either"}
+"""How a within-run agreement is said."""
 
 
 def _agreement(changes: Sequence[Change]) -> tuple[Verdict, str]:

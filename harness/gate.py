@@ -82,7 +82,7 @@ def _run(plan: Plan, folder: Path, console: Console) -> Run:
         raise GateStopped(f"{folder}: {ended.message}\n{error}", ended.exit_code) from error
     if ended.exit_code != ExitCode.PASS:
         raise GateStopped(f"{folder}: {ended.message}", ended.exit_code)
-    return Run(recording, findings)
+    return Run(Recording.open(recording.path), findings)  # opened anew: without the tables of the whole run
 
 
 def check_same_question(plan: Plan, stored: Sequence[Run]) -> None:
