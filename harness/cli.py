@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from harness import cli_compare
 from harness.errors import AgentstormError, ExitCode, MissingComponent
 
 # Commands import what they need when they run: `agentstorm --help` answers at once, and `run` starts the load
@@ -228,6 +229,7 @@ def _judge_and_report(directory: Path, console: Console) -> int:
     recording, findings, verdicts = _assessed(directory)
     write_all(recording, findings, verdicts)
     print_summary(console, recording, findings, verdicts)
+    cli_compare.remember(directory)
     return verdicts.exit_code
 
 
@@ -313,3 +315,6 @@ def tools_install(name: str) -> None:
         raise click.UsageError(f"{name!r} is no tool; one of {', '.join(TOOLS)}")
     found = TOOLS[name].ensure()
     click.echo(f"{name}  {found.version}  {found.path}  ({found.how})")
+
+
+cli_compare.register(cli, _console, _plan_options)

@@ -10,6 +10,9 @@
       FaultFailed             1   a fault could not be injected or was never seen to bite
       HealingFailed          70   something of ours is still broken: outranks every other code
       RecordingError          1   a recording cannot be read
+      NotComparable           1   recordings that say nothing about each other (98: one of them is invalid)
+      GateStopped             *   a run of a gate did not end well: the code of that run
+      StoreFailed             1   the store of runs cannot be read or written; no recording depends on it
 
 Every message says where, what, what was allowed and what to do next.
 """
@@ -86,3 +89,23 @@ class HealingFailed(AgentstormError):
 
 class RecordingError(AgentstormError):
     """A directory is no recording, or one of its files cannot be read."""
+
+
+class NotComparable(AgentstormError):
+    """Runs of different plans, invalid ones, or too few to compare."""
+
+    def __init__(self, message: str, *, exit_code: ExitCode = ExitCode.ERROR) -> None:
+        self.exit_code = exit_code
+        super().__init__(message)
+
+
+class StoreFailed(AgentstormError):
+    """The store of runs is locked, broken or not writable. The recordings have all that it holds."""
+
+
+class GateStopped(AgentstormError):
+    """A run of a gate was interrupted, aborted, not healed, or invalid once too often; `exit_code` is that run's."""
+
+    def __init__(self, message: str, exit_code: ExitCode) -> None:
+        self.exit_code = exit_code
+        super().__init__(message)

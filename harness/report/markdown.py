@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 _SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_{}[]<>#|~"})
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Escape what Markdown or HTML would read as markup; a name stays a name."""
     return " ".join(text.translate(_SPECIAL).split())
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: int) -> list[str]:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: int) -> list[str]:
     """Return a table whose last columns, from `numbers` on, are right-aligned."""
     rule = ["---" if i < numbers else "---:" for i in range(len(head))]
     return ["| " + " | ".join(cells) + " |" for cells in (head, rule, *rows)]
@@ -32,12 +32,12 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: int) -> 
 def _checks(verdicts: Verdicts) -> list[str]:
     rows = [
         [
-            f"{words.MARKS[c.verdict]} {c.verdict.value}", _plain(c.threshold), units.say(c.observed, c.unit),
+            f"{words.MARKS[c.verdict]} {c.verdict.value}", plain(c.threshold), units.say(c.observed, c.unit),
             units.between(c.low, c.high, c.unit) or units.NONE, units.count(c.n), units.say(c.limit, c.unit),
         ]
         for c in words.worst_first(verdicts.checks)
     ]  # fmt: skip
-    return _table(("", "threshold", "observed", "95 % interval", "n", "limit"), rows, 2) if rows else []
+    return table(("", "threshold", "observed", "95 % interval", "n", "limit"), rows, 2) if rows else []
 
 
 def _median(intervals: Sequence[Interval | None], never: str) -> str:
@@ -53,15 +53,15 @@ def _outages(findings: Findings) -> list[str]:
     rows, tolls = [], []
     for (upstream, kind), group in words.kinds(findings).items():
         bit = [f for f in group if f.bit]
-        tolls.append(f"- {_plain(words.sentence(toll(upstream, kind, group)))}")
+        tolls.append(f"- {plain(words.sentence(toll(upstream, kind, group)))}")
         if bit:
             good = sum(not f.censored for f in bit)
-            rows.append([_plain(f"{upstream} {kind}"), f"{good} of {len(bit)}", *_times(bit)])
+            rows.append([plain(f"{upstream} {kind}"), f"{good} of {len(bit)}", *_times(bit)])
     head = ("outage", "recovered", "first harm", "failed over", "recovered in", "failed back", "failed requests",
             "flaps")  # fmt: skip
-    lines = _table(head, rows, 1) if rows else []
+    lines = table(head, rows, 1) if rows else []
     claims = [
-        f"- claim, {_plain(claim.upstream)} {_plain(claim.kind)}: {words.claim(claim)}" for claim in findings.claims
+        f"- claim, {plain(claim.upstream)} {plain(claim.kind)}: {words.claim(claim)}" for claim in findings.claims
     ]
     return [*lines, "", *tolls, *claims]
 
@@ -80,12 +80,12 @@ def _times(group: Sequence[Failover]) -> list[str]:
 def markdown(recording: Recording, findings: Findings, verdicts: Verdicts) -> str:
     """Return the report as GitHub-flavoured Markdown."""
     lines = [
-        f"## {words.MARKS[verdicts.verdict]} {words.HEADLINES[verdicts.verdict]}: {_plain(recording.plan.title)}",
+        f"## {words.MARKS[verdicts.verdict]} {words.HEADLINES[verdicts.verdict]}: {plain(recording.plan.title)}",
         "",
-        f"**{_plain(words.why(verdicts))}**",
+        f"**{plain(words.why(verdicts))}**",
         "",
-        f"{words.load(recording.plan.scenario.load)} on {_plain(recording.plan.target.target)}. "
-        + _plain(words.users(findings.load)),
+        f"{words.load(recording.plan.scenario.load)} on {plain(recording.plan.target.target)}. "
+        + plain(words.users(findings.load)),
         "",
         *_checks(verdicts),
     ]
@@ -97,13 +97,13 @@ def markdown(recording: Recording, findings: Findings, verdicts: Verdicts) -> st
         "",
         f"**Cache hits**: {', '.join(f'{name} {words.witness(one)}' for name, one in witnesses)}.",
         "",
-        *([f"**Health**: {_plain(own)}", ""] if (own := block_health.said(findings)) else ()),
-        *([f"**Streams**: {_plain(flow)}", ""] if (flow := block_streams.said(findings)) else ()),
-        *([f"**Cost**: {_plain(bill)}", ""] if (bill := block_cost.said(findings)) else ()),
-        *([f"**At its limit**: {_plain(words.sentence(full))}", ""] if (full := words.saturated(findings)) else ()),
-        f"**Can this run be believed?** {_plain(words.validity(findings))}",
+        *([f"**Health**: {plain(own)}", ""] if (own := block_health.said(findings)) else ()),
+        *([f"**Streams**: {plain(flow)}", ""] if (flow := block_streams.said(findings)) else ()),
+        *([f"**Cost**: {plain(bill)}", ""] if (bill := block_cost.said(findings)) else ()),
+        *([f"**At its limit**: {plain(words.sentence(full))}", ""] if (full := words.saturated(findings)) else ()),
+        f"**Can this run be believed?** {plain(words.validity(findings))}",
     ]
-    lines += [f"- {_plain(words.sentence(reason))}" for reason in findings.validity.reasons]
-    lines += [f"- {_plain(words.sentence(note))}" for note in findings.validity.notes]
+    lines += [f"- {plain(words.sentence(reason))}" for reason in findings.validity.reasons]
+    lines += [f"- {plain(words.sentence(note))}" for note in findings.validity.notes]
     lines += ["", "[The whole report](report.html)"]
     return "\n".join(lines) + "\n"

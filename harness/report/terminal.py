@@ -44,11 +44,11 @@ def _plain_checks(console: Console, verdicts: Verdicts) -> None:
     for check in words.worst_first(verdicts.checks):
         around = units.between(check.low, check.high, check.unit)
         said = units.say(check.observed, check.unit) + (f" ({around})" if around else "")
-        _line(console, f"{check.verdict.value:<12} {check.threshold}  observed {said}, n {check.n:,}, "
+        line(console, f"{check.verdict.value:<12} {check.threshold}  observed {said}, n {check.n:,}, "
                        f"limit {units.say(check.limit, check.unit)}")  # fmt: skip
 
 
-def _line(console: Console, text: str, style: str = "") -> None:
+def line(console: Console, text: str, style: str = "") -> None:
     """Write one line as it is: nothing in it is markup, and a log keeps it whole."""
     console.print(Text(text.replace(units.SPACE, " "), style=style), soft_wrap=True, highlight=False)
 
@@ -56,30 +56,30 @@ def _line(console: Console, text: str, style: str = "") -> None:
 def print_summary(console: Console, recording: Recording, findings: Findings, verdicts: Verdicts) -> None:
     """Write the verdict, its reason, the checks, what users felt, outages, cache and validity to `console`."""
     title = recording.plan.title
-    _line(console, "")
-    _line(console, f"{words.MARKS[verdicts.verdict]} {words.HEADLINES[verdicts.verdict].upper()}  {title}",
+    line(console, "")
+    line(console, f"{words.MARKS[verdicts.verdict]} {words.HEADLINES[verdicts.verdict].upper()}  {title}",
           STYLES[verdicts.verdict])  # fmt: skip
-    _line(console, words.why(verdicts))
-    _line(console, "")
+    line(console, words.why(verdicts))
+    line(console, "")
     if console.is_terminal:
         if verdicts.checks:
             console.print(_checks(verdicts))
     else:
         _plain_checks(console, verdicts)
-    _line(console, "")
+    line(console, "")
     believe = "" if findings.validity.valid else STYLES[Verdict.INVALID]
-    _line(console, f"believe it?  {words.validity(findings)}", believe)
+    line(console, f"believe it?  {words.validity(findings)}", believe)
     for reason in findings.validity.reasons:
-        _line(console, f"             {words.sentence(reason)}", believe)
-    _line(console, f"users        {words.users(findings.load)}")
+        line(console, f"             {words.sentence(reason)}", believe)
+    line(console, f"users        {words.users(findings.load)}")
     if flow := block_streams.said(findings):
-        _line(console, f"streams      {flow}")
+        line(console, f"streams      {flow}")
     for (upstream, kind), group in words.kinds(findings).items():
         claim = words.claim_of(findings, upstream, kind)
         said = words.outage(upstream, kind, group, claim)
-        _line(console, f"outage       {said}" + (f" (claim: {words.claim(claim)})" if claim else ""))
-        _line(console, f"             {words.sentence(toll(upstream, kind, group))}")
-    _line(console, f"cache        {words.cache(findings)}")
+        line(console, f"outage       {said}" + (f" (claim: {words.claim(claim)})" if claim else ""))
+        line(console, f"             {words.sentence(toll(upstream, kind, group))}")
+    line(console, f"cache        {words.cache(findings)}")
     if full := words.saturated(findings):
-        _line(console, f"limits       {words.sentence(full)}")
-    _line(console, f"report       {recording.path / 'report.html'}")
+        line(console, f"limits       {words.sentence(full)}")
+    line(console, f"report       {recording.path / 'report.html'}")

@@ -20,7 +20,20 @@ def run(*arguments: str) -> tuple[int, str]:
 def test_help_names_every_command() -> None:
     code, output = run("--help")
     assert code == 0
-    for command in ("run", "plan", "report", "judge", "heal", "doctor", "tools", "worker"):
+    for command in (
+        "run",
+        "plan",
+        "report",
+        "judge",
+        "heal",
+        "doctor",
+        "tools",
+        "worker",
+        "compare",
+        "gate",
+        "baseline",
+        "history",
+    ):
         assert command in output
 
 

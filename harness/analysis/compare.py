@@ -1,0 +1,194 @@
+"""Base runs against candidate runs: is the candidate worse than the tolerance allows?
+
+The unit is the run, not the request: what differs from run to run (a cold cache, a neighbour on the host) moves all of
+its requests together, and pooling them raises false alarms. Per metric one value a run; the interval of the ratio of
+the two sides (Student's on logarithms, Welch 1947) against the tolerance: wholly inside passes, wholly outside fails
+(if it also stands Holm's correction for the number of metrics), across it is inconclusive. Pure; nothing is drawn.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.analysis.quantities import QUANTITIES, Figure, Quantity
+from harness.analysis.two_samples import FEWEST_RUNS, LEVEL, Contrast, Pair, hodges_lehmann, holm, runs_needed
+from harness.model.comparison import Change
+from harness.model.findings import Estimate
+from harness.model.verdict import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from harness.analysis.stats import Array
+
+
+@dataclass(frozen=True)
+class _Held:
+    """A quantity of both sides, and what the difference between them rests on."""
+
+    quantity: Quantity
+    tolerance: float
+    base: tuple[Figure, ...]
+    candidate: tuple[Figure, ...]
+    pair: Pair
+    contrast: Contrast
+
+    @property
+    def limit(self) -> float:
+        return self.quantity.limit(self.tolerance)
+
+    @property
+    def beyond(self) -> float:
+        """p-value of "not worse than the tolerance"."""
+        return self.contrast.above(self.limit)
+
+    @property
+    def within(self) -> float:
+        """p-value of "at least as much worse as the tolerance"."""
+        return Contrast(-self.contrast.shift, self.contrast.error, self.contrast.freedom).above(-self.limit)
+
+
+def compare(
+    base: Sequence[Mapping[str, Figure]],
+    candidate: Sequence[Mapping[str, Figure]],
+    tolerances: Mapping[str, float],
+    metrics: Sequence[str] = (),
+) -> list[Change]:
+    """Return what changed in every quantity (of `metrics`, if given) that both sides have.
+
+    Both sides have at least one run, together at least three; `tolerances` replace the quantities' own. A quantity that
+    only one side has, or too few runs, is inconclusive.
+    """
+    names = chosen((*base, *candidate), metrics)
+    held = {name: _hold(QUANTITIES[name], tolerances, base, candidate) for name in names}
+    whole = [one for one in held.values() if isinstance(one, _Held)]
+    beyond = dict(zip((h.quantity.name for h in whole), holm([h.beyond for h in whole]), strict=True))
+    changed = dict(
+        zip((h.quantity.name for h in whole), holm([h.contrast.other_than_none for h in whole]), strict=True)
+    )
+    return [
+        one if isinstance(one, Change) else _change(one, beyond[name], changed[name], len(whole))
+        for name, one in held.items()
+    ]
+
+
+def chosen(runs: Sequence[Mapping[str, Figure]], metrics: Sequence[str]) -> list[str]:
+    """Return the names of the quantities that any of the runs has (of `metrics`, if given), in their order."""
+    return [name for name in QUANTITIES if (not metrics or name in metrics) and any(name in run for run in runs)]
+
+
+def linear(quantity: Quantity, figures: Sequence[Figure]) -> Array:
+    """Return the values of runs on the scale where differences add up, larger ones being worse."""
+    return quantity.sign * np.array([quantity.linear(f.value) for f in figures])
+
+
+def binomial_floor(quantity: Quantity, *sides: Sequence[Figure]) -> float:
+    """Return the variance that a difference of shares has at least: that of drawing so many requests.
+
+    With two hits and two misses added (Agresti & Coull 1998), so that no failure in a hundred requests is not taken
+    for proof that none can be. 0 for ratios.
+    """
+    if quantity.scale == "ratio":
+        return 0.0
+    variance = 0.0
+    for side in sides:
+        n = sum(f.n for f in side)
+        share = (sum(f.value * f.n for f in side) + 2) / (n + 4)
+        variance += share * (1 - share) / (n + 4)
+    return variance
+
+
+def _hold(
+    quantity: Quantity,
+    tolerances: Mapping[str, float],
+    base: Sequence[Mapping[str, Figure]],
+    candidate: Sequence[Mapping[str, Figure]],
+) -> _Held | Change:
+    tolerance = tolerances.get(quantity.name, quantity.tolerance)
+    one, other = (tuple(run[quantity.name] for run in side if quantity.name in run) for side in (base, candidate))
+    if not one or not other or len(one) + len(other) < 3:
+        return _unknown(quantity, tolerance, one, other)
+    pair = Pair(linear(quantity, one), linear(quantity, other))
+    return _Held(quantity, tolerance, one, other, pair, pair.contrast(binomial_floor(quantity, one, other)))
+
+
+def _unknown(quantity: Quantity, tolerance: float, base: tuple[Figure, ...], candidate: tuple[Figure, ...]) -> Change:
+    missing = " and ".join(side for side, has in (("base", base), ("candidate", candidate)) if not has)
+    said = f"no {missing} run has it" if missing else "only one run of each side has it"
+    said = f"cannot be compared: {said}"
+    nothing = Estimate(value=None, low=None, high=None, n=len(base) + len(candidate))
+    return Change(
+        metric=quantity.name, unit=quantity.unit, scale=quantity.scale, better=quantity.better,
+        base=tuple(f.value for f in base), candidate=tuple(f.value for f in candidate), ratio=nothing, shift=nothing,
+        tolerance=tolerance, changed=None, p_changed=None, p_beyond=None, detectable=None, runs_needed=None,
+        verdict=Verdict.INCONCLUSIVE, why=said,
+    )  # fmt: skip
+
+
+def _change(held: _Held, beyond: float, changed: float, metrics: int) -> Change:
+    quantity, contrast = held.quantity, held.contrast
+    n = len(held.base) + len(held.candidate)
+    low, high = contrast.interval()
+    certain = changed <= 2 * LEVEL
+    needed = needed_for(quantity, held.tolerance, _spread(held), held.pair.freedom, metrics)
+    verdict, why = _judge(held, beyond, needed)
+    base, candidate = (np.array([f.value for f in side]) for side in (held.base, held.candidate))
+    return Change(
+        metric=quantity.name,
+        unit=quantity.unit,
+        scale=quantity.scale,
+        better=quantity.better,
+        base=tuple(base.tolist()),
+        candidate=tuple(candidate.tolist()),
+        ratio=on_scale(quantity, contrast.shift, low, high, n),
+        shift=Estimate(**dict(zip(("value", "low", "high"), hodges_lehmann(base, candidate), strict=True)), n=n),
+        tolerance=held.tolerance,
+        changed=None if not certain else "worse" if contrast.shift > 0 else "better",
+        p_changed=changed,
+        p_beyond=beyond,
+        detectable=quantity.worsening(contrast.detectable),
+        runs_needed=needed,
+        verdict=verdict,
+        why=why,
+    )
+
+
+def _spread(held: _Held) -> float:
+    """Return how much runs differ, of shares at least as much as drawing so many requests makes them."""
+    least = binomial_floor(held.quantity, held.base, held.candidate)
+    return max(held.pair.spread, math.sqrt(least / (1 / len(held.base) + 1 / len(held.candidate))))
+
+
+def on_scale(quantity: Quantity, shift: float, low: float, high: float, n: int) -> Estimate:
+    """Return a worsening with its interval as candidate to base: a ratio, or a difference of shares."""
+    ends = sorted((quantity.sign * low, quantity.sign * high))
+    told = [math.exp(x) if quantity.scale == "ratio" else x for x in (quantity.sign * shift, *ends)]
+    return Estimate(value=told[0], low=told[1], high=told[2], n=n)
+
+
+def needed_for(quantity: Quantity, tolerance: float, spread: float, freedom: int, metrics: int) -> int | None:
+    """Return the runs of each side at which equal ones pass and ones worse by twice the tolerance fail."""
+    limit = quantity.limit(tolerance)
+    twice = quantity.limit(min(2 * tolerance, (1 + tolerance) / 2))  # a share that is lost cannot be lost twice
+    return runs_needed(spread, freedom, (limit, twice - limit), metrics)
+
+
+def _judge(held: _Held, beyond: float, needed: int | None) -> tuple[Verdict, str]:
+    fewest = min(len(held.base), len(held.candidate))
+    more = f"about {needed} runs of each side would tell" if needed else "no number of runs up to 100 would tell"
+    if beyond <= LEVEL:
+        return Verdict.FAIL, "is worse than the tolerance allows"
+    if held.beyond <= LEVEL:
+        return (
+            Verdict.INCONCLUSIVE,
+            "is worse than the tolerance allows, but not certain among so many metrics: " + more,
+        )
+    if held.within > LEVEL:
+        return Verdict.INCONCLUSIVE, f"may or may not be worse than the tolerance allows: {more}"
+    if fewest < FEWEST_RUNS:
+        return Verdict.INCONCLUSIVE, f"is within the tolerance, but {FEWEST_RUNS} runs of each side are needed to pass"
+    return Verdict.PASS, "is within the tolerance"

@@ -1,0 +1,158 @@
+"""Two small samples of runs: the difference of their means, its interval and level, and what so few runs can see.
+
+Nothing here knows what is measured. Values are on a scale where differences add up (for ratios: logarithms), and a
+positive difference means that the second sample is worse.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import special
+
+from harness.analysis.dependence import CONFIDENCE, Array
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LEVEL = (1 - CONFIDENCE) / 2
+"""Of a one-sided test that agrees with a two-sided 95 % interval."""
+POWER = 0.9
+FEWEST_RUNS = 5
+"""Of each side, for a verdict at the 5 % level (`methods.md`, Comparing with a baseline)."""
+MOST_RUNS = 100
+"""More runs than anybody waits for: a question that needs more is out of reach."""
+_PILOT = 0.8
+"""How sure it shall be that the spread is not larger than planned with (Browne, Statistics in Medicine 14, 1995)."""
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """The difference of two means, its standard error and the degrees of freedom that rests on."""
+
+    shift: float
+    error: float
+    freedom: float
+
+    def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float]:
+        """Return Student's interval."""
+        if self.error == 0:
+            return self.shift, self.shift
+        half = float(special.stdtrit(self.freedom, (1 + confidence) / 2)) * self.error
+        return self.shift - half, self.shift + half
+
+    def above(self, limit: float) -> float:
+        """Return the p-value of "the true difference is not above `limit`" (one-sided)."""
+        if self.error == 0:
+            return 0.0 if self.shift > limit else 1.0
+        return float(special.stdtr(self.freedom, -(self.shift - limit) / self.error))
+
+    @property
+    def other_than_none(self) -> float:
+        """The p-value of "there is no difference" (two-sided)."""
+        if self.error == 0:
+            return 0.0 if self.shift else 1.0
+        return float(2 * special.stdtr(self.freedom, -abs(self.shift) / self.error))
+
+    @property
+    def detectable(self) -> float:
+        """The smallest true difference that is told from none with `POWER`."""
+        tails = special.stdtrit(self.freedom, 1 - LEVEL) + special.stdtrit(self.freedom, POWER)
+        return float(tails) * self.error
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two samples; together at least three values, so that a spread can be seen."""
+
+    base: Array
+    candidate: Array
+
+    @property
+    def freedom(self) -> int:
+        """Degrees of freedom of the pooled spread."""
+        return len(self.base) + len(self.candidate) - 2
+
+    @cached_property
+    def spread(self) -> float:
+        """The pooled standard deviation from run to run."""
+        squares = sum(float(((s - s.mean()) ** 2).sum()) for s in (self.base, self.candidate))
+        return math.sqrt(squares / self.freedom)
+
+    def contrast(self, floor: float = 0.0) -> Contrast:
+        """Return the difference of the means, by Welch (1947); a side with one run is taken to spread as the other.
+
+        `floor` is a variance of the difference that is known from elsewhere (of counts: binomial); where the runs by
+        chance show less, it counts.
+        """
+        sizes = len(self.base), len(self.candidate)
+        shift = float(self.candidate.mean() - self.base.mean())
+        if min(sizes) < 2:
+            variance, freedom = self.spread**2 * (1 / sizes[0] + 1 / sizes[1]), float(self.freedom)
+        else:
+            parts = [float(s.var(ddof=1)) / len(s) for s in (self.base, self.candidate)]
+            variance = sum(parts)
+            weights = sum(part**2 / (size - 1) for part, size in zip(parts, sizes, strict=True))
+            freedom = variance**2 / weights if weights > 0 else float(self.freedom)
+        if floor > variance:
+            variance, freedom = floor, math.inf
+        return Contrast(shift, math.sqrt(variance), freedom)
+
+
+def holm(levels: Sequence[float]) -> list[float]:
+    """Return p-values adjusted for their number (Holm, Scandinavian Journal of Statistics 6, 1979)."""
+    adjusted, highest = [0.0] * len(levels), 0.0
+    for rank, index in enumerate(sorted(range(len(levels)), key=lambda i: levels[i])):
+        highest = max(highest, min(1.0, (len(levels) - rank) * levels[index]))
+        adjusted[index] = highest
+    return adjusted
+
+
+def hodges_lehmann(base: Array, candidate: Array) -> tuple[float, float | None, float | None]:
+    """Return the median difference of a candidate to a base value, and its exact 95 % interval.
+
+    Hodges & Lehmann (1963); the interval lies between ordered differences, ranked by the distribution of the
+    Mann-Whitney statistic (Moses; Hollander & Wolfe 1999, 4.3). None: so few values have none at this level.
+    """
+    differences = np.sort(np.subtract.outer(candidate, base).ravel())
+    rank = _mann_whitney_quantile(len(base), len(candidate))
+    if rank is None:
+        return float(np.median(differences)), None, None
+    return float(np.median(differences)), float(differences[rank]), float(differences[-1 - rank])
+
+
+@cache
+def _mann_whitney_quantile(n: int, m: int) -> int | None:
+    """Return the largest u with P(U <= u) <= `LEVEL` when nothing differs; None when not even 0 is that rare."""
+    if n * m > 2500:
+        u = math.floor(n * m / 2 + special.ndtri(LEVEL) * math.sqrt(n * m * (n + m + 1) / 12))
+        return u if u >= 0 else None
+    counts = np.zeros(n * m + 1)  # of the ways to a sum: the Gaussian binomial coefficients, factor by factor
+    counts[0] = 1.0
+    for i in range(1, n + 1):
+        counts[m + i :] -= counts[: -(m + i)].copy() if m + i <= n * m else 0
+        for u in range(i, n * m + 1):
+            counts[u] += counts[u - i]
+    reached = np.flatnonzero(np.cumsum(counts) / math.comb(n + m, n) <= LEVEL)
+    return int(reached[-1]) if len(reached) else None
+
+
+def runs_needed(spread: float, freedom: int, margins: Sequence[float], metrics: int) -> int | None:
+    """Return how many runs of each side find a difference as large as the smallest of `margins` with `POWER`.
+
+    `spread` was seen with `freedom` degrees of freedom and may be larger in truth, so its upper limit is planned with.
+    `metrics` are tested at once: a single bad one must stand Holm's first step. None: more than `MOST_RUNS`.
+    """
+    if spread == 0:
+        return FEWEST_RUNS
+    likely = spread * math.sqrt(freedom / float(special.chdtri(freedom, _PILOT)))
+    for runs in range(FEWEST_RUNS, MOST_RUNS + 1):
+        critical = float(special.stdtrit(2 * runs - 2, 1 - LEVEL / max(1, metrics)))
+        centre = min(margins) / (likely * math.sqrt(2 / runs))
+        if special.nctdtr(2 * runs - 2, centre, critical) <= 1 - POWER:
+            return runs
+    return None

@@ -1,0 +1,220 @@
+"""From recordings to a comparison: which runs may be compared, what the figures say, and the verdict of it all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.analysis.compare import compare as compare_runs
+from harness.analysis.noise import FEWEST, noise_floor
+from harness.analysis.within_run import within_run
+from harness.errors import ExitCode, NotComparable
+from harness.model.comparison import Change, Comparison, LeftOut, NoiseFloor
+from harness.model.verdict import Verdict
+from harness.runs import REST, Run, circumstances, differing, series
+from harness.seeds import generator
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from harness.model.comparison import Floor
+
+EXIT_CODES = {
+    Verdict.PASS: ExitCode.PASS,
+    Verdict.FAIL: ExitCode.FAIL,
+    Verdict.INCONCLUSIVE: ExitCode.INCONCLUSIVE,
+    Verdict.INVALID: ExitCode.INVALID,
+}
+
+
+class _Sides:
+    """The runs that are left to be compared, and all that is to be said about the choice."""
+
+    def __init__(self, sides: Sequence[Sequence[Run]], *, force: bool, skip_invalid: bool) -> None:
+        self.warnings: list[str] = []
+        self.left_out: list[LeftOut] = []
+        every = [run for side in sides for run in side]
+        _refuse_twice(every)
+        self._same_question(every, force=force)
+        self.sides = [self._valid(side, force=force, skip=skip_invalid) for side in sides]
+        self.notes = _differences(self.sides)
+
+    def _same_question(self, runs: Sequence[Run], *, force: bool) -> None:
+        first = runs[0]
+        for run in runs[1:]:
+            if not (apart := differing(first.plan, run.plan)):
+                continue
+            message = f"{run.recording.path} is a run of another plan than {first.recording.path}: {'; '.join(apart)}"
+            if not force:
+                raise NotComparable(f"{message}\n  compare runs of one plan, or say --force")
+            self.warnings.append(message)
+
+    def _valid(self, side: Sequence[Run], *, force: bool, skip: bool) -> list[Run]:
+        kept = []
+        for run in side:
+            reasons = "; ".join(run.findings.validity.reasons)
+            if run.findings.validity.valid or force:
+                kept.append(run)
+                if not run.findings.validity.valid:
+                    self.warnings.append(f"{run.recording.path} is invalid: {reasons}")
+                continue
+            if not skip:
+                raise NotComparable(
+                    f"{run.recording.path} is invalid: {reasons}\n"
+                    "  an invalid run says nothing about its system; leave it out, or say --skip-invalid",
+                    exit_code=ExitCode.INVALID,
+                )
+            self.left_out.append(LeftOut(recording=str(run.recording.path), reason=f"invalid: {reasons}"))
+        if not kept:
+            raise NotComparable("no valid run is left on one side", exit_code=ExitCode.INVALID)
+        return kept
+
+
+def _refuse_twice(runs: Sequence[Run]) -> None:
+    seen: dict[int, Run] = {}
+    for run in runs:
+        twin = seen.setdefault(run.recording.run_id, run)
+        if twin is not run:
+            raise NotComparable(f"{twin.recording.path} and {run.recording.path} are one and the same run")
+
+
+def _differences(sides: Sequence[Sequence[Run]]) -> list[str]:
+    """Say what differs between the runs, besides what must not."""
+    notes: list[str] = []
+    told = [[circumstances(run) for run in side] for side in sides]
+    for key in told[0][0]:
+        values = [list(dict.fromkeys(one[key] for one in side)) for side in told]
+        if key == REST and notes:  # no wonder
+            continue
+        if len({value for side in values for value in side}) > 1:
+            notes.append(f"{key}: {' against '.join(', '.join(side) for side in values)}")
+    return notes
+
+
+def compare(
+    base: Sequence[Run],
+    candidate: Sequence[Run],
+    tolerances: Mapping[str, float],
+    metrics: Sequence[str] = (),
+    *,
+    force: bool = False,
+    skip_invalid: bool = False,
+    agree: bool = False,
+) -> Comparison:
+    """Compare runs of one plan; NotComparable says why they cannot be.
+
+    `force` compares runs of different plans and invalid ones all the same: nothing then passes. `skip_invalid` leaves
+    invalid ones out. With `agree`, one run against one is asked whether the two agree (as two load generators should),
+    not whether a candidate may be released: it passes or fails by that.
+    """
+    chosen = _Sides((base, candidate), force=force, skip_invalid=skip_invalid)
+    sides = chosen.sides
+    single = all(len(side) == 1 for side in sides)
+    if single:
+        changes = _within(sides[0][0], sides[1][0], tolerances, metrics)
+    else:
+        told = [[run.figures for run in side] for side in sides]
+        changes = compare_runs(told[0], told[1], tolerances, metrics)
+    if agree and not single:
+        raise NotComparable("agreement is a question to one run against one; leave --agree out")
+    decide = _agreement if agree else _alone if single else _worst
+    verdict, why = decide(changes)
+    if verdict is Verdict.PASS and chosen.warnings:
+        verdict, why = Verdict.INCONCLUSIVE, f"Inconclusive, because these runs should not be compared. {why}"
+    return Comparison(
+        kind="within-run" if single else "runs",
+        plan=sides[0][0].plan.title,
+        base=tuple(run.ref for run in sides[0]),
+        candidate=tuple(run.ref for run in sides[1]),
+        left_out=tuple(chosen.left_out),
+        notes=tuple(chosen.notes),
+        warnings=tuple(chosen.warnings),
+        changes=tuple(changes),
+        verdict=verdict,
+        exit_code=EXIT_CODES[verdict],
+        why=why,
+    )
+
+
+def _within(base: Run, candidate: Run, tolerances: Mapping[str, float], metrics: Sequence[str]) -> list[Change]:
+    random = generator(base.plan.seed ^ candidate.recording.run_id & 0xFFFFFFFF, "compare")
+    told = series(base.recording), series(candidate.recording)
+    return within_run(*told, (base.figures, candidate.figures), tolerances, random, metrics)
+
+
+def _worst(changes: Sequence[Change]) -> tuple[Verdict, str]:
+    for verdict, word in ((Verdict.FAIL, "Fails"), (Verdict.INCONCLUSIVE, "Inconclusive")):
+        found = [change for change in changes if change.verdict is verdict]
+        if found:
+            more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+            return verdict, f"{word}: {found[0].metric} {found[0].why}{more}."
+    if not changes:
+        return Verdict.INCONCLUSIVE, "Inconclusive: nothing was measured that could be compared."
+    return Verdict.PASS, f"Passes: none of {len(changes)} figures is worse than its tolerance allows."
+
+
+def _alone(changes: Sequence[Change]) -> tuple[Verdict, str]:
+    by_word = {word: [change.metric for change in changes if change.agree == word] for word in _AGREEMENT}
+    told = [f"{said}: {', '.join(by_word[word])}" for word, said in _AGREEMENT.items() if by_word[word]]
+    said = f" Within the runs {'; '.join(told)}." if told else ""
+    return Verdict.INCONCLUSIVE, f"Inconclusive: one run against one does not show what differs from run to run.{said}"
+
+
+_AGREEMENT = {"agree": "agree", "differ": "differ", "unclear": "may do either"}
+"""How a within-run agreement is said."""
+
+
+def _agreement(changes: Sequence[Change]) -> tuple[Verdict, str]:
+    apart = [change.metric for change in changes if change.agree == "differ"]
+    unclear = [change.metric for change in changes if change.agree == "unclear"]
+    if apart:
+        return Verdict.FAIL, f"Fails: the two runs differ by more than the tolerance in {', '.join(apart)}."
+    if unclear or not changes:
+        return Verdict.INCONCLUSIVE, f"Inconclusive: {', '.join(unclear) or 'nothing'} could be told apart or together."
+    blind = max(changes, key=lambda change: change.detectable or 0.0)
+    return Verdict.PASS, f"Passes: the two runs agree in all {len(changes)} figures. {blind.metric}: {blind.why}."
+
+
+def noise(
+    runs: Sequence[Run],
+    tolerances: Mapping[str, float],
+    metrics: Sequence[str] = (),
+    *,
+    force: bool = False,
+    skip_invalid: bool = False,
+) -> NoiseFloor:
+    """Measure what differs between runs of one system (A/A); a tolerance tighter than that fails.
+
+    NotComparable: runs of different plans, invalid ones, or fewer than four.
+    """
+    chosen = _Sides((runs,), force=force, skip_invalid=skip_invalid)
+    kept = chosen.sides[0]
+    if len(kept) < FEWEST:
+        raise NotComparable(f"{len(kept)} runs; a noise floor needs {FEWEST}: two halves of two")
+    random = generator(kept[0].plan.seed, "noise-floor")
+    floors = noise_floor([run.figures for run in kept], tolerances, random, metrics)
+    verdict, why = _floor_verdict(floors)
+    if verdict is Verdict.PASS and chosen.warnings:
+        verdict, why = Verdict.INCONCLUSIVE, f"Inconclusive, because these runs should not be compared. {why}"
+    return NoiseFloor(
+        plan=kept[0].plan.title,
+        base=tuple(run.ref for run in kept),
+        left_out=tuple(chosen.left_out),
+        notes=tuple(chosen.notes),
+        warnings=tuple(chosen.warnings),
+        floors=tuple(floors),
+        verdict=verdict,
+        exit_code=EXIT_CODES[verdict],
+        why=why,
+    )
+
+
+def _floor_verdict(floors: Sequence[Floor]) -> tuple[Verdict, str]:
+    tight = [floor.metric for floor in floors if floor.verdict is Verdict.FAIL]
+    if tight:
+        return (
+            Verdict.FAIL,
+            f"Refused: the tolerance of {', '.join(tight)} is tighter than the noise between equal runs.",
+        )
+    if not floors:
+        return Verdict.INCONCLUSIVE, "Inconclusive: nothing was measured in all of the runs."
+    return Verdict.PASS, f"Passes: the tolerances of all {len(floors)} figures lie above the noise between equal runs."

@@ -1,0 +1,95 @@
+"""The gate: runs of two system versions in turns (A B B A), so that what drifts on the host drifts for both alike.
+
+Each pair of runs has a seed of its own: the same questions at the same times for both sides, others in the next pair.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.assess import assess
+from harness.conduct import conduct
+from harness.errors import AgentstormError, ExitCode, GateStopped, NotComparable
+from harness.history import remember
+from harness.recording.reader import Recording
+from harness.report import write_all
+from harness.runs import Run, differing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from harness.model.plan import Plan
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the systems: what its runs are called, and its plan for a seed."""
+
+    name: str
+    plan: Callable[[int], Plan]
+
+
+def turns(sides: int, runs: int, *, interleave: bool = True) -> Iterator[tuple[int, int]]:
+    """Yield (side, number of the run) in the order they are made: A B, B A, A B ..., or all A and then all B."""
+    if not interleave:
+        yield from ((side, number) for side in range(sides) for number in range(runs))
+        return
+    for number in range(runs):
+        order = range(sides) if number % 2 == 0 else range(sides - 1, -1, -1)
+        yield from ((side, number) for side in order)
+
+
+def make(
+    sides: Sequence[Side], runs: int, seed: int, folder: Path, console: Console, *, spare: int, interleave: bool = True
+) -> list[list[Run]]:
+    """Make `runs` valid runs of each side in `folder`, and return them; an invalid one is made again.
+
+    GateStopped: a run did not go to its end, or more than `spare` were invalid; what was recorded stays.
+    """
+    made: list[list[Run]] = [[] for _ in sides]
+    total = runs * len(sides)
+    for turn, (side, number) in enumerate(turns(len(sides), runs, interleave=interleave), 1):
+        tries = 1
+        while True:
+            name = f"{sides[side].name}-{number + 1}" + (f"-try{tries}" if tries > 1 else "")
+            console.print(f"gate: run {turn} of {total}: {name}", style="bold")
+            run = _run(sides[side].plan(seed + number), folder / name, console)
+            if run.findings.validity.valid:
+                break
+            reasons = "; ".join(run.findings.validity.reasons)
+            if not spare:
+                raise GateStopped(f"{folder / name} is invalid: {reasons}", ExitCode.INVALID)
+            spare, tries = spare - 1, tries + 1
+            console.print(f"gate: {name} is invalid and made again: {reasons}", style="yellow")
+        made[side].append(run)
+    return made
+
+
+def _run(plan: Plan, folder: Path, console: Console) -> Run:
+    ended = conduct(plan, folder, console)
+    try:
+        recording = Recording.open(ended.recording)
+        findings, verdicts = assess(recording)
+        write_all(recording, findings, verdicts)
+        remember(folder, lambda text: console.print(text, style="yellow"))
+    except (AgentstormError, OSError) as error:
+        if ended.exit_code == ExitCode.PASS:
+            raise
+        raise GateStopped(f"{folder}: {ended.message}\n{error}", ended.exit_code) from error
+    if ended.exit_code != ExitCode.PASS:
+        raise GateStopped(f"{folder}: {ended.message}", ended.exit_code)
+    return Run(Recording.open(recording.path), findings)  # opened anew: without the tables of the whole run
+
+
+def check_same_question(plan: Plan, stored: Sequence[Run]) -> None:
+    """Refuse, before anything is started, a plan that the stored runs are not about."""
+    for run in stored:
+        if apart := differing(plan, run.plan):
+            raise NotComparable(
+                f"{run.recording.path} is a run of another plan: {'; '.join(apart)}\n"
+                "  give the gate the scenario, scale, chaos and settings that the baseline was made with"
+            )

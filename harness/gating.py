@@ -1,0 +1,138 @@
+"""What a gate is asked for, from its baseline to its verdict. `gate` makes the runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from harness import comparing
+from harness.analysis.noise import FEWEST
+from harness.baselines import Baselines
+from harness.clock import utc_stamp
+from harness.errors import NotComparable, PlanError
+from harness.gate import Side, check_same_question, make
+from harness.model.verdict import Verdict
+from harness.planfile import resolve
+from harness.report.comparison import markdown
+from harness.runs import Run
+from harness.seeds import fresh_seed
+from harness.store import REPORTS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from harness.model.comparison import Comparison, NoiseFloor
+    from harness.model.plan import Plan
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asked for. `options` are those of `planfile.resolve` but for target and seed."""
+
+    options: Mapping[str, Any]
+    target: str
+    baseline_target: str | None
+    baseline: str | None
+    runs: int
+    spare: int
+    seed: int | None
+    aa: bool
+    interleave: bool
+    tolerances: Mapping[str, float]
+    metrics: Sequence[str]
+
+    def plan(self, target: str, seed: int) -> Plan:
+        """Return the plan of one run."""
+        return resolve(target=target, seed=seed, **self.options)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """Where the runs are, and what they said."""
+
+    folder: Path
+    found: tuple[Comparison | NoiseFloor, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """Return what the first says, unless another fails: an A/A gate measures noise, and shall raise no alarm."""
+        failed = any(found.verdict is Verdict.FAIL for found in self.found)
+        return comparing.EXIT_CODES[Verdict.FAIL if failed else self.found[0].verdict]
+
+
+def perform(request: Request, out: Path | None, console: Console) -> Ended:
+    """Make the runs and compare them; everything is written to a folder of its own.
+
+    Everything that can be refused is refused before the first run: a plan that the baseline is not about, a tolerance
+    tighter than the baseline's noise.
+    """
+    seed = fresh_seed() if request.seed is None else request.seed
+    plan = request.plan(request.target, seed)
+    sides = [Side("candidate", lambda seed: request.plan(request.target, seed))]
+    stored: list[Run] = []
+    if request.aa:
+        sides = [Side(name, sides[0].plan) for name in ("a", "b")]
+    elif request.baseline_target:
+        base = request.baseline_target
+        request.plan(base, seed)
+        sides.insert(0, Side("base", lambda seed: request.plan(base, seed)))
+    else:
+        stored = _stored(request, plan)
+    folder = out or REPORTS / f"{utc_stamp()}_gate_{plan.scenario.scenario}"
+    if folder.exists():
+        raise PlanError(f"{folder} exists already", where="--out", hint="give a directory that does not exist yet")
+    made = make(sides, request.runs, seed, folder, console, spare=request.spare, interleave=request.interleave)
+    found = _judge(request, made, stored)
+    _keep(request, made, folder, found, console)
+    return Ended(folder, found)
+
+
+def _stored(request: Request, plan: Plan) -> list[Run]:
+    runs = [Run.open(path) for path in Baselines().get(request.baseline or "")]
+    check_same_question(plan, runs)
+    if len(runs) >= FEWEST:
+        floor = comparing.noise(runs, request.tolerances, request.metrics)
+        tight = {f.metric: f.floor for f in floor.floors if f.verdict is Verdict.FAIL}
+        if tight:
+            wider = " ".join(f"--tolerance {name}={100 * value * 1.1:.2g}%" for name, value in tight.items())
+            others = [f.metric for f in floor.floors if f.metric not in tight]
+            alone = " ".join(f"--metric {name}" for name in others)
+            raise NotComparable(
+                f"the runs of {request.baseline!r} differ among themselves by more than the tolerance: "
+                + ", ".join(f"{name} by {100 * value:.2g} %" for name, value in tight.items())
+                + f"\n  such a gate would cry wolf; {wider}"
+                + (f"\n  or judge only what is steadier: {alone}" if others else "")
+                + "\n  or longer runs, on a quieter host"
+            )
+    return runs
+
+
+def _judge(
+    request: Request, made: Sequence[Sequence[Run]], stored: Sequence[Run]
+) -> tuple[Comparison | NoiseFloor, ...]:
+    base, candidate = (made[0], made[1]) if len(made) > 1 else (stored, made[0])
+    compared = comparing.compare(base, candidate, request.tolerances, request.metrics)
+    if request.aa and len(base) + len(candidate) >= FEWEST:
+        return comparing.noise([*base, *candidate], request.tolerances, request.metrics), compared
+    return (compared,)
+
+
+def _keep(
+    request: Request,
+    made: Sequence[Sequence[Run]],
+    folder: Path,
+    found: tuple[Comparison | NoiseFloor, ...],
+    console: Console,
+) -> None:
+    """Write what was found beside the runs, and give those made now the baseline's name."""
+    for one in found:
+        name = "noise" if one.kind == "aa" else "comparison"
+        (folder / f"{name}.json").write_text(one.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        (folder / f"{name}.md").write_text(markdown(one), encoding="utf-8")
+    if request.baseline and len(made) > 1:
+        kept = [run.recording.path for side in (made if request.aa else made[:1]) for run in side]
+        Baselines().set(request.baseline, kept)
+        console.print(f"baseline {request.baseline}: {len(kept)} runs", style="dim")

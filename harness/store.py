@@ -1,0 +1,137 @@
+"""The store of runs: what every run said, for looking back over nights. A DuckDB file beside the recordings.
+
+It holds nothing that the recordings do not: a store that is lost or broken is rebuilt from them. A run is never failed
+by it. One process at a time may write; who comes meanwhile waits a little.
+
+    runs(recording, run_id, started (UTC), scenario, experiments, target, engine, scale, question, verdict, valid,
+         requests)                            `question`: what was asked of the system (`runs.question_hash`)
+    figures(recording, metric, value)         one row for each quantity a run has (`analysis.quantities`)
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from harness.clock import sleep
+from harness.errors import StoreFailed
+from harness.model.history import Night
+from harness.recording import layout
+from harness.runs import question_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from harness.model.verdict import Verdicts
+    from harness.runs import Run
+
+REPORTS = Path("reports")
+"""Where runs are recorded unless told otherwise, seen from the working directory."""
+FILE = "history.duckdb"
+_TRIES, _WAIT_S = 20, 0.25
+_TABLES = """
+CREATE TABLE IF NOT EXISTS runs (
+  recording TEXT PRIMARY KEY, run_id UBIGINT, started TIMESTAMP, scenario TEXT, experiments TEXT, target TEXT,
+  engine TEXT, scale DOUBLE, question TEXT, verdict TEXT, valid BOOLEAN, requests BIGINT
+);
+CREATE TABLE IF NOT EXISTS figures (recording TEXT, metric TEXT, value DOUBLE, PRIMARY KEY (recording, metric));
+"""
+_NIGHT = [name for name in Night.model_fields if name != "figures"]
+
+
+class Store:
+    """The store of one folder of recordings."""
+
+    def __init__(self, folder: Path = REPORTS) -> None:
+        self._folder = folder
+        self.path = folder / FILE
+
+    def holds(self, recording: Path) -> bool:
+        """Tell whether a recording lies in the folder that this store is about."""
+        return recording.resolve().is_relative_to(self._folder.resolve())
+
+    def add(self, runs: Iterable[tuple[Run, Verdicts]]) -> None:
+        """Write runs down, replacing what was known of them. StoreFailed says why it could not be done."""
+        with self._open(writing=True) as connection:
+            for run, verdicts in runs:
+                _write(connection, self._name(run.recording.path), run, verdicts)
+
+    def nights(self) -> list[Night]:
+        """Return all runs, oldest first; none where nothing was stored yet."""
+        if not self.path.exists():
+            return []
+        with self._open(writing=False) as connection:
+            figures: dict[str, dict[str, float]] = {}
+            told = connection.execute("SELECT recording, metric, value FROM figures").fetchall()
+            for recording, metric, value in told:
+                figures.setdefault(recording, {})[metric] = value
+            rows = connection.execute(
+                f"SELECT {', '.join(_NIGHT)} FROM runs ORDER BY started, recording"  # noqa: S608 - names of ours
+            ).fetchall()
+        return [Night(**dict(zip(_NIGHT, row, strict=True)), figures=figures.get(row[0], {})) for row in rows]
+
+    def forget(self) -> None:
+        """Remove the file, broken or not: the recordings still say it all."""
+        for path in (self.path, self.path.with_name(FILE + ".wal")):
+            path.unlink(missing_ok=True)
+
+    def recordings(self) -> list[Path]:
+        """Return every recording in the folder, at any depth."""
+        return sorted(path.parent for path in self._folder.rglob(layout.MANIFEST))
+
+    def _name(self, recording: Path) -> str:
+        path = recording.resolve()
+        return str(path.relative_to(self._folder.resolve())) if self.holds(path) else str(path)
+
+    @contextmanager
+    def _open(self, *, writing: bool) -> Iterator[Any]:
+        try:
+            connection = self._connect(writing=writing)
+            try:
+                if writing:
+                    connection.execute(_TABLES)
+                yield connection
+            finally:
+                connection.close()
+        except (duckdb.Error, OSError) as error:
+            raise StoreFailed(
+                f"{self.path}: {str(error).splitlines()[0]}\n"
+                "  the recordings have it all: agentstorm history --rebuild makes the store anew"
+            ) from error
+
+    def _connect(self, *, writing: bool) -> Any:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        for _ in range(_TRIES - 1):
+            try:
+                return duckdb.connect(self.path, read_only=not writing)
+            except duckdb.IOException as error:
+                if "lock" not in str(error):
+                    raise
+                sleep(_WAIT_S)  # another run is being written down
+        return duckdb.connect(self.path, read_only=not writing)
+
+
+def _utc(manifest: Mapping[str, Any]) -> datetime:
+    return datetime.fromisoformat(manifest["clock"]["utc"]).astimezone(UTC).replace(tzinfo=None)
+
+
+def _write(connection: Any, name: str, run: Run, verdicts: Verdicts) -> None:
+    plan = run.plan
+    connection.begin()
+    for table in ("figures", "runs"):
+        connection.execute(f"DELETE FROM {table} WHERE recording = ?", [name])  # noqa: S608 - two names of ours
+    connection.execute(
+        "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            name, run.recording.run_id, _utc(run.recording.manifest), plan.scenario.scenario,
+            "+".join(e.experiment for e in plan.experiments), plan.target.target, plan.engine, plan.scale,
+            question_hash(plan), verdicts.verdict.value, run.findings.validity.valid, run.findings.load.requests,
+        ],
+    )  # fmt: skip
+    for metric, figure in run.figures.items():
+        connection.execute("INSERT INTO figures VALUES (?, ?, ?)", [name, metric, figure.value])
+    connection.commit()

@@ -1,0 +1,128 @@
+"""The pieces of a comparison against what can be worked out by hand or by scipy."""
+
+from __future__ import annotations
+
+import math
+from itertools import combinations
+
+import numpy as np
+import pytest
+from scipy import stats as scipy_stats
+
+from harness.analysis.compare import compare
+from harness.analysis.noise import noise_floor
+from harness.analysis.quantities import QUANTITIES, Figure, tolerances
+from harness.analysis.two_samples import Pair, _mann_whitney_quantile, hodges_lehmann, holm, runs_needed
+from harness.model.verdict import Verdict
+from harness.seeds import generator
+
+
+def runs(name: str, *values: float, n: int = 1000) -> list[dict[str, Figure]]:
+    return [{name: Figure(value, n)} for value in values]
+
+
+def test_welch_is_scipys() -> None:
+    a, b = np.array([1.0, 1.4, 0.8, 1.1]), np.array([1.5, 1.2, 1.9, 1.7, 1.6])
+    told = scipy_stats.ttest_ind(b, a, equal_var=False)
+    found = Pair(a, b).contrast()
+    assert found.other_than_none == pytest.approx(told.pvalue)
+    assert found.interval() == pytest.approx(tuple(told.confidence_interval()))
+    assert found.above(0.1) == pytest.approx(
+        scipy_stats.ttest_ind(b - 0.1, a, equal_var=False, alternative="greater").pvalue
+    )
+
+
+def test_one_run_is_taken_to_spread_as_the_others_do() -> None:
+    a, b = np.array([1.0, 1.4, 0.8, 1.1]), np.array([1.5])
+    found = Pair(a, b).contrast()
+    assert found.freedom == 3
+    assert found.error == pytest.approx(a.std(ddof=1) * math.sqrt(1 / 4 + 1))
+
+
+@pytest.mark.parametrize("sizes", [(2, 3), (4, 4), (5, 6)])
+def test_mann_whitney_by_counting(sizes: tuple[int, int]) -> None:
+    n, m = sizes
+    sums = [sum(chosen) - n * (n + 1) // 2 for chosen in combinations(range(1, n + m + 1), n)]
+    rare = [u for u in range(n * m + 1) if np.mean([s <= u for s in sums]) <= 0.025]
+    assert _mann_whitney_quantile(n, m) == (max(rare) if rare else None)
+
+
+def test_the_normal_approximation_is_close_where_it_takes_over() -> None:
+    exact, around = _mann_whitney_quantile(50, 50), _mann_whitney_quantile(50, 51)
+    assert exact is not None
+    assert around is not None
+    assert abs(exact * 51 / 50 - around) <= 3
+
+
+def test_hodges_lehmann_and_holm_by_hand() -> None:
+    assert hodges_lehmann(np.array([1.0, 2.0, 3.0]), np.array([11.0, 13.0, 12.0])) == (10.0, None, None)
+    value, low, high = hodges_lehmann(np.arange(5.0), np.arange(5.0) + 10)
+    assert (value, low, high) == (10.0, 7.0, 13.0)
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([]) == []
+
+
+def test_runs_needed_falls_with_the_margin_and_ends() -> None:
+    few, many = (runs_needed(0.03, 20, [margin], 1) for margin in (0.1, 0.03))
+    assert few is not None
+    assert many is not None
+    assert 5 <= few < many
+    assert runs_needed(0.5, 20, [0.01], 1) is None
+    assert runs_needed(0.0, 8, [0.01], 1) == 5
+
+
+def test_direction_and_scale_are_the_quantitys_own() -> None:
+    (throughput,) = compare(runs("throughput", 100, 101, 99, 100, 100), runs("throughput", 80, 81, 79, 80, 80), {})
+    assert throughput.ratio.value == pytest.approx(0.8, rel=0.001)
+    assert (throughput.verdict, throughput.changed) == (Verdict.FAIL, "worse")
+    (hits,) = compare(runs("cache_hit", 0.3, 0.31, 0.29, 0.3, 0.3), runs("cache_hit", 0.4, 0.41, 0.39, 0.4, 0.4), {})
+    assert hits.ratio.value == pytest.approx(0.1)
+    assert (hits.verdict, hits.changed) == (Verdict.PASS, "better")
+    assert hits.ratio.low is not None
+    assert hits.ratio.high is not None
+    assert hits.ratio.low < 0.1 < hits.ratio.high
+
+
+def test_what_only_one_side_has_is_inconclusive() -> None:
+    (change,) = compare(runs("cost", 1, 2, 3), [{}, {}, {}], {})
+    assert (change.verdict, change.ratio.value) == (Verdict.INCONCLUSIVE, None)
+    assert "no candidate run has it" in change.why
+
+
+def test_fewer_than_five_runs_never_pass_and_more_can() -> None:
+    for number, verdict in ((4, Verdict.INCONCLUSIVE), (5, Verdict.PASS)):
+        values = [100.0, 100.1, 99.9, 100.2, 99.8][:number]
+        (change,) = compare(runs("response_time.p50", *values), runs("response_time.p50", *values), {})
+        assert change.verdict is verdict
+
+
+def test_equal_to_the_last_digit_is_no_division_by_zero() -> None:
+    (change,) = compare(runs("response_time.p50", *[100] * 5), runs("response_time.p50", *[100] * 5), {})
+    assert (change.verdict, change.changed, change.ratio.low) == (Verdict.PASS, None, 1.0)
+    (change,) = compare(runs("response_time.p50", *[100] * 5), runs("response_time.p50", *[120] * 5), {})
+    assert (change.verdict, change.changed) == (Verdict.FAIL, "worse")
+
+
+def test_splits_of_the_noise_floor_are_all_there_are() -> None:
+    values = runs("response_time.p50", 100, 110, 100, 110)
+    (floor,) = noise_floor(values, {}, generator(1, "x"))
+    assert floor.splits == 3
+    assert floor.floor == pytest.approx(0.1)
+    assert floor.verdict is Verdict.FAIL
+    assert noise_floor(values, {"response_time.p50": 0.11}, generator(1, "x"))[0].verdict is Verdict.PASS
+    (odd,) = noise_floor(runs("response_time.p50", 1, 2, 3, 4, 5), {}, generator(1, "x"))
+    assert odd.splits == 10
+    (many,) = noise_floor(runs("response_time.p50", *range(1, 31)), {}, generator(1, "x"))
+    assert many.splits == 2000
+
+
+def test_tolerances_are_read() -> None:
+    assert tolerances(("10%",)) == dict.fromkeys(QUANTITIES, 0.1)
+    assert tolerances(("failed=1%", "7 %"))["failed"] == 0.01
+    assert tolerances(("failed=1%", "0.07"))["cost"] == 0.07
+    for text, says in (
+        ("x", "no tolerance"), ("0", "no tolerance"), ("nan%", "no tolerance"), ("fail=1%", "did you mean 'failed'"),
+        ("100%", "below 100 %"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=says):
+            tolerances((text,))

@@ -1,0 +1,203 @@
+"""The store of runs, history and baselines: what is written down, what survives a broken file, what changed when."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from click.testing import CliRunner
+
+from harness import store as store_module
+from harness.cli import cli
+from harness.errors import StoreFailed
+from harness.history import history, rebuild, remember
+from harness.model.history import History, Night
+from harness.recording import layout
+from harness.seeds import generator
+from harness.store import Store
+from tests.recordings import RecordingBuilder, plan
+
+Record = Callable[..., Path]
+
+
+def agentstorm(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(cli, list(arguments))
+    assert "Traceback" not in result.output
+    return result.exit_code, result.output
+
+
+@pytest.fixture
+def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Record:
+    """Write a recording into ``reports/`` of a working directory of this test's own."""
+    monkeypatch.chdir(tmp_path)
+    number = 0
+
+    def write(took_s: float = 0.3, *, night: int = 1, where: str = "reports", **options: Any) -> Path:
+        nonlocal number
+        number += 1
+        path = Path(where) / f"n{number:02d}"
+        builder = RecordingBuilder(path, plan(hold_s=4, **options))
+        builder.phases(steady=0, cooldown=4)
+        for i in range(40):
+            builder.request(i / 10, took_s + i / 1000)
+        builder.instrument(0, 4)
+        builder.close(5)
+        manifest = json.loads((path / layout.MANIFEST).read_text())
+        manifest |= {"run_id": number, "clock": {"monotonic_ns": 1, "utc": f"2026-11-{night:02d}T01:00:00+01:00"}}
+        (path / layout.MANIFEST).write_text(json.dumps(manifest))
+        return path
+
+    return write
+
+
+def refuse(text: str) -> None:
+    raise AssertionError(text)
+
+
+def test_a_report_is_written_down_once_however_often_it_is_made(record: Record) -> None:
+    path = record(night=3)
+    for _ in range(2):
+        assert agentstorm("report", str(path))[0] == 0
+    (night,) = Store().nights()
+    assert (night.recording, night.scenario, night.target, night.valid) == ("n01", "steady", "synthetic", True)
+    assert (night.started.isoformat(), night.requests) == ("2026-11-03T00:00:00", 40)
+    assert night.figures["response_time.p50"] == pytest.approx(319.5)
+
+
+def test_recordings_elsewhere_are_nobodys_business(record: Record) -> None:
+    assert agentstorm("report", str(record(where="elsewhere")))[0] == 0
+    assert not Store().path.exists()
+
+
+def test_a_broken_store_fails_no_report_and_is_rebuilt(record: Record) -> None:
+    first, second = record(), record(0.4)
+    agentstorm("report", str(first))
+    Store().path.write_bytes(b"not a database" * 100)
+    code, output = agentstorm("report", str(second))
+    assert code == 0
+    assert "not written into the history" in output
+    assert (second / layout.VERDICTS).exists()
+    code, output = agentstorm("history")
+    assert (code, "history --rebuild" in output) == (1, True)
+    code, output = agentstorm("history", "--rebuild")
+    assert code == 0
+    assert "2 runs" in output
+    assert [night.recording for night in Store().nights()] == ["n01", "n02"]
+
+
+def test_rebuilding_leaves_out_what_cannot_be_read_and_says_so(record: Record) -> None:
+    record()
+    broken = record()
+    (broken / layout.PLAN).write_text("no plan")
+    code, output = agentstorm("history", "--rebuild")
+    assert code == 0
+    assert "n02: left out" in output
+    assert len(Store().nights()) == 1
+
+
+def test_a_store_that_another_process_holds_is_waited_for_and_then_left(
+    record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = record()
+    monkeypatch.setattr(store_module, "_TRIES", 2)
+    hold = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", hold, str(Store().path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(StoreFailed, match="lock"):
+            Store().nights()
+        said: list[str] = []
+        remember(path, said.append)
+        assert "not written into the history" in said[0]
+        assert holder.stdin is not None
+        holder.stdin.close()
+        assert holder.wait(20) == 0
+    remember(path, refuse)
+    assert len(Store().nights()) == 1
+
+
+def test_the_store_is_plain_sql(record: Record) -> None:
+    rebuild(Store(record().parent), refuse)
+    with duckdb.connect(Store().path, read_only=True) as connection:
+        rows = connection.execute(
+            "SELECT scenario, value FROM runs JOIN figures USING (recording) WHERE metric = 'throughput'"
+        ).fetchall()
+    assert rows == [("steady", pytest.approx(10.0))]
+
+
+def nights(values: list[float], **edits: Any) -> list[Night]:
+    first = {"scenario": "soak", "experiments": "", "target": "t", "engine": "locust", "scale": 1.0, "question": "q",
+             "verdict": "pass", "valid": True, "requests": 1000}  # fmt: skip
+    return [
+        Night.model_validate(
+            {**first, "recording": f"n{i}", "started": f"2026-01-01T{i // 60:02d}:{i % 60:02d}:00",
+             "figures": {"response_time.p95": value}, **edits}
+        )
+        for i, value in enumerate(values)
+    ]  # fmt: skip
+
+
+def test_a_step_over_nights_is_told_with_both_its_sides() -> None:
+    random = generator(1, "nights")
+    values = [*(100 + random.standard_normal(20)), *(115 + random.standard_normal(10))]
+    (series,) = history(nights(values)).series
+    (moved,) = series.moved
+    assert (moved.metric, moved.last_before, moved.since, moved.worse) == ("response_time.p95", "n19", "n20", True)
+    assert moved.before == pytest.approx(100, abs=1)
+    assert moved.after == pytest.approx(115, abs=1)
+
+
+def test_series_are_not_mixed_and_invalid_nights_not_looked_at() -> None:
+    values = [100.0 + i % 3 for i in range(20)]
+    mixed = [*nights(values), *nights([2 * v for v in values], target="other"), *nights(values, question="longer")]
+    found = history(mixed)
+    assert len(found.series) == 3
+    assert not any(series.moved for series in found.series)
+    (series,) = history([*nights(values), *nights([500.0] * 20, valid=False)]).series
+    assert (len(series.nights), series.moved) == (40, ())
+
+
+def test_history_shows_what_it_is_asked_for(record: Record) -> None:
+    assert "no runs here yet" in agentstorm("history")[1]
+    for number in range(12):
+        record(0.3 if number < 8 else 0.6, night=number + 1)
+    agentstorm("history", "--rebuild")
+    code, output = agentstorm("history")
+    assert code == 0
+    assert "steady on synthetic: 12 runs" in output
+    assert "response_time.p95 is worse since 2026-11-09 00:00" in output
+    assert output.count("response_time.p50 ") > output.count("service_time.p95 ")
+    assert "no runs" in agentstorm("history", "--scenario", "none")[1]
+    found = History.model_validate_json(agentstorm("history", "--json", "--metric", "throughput")[1])
+    assert found.series[0].moved == ()
+    assert agentstorm("history", "--metric", "p95")[0] == 2
+
+
+def test_baselines_are_kept_beside_the_recordings(record: Record) -> None:
+    assert "no baseline yet" in agentstorm("baseline", "list")[1]
+    one, two, far = record(), record(), record(where="elsewhere")
+    assert agentstorm("baseline", "set", "main", str(one), str(two)) == (0, "main  2 runs\n")
+    assert agentstorm("baseline", "set", "v1.2", str(far))[0] == 0
+    assert json.loads(Path("reports/baselines.json").read_text()) == {
+        "main": ["n01", "n02"], "v1.2": [str(far.resolve())]
+    }  # fmt: skip
+    (two / layout.MANIFEST).unlink()
+    two.rename("reports/moved")
+    _, output = agentstorm("baseline", "list")
+    assert "reports/n02  (gone)" in output
+    for arguments, says in (
+        (("set", "main", "reports/none"), "no such directory"),
+        (("set", "a b", str(one)), "cannot be the name"),
+    ):
+        code, output = agentstorm("baseline", *arguments)
+        assert (code, says in output) == (1, True)
+    Path("reports/baselines.json").write_text("[]")
+    code, output = agentstorm("baseline", "list")
+    assert (code, "cannot be read" in output) == (1, True)
