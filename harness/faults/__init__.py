@@ -9,15 +9,21 @@ from typing import TYPE_CHECKING
 
 from harness.faults.lifecycle import Kill, Pause, Restart, Stop
 from harness.faults.limits import Cpu, Memory
-from harness.faults.network import Blackhole, Refuse, Slow
+from harness.faults.network import Bandwidth, Blackhole, Cut, Jitter, Refuse, Reset, Sliced, Slow, SlowClose
 
 if TYPE_CHECKING:
     from harness.faults.fault import Fault
 
 KINDS: dict[str, type[Fault]] = {
-    "blackhole": Blackhole,
     "refuse": Refuse,
+    "reset": Reset,
+    "blackhole": Blackhole,
     "slow": Slow,
+    "jitter": Jitter,
+    "bandwidth": Bandwidth,
+    "sliced": Sliced,
+    "cut": Cut,
+    "slow_close": SlowClose,
     "kill": Kill,
     "stop": Stop,
     "pause": Pause,

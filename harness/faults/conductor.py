@@ -147,7 +147,7 @@ class Conductor:
             raise FaultFailed(f"left out: {walk.on[0].fault_id} is still on")
         if now_ns() > begin_ns + _LATE_NS:
             raise FaultFailed(f"left out: {(now_ns() - begin_ns) / NS_PER_S:.1f} s late, its predecessor took so long")
-        walk.healthy_ns = site.probe.healthy_ns()
+        walk.healthy_ns = site.probe.healthy_ns(spec.question())
         walk.on = (occurrence, spec, site.journal(self._journal, spec, occurrence.fault_id))
         self._tell("journalled", occurrence)
         if not wait_until(begin_ns, self._stop):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from harness.clock import NS_PER_MS, NS_PER_S, wait_until
 from harness.model.experiment import FaultSpec
@@ -22,13 +22,28 @@ if TYPE_CHECKING:
     from harness.journal import Journal
 
 
+@dataclass(frozen=True)
+class Question:
+    """What a probe asks, so that the face of a fault can be seen in the answer."""
+
+    until: Literal["first", "whole", "end"] = "first"
+    """How far the answer is read: to its first byte, to its last, or until the connection is closed after it."""
+    least: int = 0
+    """Ask again, on the same connection, until this many bytes came."""
+    pad: int = 0
+    """Bytes that a question carries beside what it asks."""
+
+
+PLAIN = Question()
+
+
 class Asks(Protocol):
     """Sees what a fault does (`probe_socket.ProbeSocket`, `service.ServiceProbe`)."""
 
-    def ask(self, patience_ns: int, stop: Event | None = None) -> Seen:
+    def ask(self, patience_ns: int, stop: Event | None = None, question: Question = PLAIN) -> Seen:
         """Ask once and return what happened within `patience_ns`, or until `stop` is set."""
 
-    def healthy_ns(self) -> int:
+    def healthy_ns(self, question: Question = PLAIN) -> int:
         """Return how long an answer takes while nothing is broken; FaultFailed when none comes."""
 
 
@@ -71,6 +86,15 @@ class Fault(FaultSpec):
         """Let it be until its end; it is cleared when this returns, and `stop` is set when it shall end early."""
         wait_until(until_ns, stop)
 
+    def question(self) -> Question:
+        """Return what a probe must ask to see it."""
+        return PLAIN
+
+    def met_by(self) -> float:
+        """Return the least share of probes that meet it while it is on, above 0: below 1 one that is served proves
+        nothing."""
+        return 1.0
+
     def patience_ns(self, healthy_ns: int) -> int:
         """Return how long a probe waits for its answer; `healthy_ns` is what one takes without the fault."""
         return max(50 * NS_PER_MS, 5 * healthy_ns)
@@ -89,6 +113,8 @@ class Toxic:
     """`upstream` works on what the client sends, `downstream` on what it gets back."""
     attributes: dict[str, int] = field(default_factory=dict)
     name: str = ""
+    toxicity: float = 1.0
+    """Share of connections that it works on; drawn by Toxiproxy, once for each connection."""
 
 
 class Breakable(Protocol):
@@ -128,6 +154,26 @@ class ProxyFault(Fault):
     def clear(self, ground: Breakable, fault_id: str) -> None:
         """Mend the proxy."""
         ground.remove(*reversed(self.toxic_names(fault_id)))
+
+
+class PartialFault(ProxyFault):
+    """A fault of one toxic, which can be put on a share of the connections. Toxiproxy draws once for each connection
+    and toxic, so with two toxics the share would not be what was asked for."""
+
+    share: float = Field(default=1.0, ge=0.05, le=1.0)
+    """Share of connections that it is on, 0.05 to 1: to see that one on fewer is gone takes too many probes."""
+
+    def toxic(self) -> Toxic:
+        """Return the toxic; on how many connections is added."""
+        raise NotImplementedError
+
+    def toxics(self) -> tuple[Toxic, ...]:
+        """Return it, for its share of connections."""
+        return (replace(self.toxic(), toxicity=self.share),)
+
+    def met_by(self) -> float:
+        """Every probe is a connection of its own."""
+        return self.share
 
 
 def to_ms(seconds: float) -> int:

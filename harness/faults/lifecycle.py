@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def _gone(copy: Instance, socket: Seen | None) -> bool:
-    return copy.state == "stopped" or (socket is not None and socket.outcome in {"refused", "closed"})
+    return copy.state == "stopped" or (socket is not None and socket.outcome in {"refused", "closed", "reset"})
 
 
 class Kill(ServiceFault):

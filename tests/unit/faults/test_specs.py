@@ -8,16 +8,23 @@ import pytest
 from pydantic import ValidationError
 
 from harness.faults import KINDS
-from harness.faults.fault import Toxic
+from harness.faults.fault import ProxyFault, Toxic
 from harness.faults.network import Blackhole, Refuse, Slow
 from harness.faults.probe_socket import Outcome, Seen
 from harness.faults.service import ServiceFault, ServiceSeen
+from harness.faults.watch import answers_needed
 from harness.model.instance import Instance, State
 
 MS = 1_000_000
+PROXY_KINDS = [name for name, kind in KINDS.items() if issubclass(kind, ProxyFault)]
 BASE = {"at": "1s", "for": "2s"}
 EXTRA: dict[str, dict[str, Any]] = {
     "slow": {"latency": "200ms", "jitter": "50ms"},
+    "jitter": {"most": "200ms"},
+    "bandwidth": {"rate": "10kB/s"},
+    "sliced": {"size": "10B", "delay": "10ms"},
+    "cut": {"after": "200B"},
+    "slow_close": {"delay": "200ms"},
     "cpu": {"cpus": 0.1},
     "memory": {"limit": "64MiB"},
 }
@@ -28,8 +35,8 @@ def make(kind: str, /, **settings: Any) -> Any:
     return KINDS[kind].model_validate({"kind": kind, **BASE, **place, **EXTRA.get(kind, {}), **settings})
 
 
-def seen(outcome: Outcome, ms: float = 1.0, *, connected: bool = True) -> Seen:
-    return Seen(outcome, 0, int(ms * MS), connected)
+def seen(outcome: Outcome, ms: float = 1.0, *, connected: bool = True, size: int = 0) -> Seen:
+    return Seen(outcome, 0, int(ms * MS), connected, size=size)
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
@@ -93,16 +100,65 @@ def test_each_kind_is_known_by_its_own_face() -> None:
     faces = {
         "refused": seen("refused", connected=False),
         "closed": seen("closed"),
+        "reset": seen("reset"),
+        "reset behind a forwarder": seen("refused"),
+        "cut": seen("cut", size=150),
+        "cut between two answers": seen("closed", size=200),
+        "cut too late": seen("cut", size=201),
         "silent": seen("silent", 50),
         "backlog full": seen("silent", 50, connected=False),
         "quick": seen("answered", 3),
-        "late": seen("answered", 160),
+        "late": seen("answered", 200, size=150),
     }
-    bites = {
-        kind: {name for name, face in faces.items() if make(kind).bites(face, 2 * MS)}
-        for kind in ("refuse", "blackhole", "slow")
+    bites = {kind: {name for name, face in faces.items() if make(kind).bites(face, 2 * MS)} for kind in PROXY_KINDS}
+    late = {kind: {"late"} for kind in ("slow", "jitter", "bandwidth", "sliced", "slow_close")}
+    assert bites == {
+        "refuse": {"refused", "reset behind a forwarder"},
+        "reset": {"reset", "reset behind a forwarder"},
+        "blackhole": {"silent"},
+        "cut": {"cut", "cut between two answers"},
+        **late,
     }
-    assert bites == {"refuse": {"refused"}, "blackhole": {"silent"}, "slow": {"late"}}
+
+
+def test_a_reset_that_comes_sooner_than_it_should_is_none_of_ours() -> None:
+    assert not make("reset", after="500ms").bites(seen("reset", 300), MS)
+    assert make("reset", after="500ms").bites(seen("reset", 501), MS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "said"),
+    [
+        ("sliced", {"size": "50B", "delay": "10ms"}, "would be only 10 ms late"),
+        ("sliced", {"size": "100B", "delay": "10s"}, "would be only 0 ms late"),
+        ("sliced", {"size": 10}, "write a number with a unit"),
+        ("bandwidth", {"rate": "10kB"}, "write a size per second"),
+        ("bandwidth", {"rate": "1MB/s"}, "less than or equal to 100000"),
+        ("bandwidth", {"share": 0.5}, "share"),
+        ("refuse", {"share": 0.5}, "share"),
+        ("cut", {"after": "1MB"}, "less than or equal to 16384"),
+        ("slow", {"share": 0.01}, "greater than or equal to 0.05"),
+        ("jitter", {"most": "1ms"}, "greater than or equal to 0.04"),
+    ],
+    ids=str,
+)
+def test_what_could_not_be_seen_is_refused(kind: str, settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        make(kind, **settings)
+
+
+@pytest.mark.parametrize("kind", ["reset", "blackhole", "slow", "jitter", "sliced", "cut", "slow_close"])
+def test_a_share_is_of_connections_and_drawn_once_for_each(kind: str) -> None:
+    proxy = Recorder()
+    make(kind, share=0.3).inject(proxy, "f-1")
+    assert [(what, toxic.toxicity) for what, toxic in proxy.asked] == [("add", 0.3)]
+    assert make(kind, share=0.3).met_by() == (0.15 if kind == "jitter" else 0.3)
+
+
+def test_a_fault_on_few_connections_is_gone_after_many_answers() -> None:
+    assert [answers_needed(share) for share in (1.0, 0.5, 0.3, 0.05)] == [1, 10, 20, 135]
+    for share in (0.5, 0.3, 0.05):
+        assert (1 - share) ** answers_needed(share) <= 0.001 < (1 - share) ** (answers_needed(share) - 1)
 
 
 def test_patience() -> None:
