@@ -221,7 +221,8 @@ def _breakables(plan: Plan) -> Breakables:
         for name, upstream in plan.target.upstreams.items()
         if (service := wiring.service_of(upstream.address)) in services
     }
-    return Breakables(plan.target.upstreams, services, behind, limits=SYSTEM_KINDS[system.kind].can_limit)
+    there = SYSTEM_KINDS[system.kind]
+    return Breakables(plan.target.upstreams, services, behind, limits=there.can_limit, http=there.near)
 
 
 def _check_replicas(plan: Plan, document: Document) -> None:

@@ -16,6 +16,7 @@ from harness.clock import NS_PER_MS, NS_PER_S, wait_until
 from harness.model.experiment import FaultSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from threading import Event
 
     from harness.faults.probe_socket import Seen
@@ -130,13 +131,37 @@ class Breakable(Protocol):
         """Listen, or refuse new connections and drop the open ones."""
 
 
-class ProxyFault(Fault):
-    """A fault made of toxics on the proxy in front of one upstream."""
+class Misbehaving(Protocol):
+    """What a fault needs of the HTTP fault proxy (`http_proxy.HttpRoute`). Every call is verified and may be
+    repeated."""
+
+    def misbehave(self, name: str, how: Mapping[str, Any]) -> None:
+        """Put an effect on the exchanges that pass; see `harness.faultproxy.effects.Misbehaviour`."""
+
+    def behave(self, name: str) -> None:
+        """Take it off; nothing happens for one that is not there."""
+
+
+class UpstreamFault(Fault):
+    """A fault on the way to one upstream."""
 
     upstream: str
 
     needs_answer: ClassVar[bool] = True
     """Whether it can only be seen on an upstream that answers a question (protocol `http` or `redis`, not `tcp`)."""
+
+    @property
+    def needs_http(self) -> bool:
+        """Whether it needs the HTTP fault proxy before its upstream."""
+        return False
+
+    def toxic_names(self, fault_id: str) -> list[str]:  # noqa: ARG002 - for kinds that have some
+        """Return the names its toxics have on the proxy."""
+        return []
+
+
+class ProxyFault(UpstreamFault):
+    """A fault made of toxics on the proxy in front of one upstream."""
 
     def toxics(self) -> tuple[Toxic, ...]:
         """Return the toxics to add, in that order; they are removed in the reverse order."""

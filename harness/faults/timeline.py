@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from harness.errors import PlanError
-from harness.faults.fault import ProxyFault
+from harness.faults.fault import UpstreamFault
 from harness.faults.service import ServiceFault
 from harness.model.base import nearest
 
@@ -60,6 +60,8 @@ class Breakables:
     """Upstream -> the service that it is, where we start that."""
     limits: bool = False
     """Whether a service can be given less CPU or memory."""
+    http: bool = True
+    """Whether the HTTP fault proxy can stand before its upstreams."""
 
     def place(self, spec: FaultSpec) -> str:
         """Return where a fault is on, so that two faults on one upstream, or on it and its service, are seen to be."""
@@ -79,7 +81,7 @@ def check(specs: Iterable[tuple[str, FaultSpec]], there: Breakables, load_end_s:
         if isinstance(spec, ServiceFault):
             _check_service(experiment, spec, there)
         else:
-            _check_upstream(experiment, spec, there.upstreams)
+            _check_upstream(experiment, spec, there)
     found = occurrences(specs)
     for occurrence in found:
         if occurrence.end_s > load_end_s + _EPSILON_S:
@@ -109,7 +111,8 @@ def _check_repeats(experiment: str, spec: FaultSpec) -> None:
         )
 
 
-def _check_upstream(experiment: str, spec: FaultSpec, upstreams: Mapping[str, Upstream]) -> None:
+def _check_upstream(experiment: str, spec: FaultSpec, there: Breakables) -> None:
+    upstreams = there.upstreams
     if spec.on not in upstreams:
         known = tuple(sorted(upstreams))
         raise PlanError(
@@ -118,7 +121,22 @@ def _check_upstream(experiment: str, spec: FaultSpec, upstreams: Mapping[str, Up
             hint=f"{nearest(spec.on, known)}the target's upstreams: {', '.join(known) or 'none'}",
         )
     protocol = upstreams[spec.on].protocol
-    if isinstance(spec, ProxyFault) and spec.needs_answer and protocol == "tcp":
+    if not isinstance(spec, UpstreamFault):
+        return
+    if spec.needs_http and protocol != "http":
+        raise PlanError(
+            f"{spec.kind} on {spec.on} is a fault of HTTP answers, and the protocol of {spec.on} is {protocol}",
+            where=f"experiment {experiment}",
+            hint="put it on an upstream with `protocol: http`, or use a fault of the network, as `reset` or `cut`",
+        )
+    if spec.needs_http and not there.http:
+        raise PlanError(
+            f"{spec.kind} on {spec.on} needs the HTTP fault proxy, which runs on this machine, where the containers of "
+            "this target cannot reach it",
+            where=f"experiment {experiment}",
+            hint="run it on processes, as in --target targets/local.yaml, or on a system that is there already",
+        )
+    if spec.needs_answer and protocol == "tcp":
         raise PlanError(
             f"{spec.kind} on {spec.on} could not be seen to bite: its protocol is tcp, which answers no question",
             where=f"experiment {experiment}",

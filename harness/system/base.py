@@ -57,6 +57,8 @@ class System(Protocol):
     called at any point and any number of times.
     """
 
+    near: ClassVar[bool]
+    """Whether its fault proxies run on this machine as we do, and can reach what else we start there."""
     can_limit: ClassVar[bool]
     """Whether its controls can `limit`."""
 

@@ -39,6 +39,7 @@ class Compose:
     is one of its services; it and what it depends on come up first, so that proxies stand before the rest starts.
     """
 
+    near: ClassVar[bool] = False
     can_limit: ClassVar[bool] = True
 
     def __init__(

@@ -95,6 +95,7 @@ class Processes:
     A service starts once those it names are ready (`wiring.dependencies`); the others start side by side.
     """
 
+    near: ClassVar[bool] = True
     can_limit: ClassVar[bool] = False
 
     def __init__(

@@ -8,7 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from harness.faults import KINDS
+from harness.faults.answer import Answer
 from harness.faults.fault import ProxyFault, Toxic
+from harness.faults.http import HttpFault
 from harness.faults.network import Blackhole, Refuse, Slow
 from harness.faults.probe_socket import Outcome, Seen
 from harness.faults.service import ServiceFault, ServiceSeen
@@ -25,6 +27,8 @@ EXTRA: dict[str, dict[str, Any]] = {
     "sliced": {"size": "10B", "delay": "10ms"},
     "cut": {"after": "200B"},
     "slow_close": {"delay": "200ms"},
+    "quota": {"requests": 10, "per": "1s"},
+    "slow_first_token": {"latency": "200ms"},
     "cpu": {"cpus": 0.1},
     "memory": {"limit": "64MiB"},
 }
@@ -121,6 +125,59 @@ def test_each_kind_is_known_by_its_own_face() -> None:
     }
 
 
+MARKED = {"x-agentstorm-fault": "f-1", "content-type": "application/json"}
+
+
+def told(status: int, body: bytes = b"{}", ms: float = 3.0, outcome: Outcome = "answered", **headers: str) -> Seen:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Seen(
+        outcome, 0, int(ms * MS), True, answer=Answer(outcome == "answered", status, MARKED | named, body), size=150
+    )
+
+
+def test_each_kind_of_answer_is_known_by_its_own_face() -> None:
+    faces = {
+        "well": told(200),
+        "429": told(429, retry_after="1"),
+        "429 without more": told(429),
+        "500": told(500),
+        "503": told(503),
+        "401": told(401),
+        "403": told(403),
+        "broken": told(200, b'{"a'),
+        "empty": told(200, b""),
+        "html": told(200, content_type="text/html"),
+        "late": told(200, ms=170),
+        "stalled": told(200, b"{", 50, "stalled"),
+        "cut": told(200, b"{", 1, "cut"),
+        "limited": told(200, x_ratelimit_limit_requests="10"),
+        "another limit": told(200, x_ratelimit_limit_requests="60"),
+    }
+    bites = {
+        kind: {name for name, face in faces.items() if make(kind).bites(face, 2 * MS)}
+        for kind, class_ in KINDS.items()
+        if issubclass(class_, HttpFault)
+    }
+    assert bites == {
+        "rate_limited": {"429"},
+        "quota": {"limited"},
+        "http_error": {"503"},
+        "unauthorized": {"401", "403"},
+        "garbage": {"broken"},
+        "empty": {"empty"},
+        "wrong_content_type": {"html"},
+        "slow_first_token": {"late"},
+        "stream_stall": {"stalled"},
+        "stream_cut": {"cut"},
+    }
+
+
+def test_an_upstream_that_fails_by_itself_is_no_fault_of_ours() -> None:
+    unmarked = Seen("answered", 0, MS, True, answer=Answer(True, 503, {}, b""))
+    assert not make("http_error").bites(unmarked, MS)
+    assert not make("http_error").bites(seen("answered"), MS)
+
+
 def test_a_reset_that_comes_sooner_than_it_should_is_none_of_ours() -> None:
     assert not make("reset", after="500ms").bites(seen("reset", 300), MS)
     assert make("reset", after="500ms").bites(seen("reset", 501), MS)
@@ -138,6 +195,11 @@ def test_a_reset_that_comes_sooner_than_it_should_is_none_of_ours() -> None:
         ("refuse", {"share": 0.5}, "share"),
         ("cut", {"after": "1MB"}, "less than or equal to 16384"),
         ("slow", {"share": 0.01}, "greater than or equal to 0.05"),
+        ("http_error", {"status": 418}, "500, 502, 503, 504 or 529"),
+        ("quota", {"requests": 0}, "greater than or equal to 1"),
+        ("quota", {"share": 0.5}, "share"),
+        ("wrong_content_type", {"content_type": "a\r\nb"}, "match pattern"),
+        ("stream_cut", {"after": "200"}, "write a number with a unit"),
         ("jitter", {"most": "1ms"}, "greater than or equal to 0.04"),
     ],
     ids=str,
