@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from harness.faults.compositions import Brownout, Flapping
 from harness.faults.http import (
     Empty,
     Garbage,
@@ -46,6 +47,8 @@ KINDS: dict[str, type[Fault]] = {
     "slow_first_token": SlowFirstToken,
     "stream_stall": StreamStall,
     "stream_cut": StreamCut,
+    "flapping": Flapping,
+    "brownout": Brownout,
     "kill": Kill,
     "stop": Stop,
     "pause": Pause,

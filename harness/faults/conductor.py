@@ -168,7 +168,9 @@ class Conductor:
             self._effective.add(occurrence.fault_id)
             self._tell("effective", occurrence, moment, acknowledged_ns=acknowledged_ns, bit=True)
             self._on_effective(occurrence, moment)
-        spec.hold(site.ground, since_ns + int((occurrence.end_s - occurrence.begin_s) * NS_PER_S), self._stop)
+        until_ns = since_ns + int((occurrence.end_s - occurrence.begin_s) * NS_PER_S)
+        for state in spec.hold(site.ground, occurrence.fault_id, until_ns, self._stop):
+            self._tell(state, occurrence)
 
     def _clear(self, walk: _Walk) -> str | None:
         """Take back what is on and see it gone; return what is wrong if that fails."""

@@ -16,7 +16,7 @@ from harness.clock import NS_PER_MS, NS_PER_S, wait_until
 from harness.model.experiment import FaultSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from threading import Event
 
     from harness.faults.probe_socket import Seen
@@ -83,9 +83,11 @@ class Fault(FaultSpec):
         """Mend it. FaultFailed says what was not acknowledged."""
         raise NotImplementedError
 
-    def hold(self, ground: Any, until_ns: int, stop: Event) -> None:  # noqa: ARG002 - for kinds that do something
-        """Let it be until its end; it is cleared when this returns, and `stop` is set when it shall end early."""
+    def hold(self, ground: Any, fault_id: str, until_ns: int, stop: Event) -> Iterator[str]:  # noqa: ARG002 - for kinds that do something
+        """Let it be until its end, and yield a word for what is done to it meanwhile; it is cleared when this is
+        exhausted, and `stop` is set when it shall end early."""
         wait_until(until_ns, stop)
+        yield from ()
 
     def question(self) -> Question:
         """Return what a probe must ask to see it."""
@@ -103,6 +105,10 @@ class Fault(FaultSpec):
     def bites(self, seen: Any, healthy_ns: int) -> bool:
         """Return whether what a probe of its site saw (`Seen`, `service.ServiceSeen`) is this fault."""
         raise NotImplementedError
+
+    def lingers(self, seen: Any, healthy_ns: int) -> bool:
+        """Return whether what a probe saw after the clearing shows that any of it is left."""
+        return self.bites(seen, healthy_ns)
 
 
 @dataclass(frozen=True)

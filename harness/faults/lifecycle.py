@@ -14,6 +14,7 @@ from harness.faults.service import ServiceFault
 from harness.model.units import Seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from threading import Event
 
     from harness.faults.probe_socket import Seen
@@ -65,7 +66,7 @@ class Restart(ServiceFault):
         """Tell the first copy to stop."""
         ground.stop(self.victims(ground)[:1])
 
-    def hold(self, ground: Control, until_ns: int, stop: Event) -> None:
+    def hold(self, ground: Control, fault_id: str, until_ns: int, stop: Event) -> Iterator[str]:  # noqa: ARG002
         """Start it again, then restart the others in turn."""
         victims = self.victims(ground)
         ground.restore(victims[:1])
@@ -78,6 +79,7 @@ class Restart(ServiceFault):
                 )
             ground.stop([name])
             ground.restore([name])
+            yield f"restarted {name}"
 
     def bites(self, seen: ServiceSeen, healthy_ns: int) -> bool:  # noqa: ARG002
         """The first copy has ended, or takes nothing new."""

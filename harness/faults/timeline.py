@@ -58,6 +58,8 @@ class Breakables:
     """Number of copies of each."""
     behind: Mapping[str, str] = field(default_factory=dict)
     """Upstream -> the service that it is, where we start that."""
+    groups: tuple[str, ...] = ()
+    """Names that stand for several upstreams."""
     limits: bool = False
     """Whether a service can be given less CPU or memory."""
     http: bool = True
@@ -118,7 +120,8 @@ def _check_upstream(experiment: str, spec: FaultSpec, there: Breakables) -> None
         raise PlanError(
             f"{spec.kind} names upstream {spec.on!r}, which the target does not have",
             where=f"experiment {experiment}",
-            hint=f"{nearest(spec.on, known)}the target's upstreams: {', '.join(known) or 'none'}",
+            hint=f"{nearest(spec.on, (*known, *there.groups))}the target's upstreams: {', '.join(known) or 'none'}"
+            + (f"; groups of them: {', '.join(there.groups)}" if there.groups else ""),
         )
     protocol = upstreams[spec.on].protocol
     if not isinstance(spec, UpstreamFault):

@@ -76,7 +76,7 @@ def cleared(fault: Fault, probe: Asks, *, since_ns: int, healthy_ns: int, deadli
     well = 0
     while True:  # at least once, however late it is
         seen = probe.ask(patience_ns, question=fault.question())
-        affected = fault.bites(seen, healthy_ns)
+        affected = fault.lingers(seen, healthy_ns)
         well = well + 1 if seen.outcome == "answered" and not affected else 0
         if well == needed:
             return Moment(low_ns, seen.end_ns, f"probe {seen}" if well == 1 else f"{well} probes in a row, last {seen}")

@@ -172,6 +172,8 @@ class Target(Frozen):
     url: str
     """Base URL that requests go to; ``${services.NAME}`` is filled in."""
     upstreams: dict[str, Upstream] = {}
+    groups: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = {}
+    """Upstreams that fail together (a region, all providers): a fault's `upstream` may name one."""
     observe: Observe = Observe()
     probe: Probe | None = None
     metrics: Metrics | None = None

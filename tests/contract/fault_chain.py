@@ -41,6 +41,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "slow_close": {"delay": "500ms"},
     "quota": {"requests": 1, "per": "60s"},
     "slow_first_token": {"latency": "500ms"},
+    "flapping": {"fault": {"kind": "http_error"}, "period": "50s"},
+    "brownout": {"latency": "400ms", "errors": 1.0},
     "rate_limited": {"retry_after": "2s"},
 }
 """What a kind is given here; without an entry, only what it must have."""
@@ -112,7 +114,7 @@ class Met:
     closing_s: float = 0.0
 
 
-def ask(address: str, *, stream: bool) -> Met:
+def ask(address: str, *, stream: bool, patience_s: float = PATIENCE_S) -> Met:
     """Make one chat completion on a new connection, and wait for the end of the connection."""
     body = json.dumps({"model": "gpt-4", "messages": [{"role": "user", "content": "Hello"}], "stream": stream})
     host, _, port = address.rpartition(":")
@@ -122,7 +124,7 @@ def ask(address: str, *, stream: bool) -> Met:
     )
     began_ns = ended_ns = now_ns()
     try:
-        with socket.create_connection((host, int(port)), PATIENCE_S) as connection:
+        with socket.create_connection((host, int(port)), patience_s) as connection:
             connection.sendall(question.encode())
             words = _read(connection, stream=stream)
             ended_ns = now_ns()

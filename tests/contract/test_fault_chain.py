@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
 
+from harness.clock import now_ns
 from harness.faults import KINDS
 from harness.faults.fault import UpstreamFault
 from harness.faults.http import HttpFault
@@ -45,6 +47,8 @@ MEETS: dict[str, tuple[str, str]] = {
     "slow_first_token": (LATE, LATE),
     "stream_stall": ("stalls mid-way",) * 2,
     "stream_cut": ("cut mid-way",) * 2,
+    "flapping": ("HTTP 503, vendor's error",) * 2,  # as the fault within
+    "brownout": ("HTTP 503, vendor's error, late",) * 2,  # at `errors: 1.0`
 }
 """What a client meets that wants a plain answer, and one that wants a stream."""
 
@@ -59,8 +63,8 @@ def the_chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
 
 def met(chain: Chain, *, stream: bool, late_s: float = 0.3) -> str:
     seen = ask(chain.address, stream=stream)
-    if seen.words == "answered" and seen.took_s > late_s:
-        return LATE
+    if seen.took_s > late_s and "no answer" not in seen.words and "stalls" not in seen.words:
+        return LATE if seen.words == "answered" else f"{seen.words}, late"
     return seen.words + (", closed late" if seen.closing_s > late_s else "")
 
 
@@ -100,4 +104,36 @@ def test_a_share_of_requests_is_hit_and_all_are_seen_to_be_free_again(the_chain:
 
 def test_every_kind_is_looked_at() -> None:
     assert set(MEETS) == set(UPSTREAM_KINDS)
-    assert sum(issubclass(KINDS[kind], HttpFault) for kind in MEETS) == 10
+    assert sum(issubclass(KINDS[kind], HttpFault) for kind in MEETS) == 11
+
+
+@pytest.mark.parametrize("within", ["refuse", "stream_cut", "blackhole"])
+def test_flapping_is_one_outage_with_every_turn_told(the_chain: Chain, within: str) -> None:
+    spec = fault("flapping", fault={"kind": within}, period="1s", duty=0.6, **{"for": "3.2s"})
+    conductor, path, events = the_chain.conduct(spec)
+    met = []
+    while not conductor.done:
+        sent_ns = now_ns()
+        met.append((sent_ns, now_ns(), ask(the_chain.address, stream=False, patience_s=0.2).words))
+    assert conductor.stop() == []
+    assert conductor.failed == []
+    events.close()
+    told = [json.loads(line) for line in path.read_text().splitlines()]
+    states = [(line["t_ns"], line["data"]["state"]) for line in told if line["data"]["state"] in ("on", "off")]
+    assert [state for _, state in states] == ["off", "on"] * 3
+    assert [line["data"]["state"] for line in told if line["data"]["state"] not in ("on", "off")] == [
+        "journalled", "injecting", "effective", "clearing", "cleared",
+    ]  # fmt: skip
+    for (begin_ns, state), (end_ns, _) in pairwise(states):
+        words = {word for sent, _, word in met if begin_ns + 10**7 < sent < end_ns - 210 * 10**6}
+        assert words == ({"answered"} if state == "off" else {MEETS[within][0]})
+
+
+def test_a_brownout_is_slow_for_all_and_an_error_for_some(the_chain: Chain) -> None:
+    conductor, _, events = the_chain.conduct(fault("brownout", errors=0.4))
+    with ThreadPoolExecutor(8) as pool:
+        words = list(pool.map(lambda _: met(the_chain, stream=False), range(100)))
+    assert conductor.stop() == []
+    events.close()
+    assert set(words) == {LATE, "HTTP 503, vendor's error, late"}
+    assert 16 <= words.count("HTTP 503, vendor's error, late") <= 64  # five standard deviations either way

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from harness.clock import now_ns
 from harness.faults import KINDS
 from harness.faults.answer import Answer
 from harness.faults.fault import ProxyFault, Toxic
@@ -29,6 +31,8 @@ EXTRA: dict[str, dict[str, Any]] = {
     "slow_close": {"delay": "200ms"},
     "quota": {"requests": 10, "per": "1s"},
     "slow_first_token": {"latency": "200ms"},
+    "flapping": {"fault": {"kind": "refuse"}, "period": "500ms"},
+    "brownout": {"latency": "200ms", "errors": 0.3},
     "cpu": {"cpus": 0.1},
     "memory": {"limit": "64MiB"},
 }
@@ -79,6 +83,12 @@ class Recorder:
     def enable(self, *, enabled: bool) -> None:
         self.asked.append(("enable", enabled))
 
+    def misbehave(self, name: str, how: Any) -> None:
+        self.asked.append(("misbehave", name, how))
+
+    def behave(self, name: str) -> None:
+        self.asked.append(("behave", name))
+
 
 def test_a_blackhole_lets_no_question_through_while_it_comes_or_goes() -> None:
     proxy, fault = Recorder(), make("blackhole")
@@ -114,13 +124,17 @@ def test_each_kind_is_known_by_its_own_face() -> None:
         "quick": seen("answered", 3),
         "late": seen("answered", 200, size=150),
     }
-    bites = {kind: {name for name, face in faces.items() if make(kind).bites(face, 2 * MS)} for kind in PROXY_KINDS}
+    bites = {
+        kind: {name for name, face in faces.items() if make(kind).bites(face, 2 * MS)}
+        for kind in (*PROXY_KINDS, "flapping")
+    }
     late = {kind: {"late"} for kind in ("slow", "jitter", "bandwidth", "sliced", "slow_close")}
     assert bites == {
         "refuse": {"refused", "reset behind a forwarder"},
         "reset": {"reset", "reset behind a forwarder"},
         "blackhole": {"silent"},
         "cut": {"cut", "cut between two answers"},
+        "flapping": {"refused", "reset behind a forwarder"},  # as the fault within
         **late,
     }
 
@@ -148,6 +162,7 @@ def test_each_kind_of_answer_is_known_by_its_own_face() -> None:
         "empty": told(200, b""),
         "html": told(200, content_type="text/html"),
         "late": told(200, ms=170),
+        "late 503": told(503, ms=170),
         "stalled": told(200, b"{", 50, "stalled"),
         "cut": told(200, b"{", 1, "cut"),
         "limited": told(200, x_ratelimit_limit_requests="10"),
@@ -161,14 +176,15 @@ def test_each_kind_of_answer_is_known_by_its_own_face() -> None:
     assert bites == {
         "rate_limited": {"429"},
         "quota": {"limited"},
-        "http_error": {"503"},
+        "http_error": {"503", "late 503"},
         "unauthorized": {"401", "403"},
         "garbage": {"broken"},
         "empty": {"empty"},
         "wrong_content_type": {"html"},
-        "slow_first_token": {"late"},
+        "slow_first_token": {"late", "late 503"},  # whatever it is that comes late
         "stream_stall": {"stalled"},
         "stream_cut": {"cut"},
+        "brownout": {"late 503"},
     }
 
 
@@ -176,6 +192,47 @@ def test_an_upstream_that_fails_by_itself_is_no_fault_of_ours() -> None:
     unmarked = Seen("answered", 0, MS, True, answer=Answer(True, 503, {}, b""))
     assert not make("http_error").bites(unmarked, MS)
     assert not make("http_error").bites(seen("answered"), MS)
+
+
+def test_a_brownout_is_gone_when_neither_face_of_it_is_left() -> None:
+    brownout = make("brownout")
+    assert not brownout.bites(told(200, ms=170), MS)
+    assert brownout.lingers(told(200, ms=170), MS)
+    assert brownout.lingers(told(503), MS)
+    assert not brownout.lingers(told(200), MS)
+    proxy = Recorder()
+    brownout.inject(proxy, "f-1")
+    brownout.clear(proxy, "f-1")
+    effect = {"answer": {"what": "error", "status": 503}, "share": 0.3}
+    latency = Toxic("latency", "downstream", {"latency": 200, "jitter": 0}, "f-1.latency.downstream")
+    assert proxy.asked == [
+        ("add", latency), ("misbehave", "f-1", effect), ("behave", "f-1"), ("remove", "f-1.latency.downstream"),
+    ]  # fmt: skip
+
+
+def test_flapping_turns_the_fault_within_off_and_on_and_tells() -> None:
+    proxy = Recorder()
+    flapping = make("flapping", period="200ms", duty=0.25, **{"for": "500ms"})
+    began_ns = now_ns()
+    flapping.inject(proxy, "f-1")
+    states = [
+        (state, (now_ns() - began_ns) / MS)
+        for state in flapping.hold(proxy, "f-1", began_ns + 500 * MS, threading.Event())
+    ]
+    assert (now_ns() - began_ns) / MS >= 500
+    assert [state for state, _ in states] == ["off", "on", "off", "on", "off"]
+    for (_, at_ms), due_ms in zip(states, (50, 200, 250, 400, 450), strict=True):
+        assert due_ms <= at_ms < due_ms + 45
+    assert [enabled for _, enabled in proxy.asked] == [False, True, False, True, False, True]
+    flapping.clear(proxy, "f-1")
+
+
+def test_flapping_ends_when_it_shall() -> None:
+    stop = threading.Event()
+    stop.set()
+    proxy = Recorder()
+    assert list(make("flapping").hold(proxy, "f-1", now_ns() + 10**10, stop)) == []
+    assert proxy.asked == []
 
 
 def test_a_reset_that_comes_sooner_than_it_should_is_none_of_ours() -> None:
@@ -200,6 +257,13 @@ def test_a_reset_that_comes_sooner_than_it_should_is_none_of_ours() -> None:
         ("quota", {"share": 0.5}, "share"),
         ("wrong_content_type", {"content_type": "a\r\nb"}, "match pattern"),
         ("stream_cut", {"after": "200"}, "write a number with a unit"),
+        ("flapping", {"fault": {"kind": "kill"}}, "does not match any of the expected tags"),
+        ("flapping", {"fault": {"kind": "flapping"}}, "does not match any of the expected tags"),
+        ("flapping", {"fault": {"kind": "refuse", "at": "5s"}}, "'at' belongs to the flapping"),
+        ("flapping", {"fault": {"kind": "slow"}}, "latency"),
+        ("flapping", {"period": "2s"}, "would never come back"),
+        ("flapping", {"duty": 1.0}, "less than or equal to 0.95"),
+        ("brownout", {"errors": 0}, "greater than or equal to 0.05"),
         ("jitter", {"most": "1ms"}, "greater than or equal to 0.04"),
     ],
     ids=str,
