@@ -239,9 +239,8 @@ def _breakables(plan: Plan) -> Breakables:
         for name, upstream in plan.target.upstreams.items()
         if (service := wiring.service_of(upstream.address)) in services
     }
-    there = SYSTEM_KINDS[system.kind]
-    groups = tuple(plan.target.groups)
-    return Breakables(plan.target.upstreams, services, behind, groups, limits=there.can_limit, http=there.near)
+    offers = SYSTEM_KINDS[system.kind].offers
+    return Breakables(plan.target.upstreams, services, behind, tuple(plan.target.groups), offers)
 
 
 def _check_replicas(plan: Plan, document: Document) -> None:

@@ -7,7 +7,7 @@ target's `groups`, stands for one fault on each of them.
 from __future__ import annotations
 
 from itertools import cycle
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_serializer, model_validator
 
@@ -56,6 +56,7 @@ class Flapping(UpstreamFault):
     """
 
     kind: Literal["flapping"] = "flapping"
+    client_sees: ClassVar[str] = "What the fault within shows, in turns with good answers"
     fault: Inner
     period: PlanSeconds = Field(ge=0.2)
     duty: float = Field(default=0.5, ge=0.05, le=0.95)
@@ -141,6 +142,7 @@ class Brownout(HttpFault):
     """
 
     kind: Literal["brownout"] = "brownout"
+    client_sees: ClassVar[str] = "Late answers, and late errors among them"
     latency: Seconds = Field(ge=0.02)
     errors: float = Field(ge=0.05, le=1.0)
     status: Literal[500, 502, 503, 504, 529] = 503

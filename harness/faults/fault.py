@@ -37,6 +37,9 @@ class Question:
 
 PLAIN = Question()
 
+Need = Literal["services", "limits", "http"]
+"""Services of ours; services that can be given less of the machine; room for the HTTP fault proxy."""
+
 
 class Asks(Protocol):
     """Sees what a fault does (`probe_socket.ProbeSocket`, `service.ServiceProbe`)."""
@@ -74,6 +77,11 @@ class Fault(FaultSpec):
     """What the conductor asks of every kind. `ground` is its site's."""
 
     model_config = ConfigDict(extra="forbid")
+
+    client_sees: ClassVar[str]
+    """What somebody who asks what it is on meets, in a line."""
+    needs: ClassVar[frozenset[Need]] = frozenset()
+    """What a target must have, beside an upstream."""
 
     def inject(self, ground: Any, fault_id: str) -> None:
         """Break it. FaultFailed says what was not acknowledged."""

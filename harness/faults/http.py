@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from harness.faultproxy.effects import MARK
-from harness.faults.fault import Misbehaving, Question, UpstreamFault, to_ns
+from harness.faults.fault import Misbehaving, Need, Question, UpstreamFault, to_ns
 from harness.model.units import Bytes, Seconds
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 class HttpFault(UpstreamFault):
     """A fault of the answers of one upstream."""
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"http"})
 
     @property
     def needs_http(self) -> bool:
@@ -75,6 +77,7 @@ class RateLimited(PartialHttpFault):
     """429, with the vendor's error and a Retry-After: too many requests, whoever sent them."""
 
     kind: Literal["rate_limited"] = "rate_limited"
+    client_sees: ClassVar[str] = "HTTP 429 at once; a client that tries again at once makes it worse"
     retry_after: Seconds = Field(default=1.0, ge=0)
 
     def effect(self) -> dict[str, Any]:
@@ -90,6 +93,7 @@ class HttpError(PartialHttpFault):
     """An error status with the vendor's error: 500 broken, 502 and 504 its gateway, 503 down, 529 overloaded."""
 
     kind: Literal["http_error"] = "http_error"
+    client_sees: ClassVar[str] = "That status at once, with an error its SDK knows"
     status: Literal[500, 502, 503, 504, 529] = 503
 
     def effect(self) -> dict[str, Any]:
@@ -105,6 +109,7 @@ class Unauthorized(PartialHttpFault):
     """401 (from AWS 403): the key or token has expired. To try again does not help."""
 
     kind: Literal["unauthorized"] = "unauthorized"
+    client_sees: ClassVar[str] = "HTTP 401 at once; most clients do not try again"
 
     def effect(self) -> dict[str, Any]:
         """An error of the proxy's own; the upstream is not asked."""
@@ -120,6 +125,7 @@ class Quota(HttpFault):
     (``x-ratelimit-*``), which is how probes, that take nothing of it, see it."""
 
     kind: Literal["quota"] = "quota"
+    client_sees: ClassVar[str] = "Answers and 429 in turns"
     requests: int = Field(ge=1)
     per: Seconds = Field(ge=0.1)
 
@@ -136,6 +142,7 @@ class Garbage(PartialHttpFault):
     """200, and JSON that stops in the middle (for a stream: an event that does): nobody can read it."""
 
     kind: Literal["garbage"] = "garbage"
+    client_sees: ClassVar[str] = "Success by status, and an error when it reads the body"
 
     def effect(self) -> dict[str, Any]:
         """An answer of the proxy's own; the upstream is not asked."""
@@ -154,6 +161,7 @@ class Empty(PartialHttpFault):
     """200, and nothing in it."""
 
     kind: Literal["empty"] = "empty"
+    client_sees: ClassVar[str] = "Success by status, and nothing to read"
 
     def effect(self) -> dict[str, Any]:
         """An answer of the proxy's own; the upstream is not asked."""
@@ -168,6 +176,7 @@ class WrongContentType(PartialHttpFault):
     """The right answer under the wrong content type, as gateways and captive portals send it."""
 
     kind: Literal["wrong_content_type"] = "wrong_content_type"
+    client_sees: ClassVar[str] = "The answer, or an error, or text where it expected an object: as its SDK takes it"
     content_type: str = Field(default="text/html", pattern=r"^[\w.+-]+/[\w.+-]+(; ?[\w-]+=[\w-]+)?$")
 
     def effect(self) -> dict[str, Any]:
@@ -183,6 +192,7 @@ class SlowFirstToken(PartialHttpFault):
     """The head of an answer comes at once, its body `latency` later and then at its own pace: the provider queues."""
 
     kind: Literal["slow_first_token"] = "slow_first_token"
+    client_sees: ClassVar[str] = "Status and headers on time, then nothing for a while"
     latency: Seconds = Field(ge=0.02)
 
     def effect(self) -> dict[str, Any]:
@@ -203,6 +213,7 @@ class StreamStall(PartialHttpFault):
     time-out between tokens notices. Stalled answers are cut when the fault ends."""
 
     kind: Literal["stream_stall"] = "stream_stall"
+    client_sees: ClassVar[str] = "The beginning of an answer, and then nothing until its own time-out"
     after: Bytes = Field(default=200, ge=0)
 
     def effect(self) -> dict[str, Any]:
@@ -219,6 +230,7 @@ class StreamCut(PartialHttpFault):
     no end."""
 
     kind: Literal["stream_cut"] = "stream_cut"
+    client_sees: ClassVar[str] = "The beginning of an answer, and then an error, or what it takes for the end"
     after: Bytes = Field(default=200, ge=0)
 
     def effect(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ and never answers: what a dead lock, a long collection or a host that swaps look
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from harness.clock import NS_PER_S, now_ns, wait_until
 from harness.errors import FaultFailed
@@ -30,6 +30,7 @@ class Kill(ServiceFault):
     """SIGKILL: the service is gone at once, answers in flight are cut. Started again when the fault ends."""
 
     kind: Literal["kill"] = "kill"
+    client_sees: ClassVar[str] = "Answers in flight cut; new requests refused, or answered by another copy"
 
     def inject(self, ground: Control, fault_id: str) -> None:  # noqa: ARG002
         """Kill its copies."""
@@ -44,6 +45,7 @@ class Stop(ServiceFault):
     """SIGTERM: the service takes nothing new, finishes what it has, and ends. Started again when the fault ends."""
 
     kind: Literal["stop"] = "stop"
+    client_sees: ClassVar[str] = "No new connections; what is in flight is finished, if the service does it well"
 
     def inject(self, ground: Control, fault_id: str) -> None:  # noqa: ARG002
         """Tell its copies to stop."""
@@ -60,6 +62,7 @@ class Restart(ServiceFault):
     time it may take, after which the rest is left out."""
 
     kind: Literal["restart"] = "restart"
+    client_sees: ClassVar[str] = "An outage as long as a start; nothing with several copies that stop gracefully"
     settle: Seconds = 3.0
 
     def inject(self, ground: Control, fault_id: str) -> None:  # noqa: ARG002
@@ -90,6 +93,7 @@ class Pause(ServiceFault):
     """Frozen: connections are accepted, nothing is answered, and all goes on where it was when the fault ends."""
 
     kind: Literal["pause"] = "pause"
+    client_sees: ClassVar[str] = "Connections accepted, and then nothing; what waits is answered when it goes on"
 
     def inject(self, ground: Control, fault_id: str) -> None:  # noqa: ARG002
         """Freeze its copies."""

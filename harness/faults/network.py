@@ -29,6 +29,7 @@ class Refuse(ProxyFault):
     """Nothing listens: new connections are refused, open ones are closed. What a stopped service looks like."""
 
     kind: Literal["refuse"] = "refuse"
+    client_sees: ClassVar[str] = "An error at once; often the mildest outage, because nobody waits"
     needs_answer: ClassVar[bool] = False
 
     def inject(self, ground: Breakable, fault_id: str) -> None:  # noqa: ARG002 - it leaves no toxic to name
@@ -52,6 +53,7 @@ class Reset(PartialFault):
     """
 
     kind: Literal["reset"] = "reset"
+    client_sees: ClassVar[str] = "An error as soon as it has asked; open connections are closed"
     after: Seconds = Field(default=0.0, ge=0)
 
     def toxic(self) -> Toxic:
@@ -81,6 +83,7 @@ class Blackhole(PartialFault):
     """
 
     kind: Literal["blackhole"] = "blackhole"
+    client_sees: ClassVar[str] = "Nothing, until its own time-out; users wait for that until a breaker opens"
 
     def toxic(self) -> Toxic:
         """Time-out 0: data is dropped and the connection held open until the toxic goes, which then closes it."""
@@ -99,6 +102,7 @@ class Slow(PartialFault):
     """Every piece of an answer comes `latency` later, give or take `jitter` (uniform)."""
 
     kind: Literal["slow"] = "slow"
+    client_sees: ClassVar[str] = "Late answers and no errors; it may trip no breaker at all, which may be right"
     latency: Seconds = Field(ge=0.001)
     jitter: Seconds = 0.0
 
@@ -129,6 +133,7 @@ class Jitter(PartialFault):
     """Every piece of an answer comes late by anything from nothing to `most` (uniform): an unsteady line."""
 
     kind: Literal["jitter"] = "jitter"
+    client_sees: ClassVar[str] = "Answers at odd times; streams stutter"
     most: Seconds = Field(ge=2 * _LEAST_DELAY_S)
 
     def toxic(self) -> Toxic:
@@ -153,6 +158,7 @@ class Bandwidth(ProxyFault):
     """Both directions pass `rate` and no more: a congested or throttled line. Long answers and streams suffer most."""
 
     kind: Literal["bandwidth"] = "bandwidth"
+    client_sees: ClassVar[str] = "Short answers a little late, long answers and streams very"
     rate: BytesPerSecond = Field(ge=1000, le=100_000)
 
     def toxics(self) -> tuple[Toxic, ...]:
@@ -180,6 +186,7 @@ class SlowClose(PartialFault):
     """Answers come as ever, but connections are closed `delay` later: whoever waits for the end, or has few, waits."""
 
     kind: Literal["slow_close"] = "slow_close"
+    client_sees: ClassVar[str] = "Answers on time; connections that are not kept pile up until pools or ports run out"
     delay: Seconds = Field(ge=_LEAST_DELAY_S)
 
     def toxic(self) -> Toxic:
@@ -203,8 +210,9 @@ class Sliced(PartialFault):
     """Answers come in pieces of about `size`, each `delay` after the one before: a line that dribbles."""
 
     kind: Literal["sliced"] = "sliced"
+    client_sees: ClassVar[str] = "The first byte on time, the last one late; time-outs between bytes never fire"
     size: Bytes = Field(ge=1)
-    delay: Seconds = Field(ge=0.000001)
+    delay: Seconds = Field(ge=0.001)
 
     @model_validator(mode="after")
     def _recognisable(self) -> Self:
@@ -242,6 +250,7 @@ class Cut(PartialFault):
     """Connections are closed after `after` bytes of answers, in the middle of one or between two."""
 
     kind: Literal["cut"] = "cut"
+    client_sees: ClassVar[str] = "Answers that end in the middle, and pooled connections that die between two"
     after: Bytes = Field(ge=1, le=16_384)
 
     def toxic(self) -> Toxic:

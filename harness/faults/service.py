@@ -13,7 +13,7 @@ from pydantic import Field
 
 from harness.clock import now_ns
 from harness.errors import FaultFailed
-from harness.faults.fault import PLAIN, Fault, Question
+from harness.faults.fault import PLAIN, Fault, Need, Question
 from harness.faults.probe_socket import Outcome, ProbeSocket, Seen, median_ns
 
 if TYPE_CHECKING:
@@ -99,8 +99,7 @@ class ServiceFault(Fault):
     replicas: int | None = Field(default=None, ge=1)
     """How many of its copies; all when left out."""
 
-    needs_limits: ClassVar[bool] = False
-    """Whether the system must be able to give a service less of the machine."""
+    needs: ClassVar[frozenset[Need]] = frozenset({"services"})
 
     def victims(self, ground: Control) -> list[str]:
         """Return the names of the copies it is for; FaultFailed when there are not that many."""

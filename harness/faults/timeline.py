@@ -60,10 +60,8 @@ class Breakables:
     """Upstream -> the service that it is, where we start that."""
     groups: tuple[str, ...] = ()
     """Names that stand for several upstreams."""
-    limits: bool = False
-    """Whether a service can be given less CPU or memory."""
-    http: bool = True
-    """Whether the HTTP fault proxy can stand before its upstreams."""
+    offers: frozenset[str] = frozenset({"services", "http"})
+    """What of `fault.Need` there is."""
 
     def place(self, spec: FaultSpec) -> str:
         """Return where a fault is on, so that two faults on one upstream, or on it and its service, are seen to be."""
@@ -132,7 +130,7 @@ def _check_upstream(experiment: str, spec: FaultSpec, there: Breakables) -> None
             where=f"experiment {experiment}",
             hint="put it on an upstream with `protocol: http`, or use a fault of the network, as `reset` or `cut`",
         )
-    if spec.needs_http and not there.http:
+    if spec.needs_http and "http" not in there.offers:
         raise PlanError(
             f"{spec.kind} on {spec.on} needs the HTTP fault proxy, which runs on this machine, where the containers of "
             "this target cannot reach it",
@@ -164,7 +162,7 @@ def _check_service(experiment: str, spec: ServiceFault, there: Breakables) -> No
             where=where,
             hint="start more with --replicas, or break fewer of them",
         )
-    if spec.needs_limits and not there.limits:
+    if "limits" in spec.needs and "limits" not in there.offers:
         raise PlanError(
             f"{spec.kind} on {spec.service}: processes of this machine cannot be given less of it",
             where=where,

@@ -57,10 +57,9 @@ class System(Protocol):
     called at any point and any number of times.
     """
 
-    near: ClassVar[bool]
-    """Whether its fault proxies run on this machine as we do, and can reach what else we start there."""
-    can_limit: ClassVar[bool]
-    """Whether its controls can `limit`."""
+    offers: ClassVar[frozenset[str]]
+    """What faults may need: ``services`` of ours, ``limits`` on them (`Control.limit`), ``http``: its fault proxies run
+    on this machine as we do, so the HTTP fault proxy can stand behind them."""
 
     def __init__(
         self, plan: Plan, *, run_id: int, logs: Path, journal: Journal, say: Callable[[str], None] = lambda _: None

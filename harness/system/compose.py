@@ -39,8 +39,7 @@ class Compose:
     is one of its services; it and what it depends on come up first, so that proxies stand before the rest starts.
     """
 
-    near: ClassVar[bool] = False
-    can_limit: ClassVar[bool] = True
+    offers: ClassVar[frozenset[str]] = frozenset({"services", "limits"})
 
     def __init__(
         self, plan: Plan, *, run_id: int, logs: Path, journal: Journal, say: Callable[[str], None] = lambda _: None

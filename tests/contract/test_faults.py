@@ -47,9 +47,9 @@ PATIENCE_S = {"blackhole": 0.5}
 PROXY_KINDS = {name: kind for name, kind in KINDS.items() if issubclass(kind, ProxyFault)}
 SETTINGS: dict[str, dict[str, str]] = {
     "slow": {"latency": f"{SLOW_S}s", "jitter": "30ms"},
-    "jitter": {"most": f"{4 * SLOW_S}s"},
+    "jitter": {"most": f"{2 * SLOW_S}s"},
     "bandwidth": {"rate": "1kB/s"},
-    "sliced": {"size": "10B", "delay": f"{SLOW_S / 5}s"},
+    "sliced": {"size": "10B", "delay": f"{SLOW_S / 10}s"},
     "cut": {"after": "60B"},
     "slow_close": {"delay": f"{2 * SLOW_S}s"},
 }
