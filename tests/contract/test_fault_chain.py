@@ -4,14 +4,18 @@ client meets it on plain answers and on streams while it is on, and neither befo
 from __future__ import annotations
 
 import json
+import sys
+import types
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from harness.clock import now_ns
 from harness.faults import KINDS
+from harness.faults.catalogue import entries
 from harness.faults.fault import UpstreamFault
 from harness.faults.http import HttpFault
 from harness.faults.toxiproxy_server import ToxiproxyServer
@@ -137,3 +141,24 @@ def test_a_brownout_is_slow_for_all_and_an_error_for_some(the_chain: Chain) -> N
     events.close()
     assert set(words) == {LATE, "HTTP 503, vendor's error, late"}
     assert 16 <= words.count("HTTP 503, vendor's error, late") <= 64  # five standard deviations either way
+
+
+def test_the_example_of_the_docs_is_a_fault(the_chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "writing-faults.md").read_text()
+    code = page.partition("```python\n")[2].partition("```")[0]
+    module = types.ModuleType("written_by_a_reader")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(compile(code, "docs/writing-faults.md", "exec"), module.__dict__)  # noqa: S102 - our own page
+    assert '    "late_questions": LateQuestions,\n' in page
+    monkeypatch.setitem(KINDS, "late_questions", module.LateQuestions)
+    assert met(the_chain, stream=False) == "answered"
+    conductor, path, events = the_chain.conduct(fault("late_questions", latency="500ms"))
+    assert conductor.on, conductor.failed
+    assert met(the_chain, stream=False) == LATE
+    assert conductor.stop() == []
+    assert conductor.failed == []
+    events.close()
+    assert [json.loads(line)["data"]["state"] for line in path.read_text().splitlines()][-1] == "cleared"
+    assert met(the_chain, stream=False) == "answered"
+    (entry,) = [entry for entry in entries() if entry.kind == "late_questions"]
+    assert [str(setting) for setting in entry.settings][-1] == "latency (duration, 0.02s or more, required)"
