@@ -20,7 +20,7 @@ from harness.faults.timeline import check as check_timeline
 from harness.model.base import nearest
 from harness.model.experiment import Experiment, FaultSpec
 from harness.model.plan import Plan, Replayed, Scenario
-from harness.model.target import Target
+from harness.model.target import ComposeSystem, Target
 from harness.model.units import Scaled
 from harness.observe import compile_observer
 from harness.seeds import fresh_seed
@@ -240,6 +240,8 @@ def _breakables(plan: Plan) -> Breakables:
         if (service := wiring.service_of(upstream.address)) in services
     }
     offers = SYSTEM_KINDS[system.kind].offers
+    if isinstance(system, ComposeSystem) and system.http_faults is None:
+        offers -= {"http"}
     return Breakables(plan.target.upstreams, services, behind, tuple(plan.target.groups), offers)
 
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness import probes
 from harness.faults import service
-from harness.faults.fault import UpstreamFault
-from harness.faults.http_proxy import HttpFaultProxy
+from harness.faults.http_proxy import HttpFaultProxy, HttpRoute
 from harness.faults.proxies import Place, Proxied, put_in_front, take_away
 from harness.faults.toxiproxy import Toxiproxy
 from harness.faults.toxiproxy_server import ToxiproxyServer
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from harness.faults.conductor import Uncleared
-    from harness.faults.http_proxy import HttpRoute
     from harness.faults.service import ServiceSite
     from harness.journal import Journal
     from harness.manifest import Manifest
@@ -102,8 +100,12 @@ class Stage:
         else:
             api = Toxiproxy(carrier.api)
             manifest.component("toxiproxy", how="a service of the target", version=api.version())
+            listening = carrier.http_routes.items()
+            routes = {name: HttpRoute(carrier.http_admin, name, listen) for name, listen in listening}
             places = {
-                name: Place(upstream.address, upstream.listen, carrier.reached[name], carrier.side_doors[name])
+                name: Place(
+                    upstream.address, upstream.listen, carrier.reached[name], carrier.side_doors[name], routes.get(name)
+                )
                 for name, upstream in upstreams.items()
             }
         self.proxied = put_in_front(api, self._run_id, upstreams, places, self._journal)
@@ -123,10 +125,9 @@ class Stage:
 
     def _start_http_fault_proxy(self, real: dict[str, str], manifest: Manifest) -> Mapping[str, HttpRoute]:
         """Start it before the upstreams that a fault of the plan needs it on, and return its way to each."""
-        needed = {f.on for _, f in self._plan.faults if isinstance(f, UpstreamFault) and f.needs_http}
-        if not needed:
+        before = {name: real[name] for name in self._plan.http_upstreams}
+        if not before:
             return {}
-        before = {name: address for name, address in real.items() if name in needed}
         proxy = HttpFaultProxy.start(before, self._recording / layout.LOGS / "http_faults.log", seed=self._plan.seed)
         self._http = proxy
         entry = self._journal.process(proxy.process.real_pid, f"HTTP fault proxy at {proxy.admin}")

@@ -13,7 +13,6 @@ from harness.cli import timeline
 from harness.document import read
 from harness.errors import PlanError
 from harness.faults import KINDS
-from harness.faults.fault import UpstreamFault
 from harness.model.findings import Findings
 from harness.planfile import dump, load_experiment, load_scenario, load_target, resolve
 from harness.recording.reader import Recording, load_plan
@@ -73,18 +72,10 @@ NEEDS_CONTAINERS = {
 TAKES_AN_HOUR = {"failover_sla", "failover_sla_http"}
 
 
-def needs_http(experiment: str) -> bool:
-    """Whether it has faults of HTTP answers, which containers do not get."""
-    faults = load_experiment(read(ROOT / "chaos" / f"{experiment}.yaml")).faults
-    return any(isinstance(fault, UpstreamFault) and fault.needs_http for fault in faults)
-
-
 def why_not(scenario: str, experiment: str, target: str) -> str:
     """Return what a refusal of this combination must say, "" when it must not be refused."""
     if target == "local" and experiment in NEEDS_CONTAINERS:
         return "the target|containers"
-    if target == "compose" and needs_http(experiment):
-        return "the HTTP fault proxy"
     if experiment in TAKES_AN_HOUR and scenario not in ("rate", "soak"):
         return "would not end before the load does"
     return ""

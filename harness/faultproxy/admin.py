@@ -1,4 +1,4 @@
-"""How the proxy is told what to do: HTTP on a loopback port of its own.
+"""How the proxy is told what to do: HTTP on a port of its own.
 
     GET    /routes/NAME                what it is and which faults are on it
     PUT    /routes/NAME/faults/FAULT   put a fault on; the body is its effect, as `effects.Misbehaviour` has it
@@ -32,9 +32,9 @@ class Admin:
     def __init__(self, routes: Mapping[str, Route]) -> None:
         self._routes = routes
 
-    async def open(self, host: str) -> str:
-        """Listen on a free port of `host` and return its address."""
-        self._server = await asyncio.start_server(self._serve, host, 0)
+    async def open(self, host: str, port: int) -> str:
+        """Listen on a port of `host`, 0 is any, and return its address."""
+        self._server = await asyncio.start_server(self._serve, host, port)
         return f"{host}:{self._server.sockets[0].getsockname()[1]}"
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

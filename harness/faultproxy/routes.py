@@ -26,10 +26,10 @@ class Route:
         self.relays: set[Relay] = set()
         self._faults: dict[str, Misbehaviour] = {}
 
-    async def open(self, host: str) -> None:
-        """Listen on a free port of `host`."""
+    async def open(self, host: str, port: int) -> None:
+        """Listen on a port of `host`; 0 is any."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Relay(self), host, 0, backlog=_BACKLOG)
+        self._server = await loop.create_server(lambda: Relay(self), host, port, backlog=_BACKLOG)
         self.listen = f"{host}:{self._server.sockets[0].getsockname()[1]}"
 
     @property

@@ -164,11 +164,6 @@ class UpstreamFault(Fault):
     needs_answer: ClassVar[bool] = True
     """Whether it can only be seen on an upstream that answers a question (protocol `http` or `redis`, not `tcp`)."""
 
-    @property
-    def needs_http(self) -> bool:
-        """Whether it needs the HTTP fault proxy before its upstream."""
-        return False
-
     def toxic_names(self, fault_id: str) -> list[str]:  # noqa: ARG002 - for kinds that have some
         """Return the names its toxics have on the proxy."""
         return []

@@ -132,10 +132,9 @@ def _check_upstream(experiment: str, spec: FaultSpec, there: Breakables) -> None
         )
     if spec.needs_http and "http" not in there.offers:
         raise PlanError(
-            f"{spec.kind} on {spec.on} needs the HTTP fault proxy, which runs on this machine, where the containers of "
-            "this target cannot reach it",
+            f"{spec.kind} on {spec.on} needs the HTTP fault proxy, and the target names no image in which it could run",
             where=f"experiment {experiment}",
-            hint="run it on processes, as in --target targets/local.yaml, or on a system that is there already",
+            hint="give its system `http_faults:`, an image with Python 3.11 or newer, as in targets/compose.yaml",
         )
     if spec.needs_answer and protocol == "tcp":
         raise PlanError(

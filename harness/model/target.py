@@ -54,6 +54,9 @@ class ComposeSystem(Frozen):
     what ``${services.NAME}`` stands for."""
     toxiproxy: str = "toxiproxy"
     """The service that runs Toxiproxy; what is published of it is its API."""
+    http_faults: str | None = None
+    """An image with Python 3.11 or newer (``python3``), in which the HTTP fault proxy runs when a fault needs it;
+    without one there are no faults of HTTP answers. Variables of the Compose file may be used."""
     replicated: str | None = None
     """The service that ``--replicas`` multiplies. Each copy is published on a port of its own, so ``${services.NAME}``
     does not exist for it."""

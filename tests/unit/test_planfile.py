@@ -461,3 +461,16 @@ def test_a_fault_of_http_answers_needs_an_upstream_that_speaks_http(files: Path)
     edit(files, "targets/t.yaml", '"127.0.0.1:9000"', '"127.0.0.1:9000", protocol: redis')
     with pytest.raises(PlanError, match="the protocol of bedrock is redis"):
         resolve("scenarios/s.yaml", ["chaos/c.yaml"], "targets/t.yaml", seed=1)
+
+
+def test_containers_without_an_image_for_it_get_no_faults_of_http_answers(files: Path) -> None:
+    edit(files, "chaos/c.yaml", "kind: refuse", "kind: rate_limited")
+    (files / "c.yml").write_text("services: {toxiproxy: {image: t}, bedrock: {image: b}}\n")
+    target = TARGET.replace("{kind: external}", "{kind: compose, file: c.yml, publish: {toxiproxy: 8474}}")
+    target = target.replace('"127.0.0.1:9000"', '"bedrock:9000", listen: "0.0.0.0:9401"')
+    (files / "targets/t.yaml").write_text(target)
+    with pytest.raises(PlanError, match="names no image in which it could run") as caught:
+        resolve("scenarios/s.yaml", ["chaos/c.yaml"], "targets/t.yaml", seed=1)
+    assert "http_faults" in str(caught.value)
+    edit(files, "targets/t.yaml", "file: c.yml", "file: c.yml, http_faults: 'python:3.12-slim'")
+    assert resolve("scenarios/s.yaml", ["chaos/c.yaml"], "targets/t.yaml", seed=1).http_upstreams == ["bedrock"]

@@ -53,7 +53,7 @@ def test_the_command_says_where_a_kind_can_be_used() -> None:
     where = {kind: rows[kind]["targets"] for kind in ("refuse", "rate_limited", "kill", "cpu")}
     assert where == {
         "refuse": ["processes", "compose", "external"],
-        "rate_limited": ["processes", "external"],
+        "rate_limited": ["processes", "compose", "external"],
         "kill": ["processes", "compose"],
         "cpu": ["compose"],
     }
