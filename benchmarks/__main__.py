@@ -8,7 +8,18 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import bias, first_request, flush, machine, report_scale, results, soak, stall, throughput
+from benchmarks import (
+    bias,
+    fault_proxy,
+    first_request,
+    flush,
+    machine,
+    report_scale,
+    results,
+    soak,
+    stall,
+    throughput,
+)
 from benchmarks.sizes import FULL, QUICK, Sizes
 from harness.clock import NS_PER_S, now_ns
 
@@ -23,6 +34,7 @@ BENCHMARKS: Mapping[str, Callable[[Path, Sizes], dict[str, Any]]] = {
     "stall": lambda folder, s: stall.measure(folder, repeats=s.stall_repeats),
     "soak": lambda folder, s: soak.measure(folder, events=s.soak_events, http=s.soak_http, warm_up=s.soak_warm_up),
     "report": lambda _, s: report_scale.measure(s.report_rows),
+    "fault_proxy": lambda folder, s: fault_proxy.measure(folder, requests=s.fault_proxy_requests),
     "first_request": lambda folder, s: first_request.measure(folder, repeats=s.first_requests),
 }
 

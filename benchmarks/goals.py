@@ -141,6 +141,12 @@ GOALS: tuple[tuple[str, str, Callable[[Results], str], Callable[[Results], str]]
         lambda r: _met(r["bytes_per_row"] <= 10),
     ),
     (
+        "the HTTP fault proxy adds, no fault on, p50 / p95 / p99, ms",
+        "p99 <= 1",
+        lambda r: _list(r["fault_proxy"]["added_ms"]),
+        lambda r: _met(r["fault_proxy"]["added_ms"][2] <= 1),
+    ),
+    (
         "`agentstorm run` to its first request (local, warm), s",
         "<= 3",
         lambda r: f"{r['first_request_s']:.2f}",

@@ -19,6 +19,7 @@ EMPTY: dict[str, Any] = {
     "soak_slope_mib_per_day": None,
     "report": {"1e6": None, "1e7": None, "1e8": None},
     "bytes_per_row": None,
+    "fault_proxy": None,
     "first_request_s": None,
 }
 """The keys that are always there; None where nothing was measured."""

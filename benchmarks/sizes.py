@@ -27,15 +27,19 @@ class Sizes:
     """Share of the soaks' requests before memory is looked at."""
     report_rows: tuple[int, ...]
     """Requests of the recordings that are reported on."""
+    fault_proxy_requests: int
+    """Requests with and without the HTTP fault proxy, each."""
     first_requests: int
     """Runs whose first request is waited for."""
 
 
 QUICK = Sizes(
     turns=3, window_s=1.5, flush_repeats=1, flush_s=5, bias_repeats=2, bias_s=6, stall_repeats=1,
-    soak_events=1_500_000, soak_http=100_000, soak_warm_up=0.6, report_rows=(10**6, 10**7), first_requests=2,
+    soak_events=1_500_000, soak_http=100_000, soak_warm_up=0.6, report_rows=(10**6, 10**7), fault_proxy_requests=1000,
+    first_requests=2,
 )  # fmt: skip
 FULL = Sizes(
     turns=15, window_s=5, flush_repeats=3, flush_s=20, bias_repeats=3, bias_s=60, stall_repeats=3,
-    soak_events=10_000_000, soak_http=1_000_000, soak_warm_up=0.25, report_rows=(10**6, 10**7, 10**8), first_requests=3,
+    soak_events=10_000_000, soak_http=1_000_000, soak_warm_up=0.25, report_rows=(10**6, 10**7, 10**8),
+    fault_proxy_requests=10_000, first_requests=3,
 )  # fmt: skip

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+from click.formatting import wrap_text
 
 from harness import cli_compare
 from harness.errors import AgentstormError, ExitCode, MissingComponent
@@ -276,6 +279,26 @@ def doctor() -> NoReturn:
         if not check.ok:
             click.echo(f"{'':22}{check.advice}")
     sys.exit(ExitCode.PASS if all(c.ok or not c.needed for c in checks) else ExitCode.ERROR)
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def faults(as_json: bool) -> None:
+    """List the fault catalogue: what each kind does, what a client sees, its settings, and where it can be used."""
+    from harness.faults.catalogue import entries  # noqa: PLC0415
+    from harness.system import KINDS  # noqa: PLC0415
+
+    rows = [(entry, [name for name, system in KINDS.items() if entry.needs <= system.offers]) for entry in entries()]
+    if as_json:
+        found = [{**asdict(entry), "needs": sorted(entry.needs), "targets": on} for entry, on in rows]
+        click.echo(json.dumps(found, indent=1))
+        return
+    for entry, systems in rows:
+        click.echo(f"{entry.kind}  ({entry.family}; on {entry.on}; targets of kind {', '.join(systems)})")
+        click.echo(wrap_text(entry.does, 110, "  ", "  "))
+        click.echo(wrap_text(f"a client sees: {entry.client_sees}", 110, "  ", "  "))
+        for setting in entry.settings:
+            click.echo(f"    {setting}")
 
 
 @cli.group(invoke_without_command=True)

@@ -14,13 +14,14 @@ from harness import content
 from harness.document import Document, M, found, locate, override, plan_error, read, validate
 from harness.errors import PlanError
 from harness.faults import KINDS as FAULT_KINDS
+from harness.faults.fault import UpstreamFault
 from harness.faults.timeline import Breakables
 from harness.faults.timeline import check as check_timeline
 from harness.model.base import nearest
 from harness.model.experiment import Experiment, FaultSpec
 from harness.model.plan import Plan, Replayed, Scenario
 from harness.model.prices import Prices
-from harness.model.target import Target
+from harness.model.target import ComposeSystem, Target
 from harness.model.units import Scaled
 from harness.observe import compile_observer
 from harness.seeds import fresh_seed
@@ -104,12 +105,29 @@ def load_experiment(document: Document) -> Experiment:
     specs, errors = [], []
     for index, fault in enumerate(faults):
         try:
-            specs.append(_FAULT.validate_python(fault))
+            specs += [_FAULT.validate_python(one) for one in _each(fault)]
         except ValidationError as error:
             errors += [(("faults", index, *loc), said) for loc, said in found(error, fault)]
     if errors:
         raise plan_error(document, errors)
     return validate(document, Experiment, {**document.data, "faults": specs})
+
+
+def _each(fault: Any) -> list[Any]:
+    """Return a fault for every upstream of a list of them."""
+    if not isinstance(fault, dict) or not isinstance(fault.get("upstream"), list) or not fault["upstream"]:
+        return [fault]
+    return [{**fault, "upstream": name} for name in fault["upstream"]]
+
+
+def spread(experiment: Experiment, target: Target) -> Experiment:
+    """Return `experiment` with a fault for every member of a group of `target`."""
+    faults: list[FaultSpec] = []
+    for spec in experiment.faults:
+        members = target.groups.get(spec.on, ()) if isinstance(spec, UpstreamFault) else ()
+        said = spec.model_dump(mode="json", by_alias=True)
+        faults += [_FAULT.validate_python({**said, "upstream": name}) for name in members] or [spec]
+    return experiment.model_copy(update={"faults": tuple(faults)})
 
 
 def _markers(annotation: Any) -> Iterator[Any]:
@@ -193,7 +211,7 @@ def resolve(  # noqa: PLR0913 - the options of the command line
     the_scenario = load_scenario(documents["scenario"])
     workload = _workload(documents["scenario"], the_scenario, engine)
     the_target = load_target(documents["target"])
-    experiments = [load_experiment(d) for d in chaos_documents]
+    experiments = [spread(load_experiment(d), the_target) for d in chaos_documents]
     if not 0 < scale <= 10:
         raise PlanError(f"--scale {scale}: must lie above 0 and not above 10", hint="as in --scale 0.1")
     the_scenario, replayed = _replay(documents["scenario"], scaled(the_scenario, scale), scale)
@@ -234,7 +252,10 @@ def _breakables(plan: Plan) -> Breakables:
         for name, upstream in plan.target.upstreams.items()
         if (service := wiring.service_of(upstream.address)) in services
     }
-    return Breakables(plan.target.upstreams, services, behind, limits=SYSTEM_KINDS[system.kind].can_limit)
+    offers = SYSTEM_KINDS[system.kind].offers
+    if isinstance(system, ComposeSystem) and system.http_faults is None:
+        offers -= {"http"}
+    return Breakables(plan.target.upstreams, services, behind, tuple(plan.target.groups), offers)
 
 
 def _check_replicas(plan: Plan, document: Document) -> None:

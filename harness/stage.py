@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness import probes
 from harness.faults import service
+from harness.faults.http_proxy import HttpFaultProxy, HttpRoute
 from harness.faults.proxies import Place, Proxied, put_in_front, take_away
 from harness.faults.toxiproxy import Toxiproxy
 from harness.faults.toxiproxy_server import ToxiproxyServer
@@ -21,7 +22,7 @@ from harness.system import KINDS, Died
 from harness.system.template import addresses, fill
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from harness.faults.conductor import Uncleared
@@ -50,6 +51,7 @@ class Stage:
         self._pids = {"harness": os.getpid()}
         self._undo = ExitStack()
         self._toxiproxy: ToxiproxyServer | None = None
+        self._http: HttpFaultProxy | None = None
         self.proxied: dict[str, Proxied] = {}
         self.services: dict[str, ServiceSite] = {}
         """Those that a fault of the plan is on."""
@@ -91,12 +93,19 @@ class Stage:
         if carrier is None:
             api = self._start_toxiproxy(manifest)
             real = {name: fill(upstream.address, addresses(services)) for name, upstream in upstreams.items()}
-            places = {name: Place(real[name], upstream.listen) for name, upstream in upstreams.items()}
+            routes = self._start_http_fault_proxy(real, manifest)
+            places = {
+                name: Place(real[name], upstream.listen, route=routes.get(name)) for name, upstream in upstreams.items()
+            }
         else:
             api = Toxiproxy(carrier.api)
             manifest.component("toxiproxy", how="a service of the target", version=api.version())
+            listening = carrier.http_routes.items()
+            routes = {name: HttpRoute(carrier.http_admin, name, listen) for name, listen in listening}
             places = {
-                name: Place(upstream.address, upstream.listen, carrier.reached[name], carrier.side_doors[name])
+                name: Place(
+                    upstream.address, upstream.listen, carrier.reached[name], carrier.side_doors[name], routes.get(name)
+                )
                 for name, upstream in upstreams.items()
             }
         self.proxied = put_in_front(api, self._run_id, upstreams, places, self._journal)
@@ -111,10 +120,23 @@ class Stage:
         server = ToxiproxyServer.start(program, self._recording / layout.LOGS / "toxiproxy.log", seed=self._plan.seed)
         self._toxiproxy = server
         entry = self._journal.process(server.process.real_pid, f"toxiproxy at {server.address}")
-        self._undo.callback(self._safely, "Toxiproxy", self._stop_toxiproxy, server, entry)
+        self._undo.callback(self._safely, "Toxiproxy", self._stop_proxy, server, entry)
         self._pids["toxiproxy"] = server.process.real_pid
         manifest.component("toxiproxy", path=str(program.path), how=program.how, version=program.version)
         return Toxiproxy(server.address)
+
+    def _start_http_fault_proxy(self, real: dict[str, str], manifest: Manifest) -> Mapping[str, HttpRoute]:
+        """Start it before the upstreams that a fault of the plan needs it on, and return its way to each."""
+        before = {name: real[name] for name in self._plan.http_upstreams}
+        if not before:
+            return {}
+        proxy = HttpFaultProxy.start(before, self._recording / layout.LOGS / "http_faults.log", seed=self._plan.seed)
+        self._http = proxy
+        entry = self._journal.process(proxy.process.real_pid, f"HTTP fault proxy at {proxy.admin}")
+        self._undo.callback(self._safely, "the HTTP fault proxy", self._stop_proxy, proxy, entry)
+        self._pids["http fault proxy"] = proxy.process.real_pid
+        manifest.component("http_fault_proxy", before=before)
+        return proxy.routes
 
     def _breakable_services(self) -> dict[str, ServiceSite]:
         """Return the services that faults of the plan are on. One that can be asked only through Toxiproxy is asked
@@ -126,21 +148,23 @@ class Stage:
         }
         return service.sites({name: self._system.control(name) for name in names}, doors)
 
-    def _stop_toxiproxy(self, server: ToxiproxyServer, entry: int) -> None:
+    def _stop_proxy(self, server: ToxiproxyServer | HttpFaultProxy, entry: int) -> None:
         server.stop()
         self._journal.healed(entry)
 
     @property
     def _proxies_died(self) -> bool:
-        return self._toxiproxy is not None and not self._toxiproxy.alive
+        return any(proxy is not None and not proxy.alive for proxy in (self._toxiproxy, self._http))
 
     def _take_proxies_away(self) -> None:
         if self._carried:  # they go with their container
             return
-        if self._proxies_died:
+        if self._toxiproxy is not None and not self._toxiproxy.alive:
             self._went("proxy", "fault")
         else:
             self.left += take_away(self.proxied, self._journal)
+            if self._proxies_died:  # the other one, and with it what was on it
+                self._went("fault", of=lambda data: "proxy" in data)
 
     def _take_system_down(self) -> None:
         """End the system, and with it the faults on its services, and on the Toxiproxy that is part of it."""
@@ -198,9 +222,10 @@ class Stage:
     def died(self) -> list[Died]:
         """Return the services, and the fault proxy, that have ended while they were needed."""
         died = self._system.watch()
-        if self._toxiproxy is not None and not self._toxiproxy.alive:
-            code = self._toxiproxy.process.returncode
-            died.append(Died("toxiproxy", code, f"the fault proxy ended (exit code {code}); see {self._toxiproxy.log}"))
+        for name, proxy in (("toxiproxy", self._toxiproxy), ("http fault proxy", self._http)):
+            if proxy is not None and not proxy.alive:
+                code = proxy.process.returncode
+                died.append(Died(name, code, f"the {name} ended (exit code {code}); see {proxy.log}"))
         return died
 
     def flush(self) -> None:

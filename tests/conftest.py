@@ -10,6 +10,10 @@ ORDER = ("unit", "test_architecture", "test_content", "test_wheel", "test_benchm
 TESTS = Path(__file__).parent
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write-docs", action="store_true", help="measure what docs/ shows of it, and rewrite that")
+
+
 def _rank(item: pytest.Item) -> int:
     first = item.path.relative_to(TESTS).parts[0].removesuffix(".py")
     return ORDER.index(first) if first in ORDER else 0

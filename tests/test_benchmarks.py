@@ -18,7 +18,7 @@ from benchmarks.serving import serving
 
 KEYS = {
     "throughput_ratio", "flush_pause_ms", "bias_ms", "stall_ms", "soak_slope_mib_per_day", "report", "bytes_per_row",
-    "first_request_s",
+    "first_request_s", "fault_proxy",
 }  # fmt: skip
 MET: dict[str, Any] = {
     "throughput_ratio": 1.01,
@@ -34,6 +34,7 @@ MET: dict[str, Any] = {
     "report": {size: {"seconds": 0.3, "rss_mib": 400.0} for size in ("1e6", "1e7", "1e8")},
     "bytes_per_row": 9.0,
     "first_request_s": 2.5,
+    "fault_proxy": {"added_ms": [0.1, 0.3, 0.4]},
 }
 FINE: dict[str, Any] = {"flush_pause_ms": 0.25, "report": {"1e6": {"seconds": 0.2, "rss_mib": 300.0}}}
 MISSED: dict[str, Any] = {
@@ -46,6 +47,7 @@ MISSED: dict[str, Any] = {
     "report": {size: {"seconds": 0.3, "rss_mib": 513.0} for size in ("1e6", "1e7", "1e8")},
     "bytes_per_row": 10.5,
     "first_request_s": 3.1,
+    "fault_proxy": {"added_ms": [0.1, 0.3, 1.1]},
 }
 
 

@@ -147,7 +147,7 @@ class Conductor:
             raise FaultFailed(f"left out: {walk.on[0].fault_id} is still on")
         if now_ns() > begin_ns + _LATE_NS:
             raise FaultFailed(f"left out: {(now_ns() - begin_ns) / NS_PER_S:.1f} s late, its predecessor took so long")
-        walk.healthy_ns = site.probe.healthy_ns()
+        walk.healthy_ns = site.probe.healthy_ns(spec.question())
         walk.on = (occurrence, spec, site.journal(self._journal, spec, occurrence.fault_id))
         self._tell("journalled", occurrence)
         if not wait_until(begin_ns, self._stop):
@@ -168,7 +168,9 @@ class Conductor:
             self._effective.add(occurrence.fault_id)
             self._tell("effective", occurrence, moment, acknowledged_ns=acknowledged_ns, bit=True)
             self._on_effective(occurrence, moment)
-        spec.hold(site.ground, since_ns + int((occurrence.end_s - occurrence.begin_s) * NS_PER_S), self._stop)
+        until_ns = since_ns + int((occurrence.end_s - occurrence.begin_s) * NS_PER_S)
+        for state in spec.hold(site.ground, occurrence.fault_id, until_ns, self._stop):
+            self._tell(state, occurrence)
 
     def _clear(self, walk: _Walk) -> str | None:
         """Take back what is on and see it gone; return what is wrong if that fails."""

@@ -6,7 +6,7 @@ and never answers: what a dead lock, a long collection or a host that swaps look
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from harness.clock import NS_PER_S, now_ns, wait_until
 from harness.errors import FaultFailed
@@ -14,6 +14,7 @@ from harness.faults.service import ServiceFault
 from harness.model.units import Seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from threading import Event
 
     from harness.faults.probe_socket import Seen
@@ -22,13 +23,14 @@ if TYPE_CHECKING:
 
 
 def _gone(copy: Instance, socket: Seen | None) -> bool:
-    return copy.state == "stopped" or (socket is not None and socket.outcome in {"refused", "closed"})
+    return copy.state == "stopped" or (socket is not None and socket.outcome in {"refused", "closed", "reset"})
 
 
 class Kill(ServiceFault):
     """SIGKILL: the service is gone at once, answers in flight are cut. Started again when the fault ends."""
 
     kind: Literal["kill"] = "kill"
+    client_sees: ClassVar[str] = "Answers in flight cut; new requests refused, or answered by another copy"
 
     def inject(self, ground: Control, fault_id: str) -> None:  # noqa: ARG002
         """Kill its copies."""
@@ -43,6 +45,7 @@ class Stop(ServiceFault):
     """SIGTERM: the service takes nothing new, finishes what it has, and ends. Started again when the fault ends."""
 
     kind: Literal["stop"] = "stop"
+    client_sees: ClassVar[str] = "No new connections; what is in flight is finished, if the service does it well"
 
     def inject(self, ground: Control, fault_id: str) -> None:  # noqa: ARG002
         """Tell its copies to stop."""
@@ -59,13 +62,14 @@ class Restart(ServiceFault):
     time it may take, after which the rest is left out."""
 
     kind: Literal["restart"] = "restart"
+    client_sees: ClassVar[str] = "An outage as long as a start; nothing with several copies that stop gracefully"
     settle: Seconds = 3.0
 
     def inject(self, ground: Control, fault_id: str) -> None:  # noqa: ARG002
         """Tell the first copy to stop."""
         ground.stop(self.victims(ground)[:1])
 
-    def hold(self, ground: Control, until_ns: int, stop: Event) -> None:
+    def hold(self, ground: Control, fault_id: str, until_ns: int, stop: Event) -> Iterator[str]:  # noqa: ARG002
         """Start it again, then restart the others in turn."""
         victims = self.victims(ground)
         ground.restore(victims[:1])
@@ -78,6 +82,7 @@ class Restart(ServiceFault):
                 )
             ground.stop([name])
             ground.restore([name])
+            yield f"restarted {name}"
 
     def bites(self, seen: ServiceSeen, healthy_ns: int) -> bool:  # noqa: ARG002
         """The first copy has ended, or takes nothing new."""
@@ -88,6 +93,7 @@ class Pause(ServiceFault):
     """Frozen: connections are accepted, nothing is answered, and all goes on where it was when the fault ends."""
 
     kind: Literal["pause"] = "pause"
+    client_sees: ClassVar[str] = "Connections accepted, and then nothing; what waits is answered when it goes on"
 
     def inject(self, ground: Control, fault_id: str) -> None:  # noqa: ARG002
         """Freeze its copies."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
+from harness.faults.fault import Need
 from harness.faults.service import ServiceFault
 from harness.model.units import Mebibytes
 
@@ -23,7 +24,8 @@ class Cpu(ServiceFault):
     """At most `cpus` cores. It bites once the service wanted more than that and was made to wait (CFS throttling)."""
 
     kind: Literal["cpu"] = "cpu"
-    needs_limits: ClassVar[bool] = True
+    client_sees: ClassVar[str] = "Answers that take longer, then queues, then time-outs"
+    needs: ClassVar[frozenset[Need]] = frozenset({"services", "limits"})
     cpus: float = Field(ge=0.01)
 
     def inject(self, ground: Control, fault_id: str) -> None:  # noqa: ARG002
@@ -43,7 +45,8 @@ class Memory(ServiceFault):
     is started again when the fault ends. Engines on cgroup v1 refuse a limit that cannot be met at once."""
 
     kind: Literal["memory"] = "memory"
-    needs_limits: ClassVar[bool] = True
+    client_sees: ClassVar[str] = "Nothing, or slow answers, or a service that dies"
+    needs: ClassVar[frozenset[Need]] = frozenset({"services", "limits"})
     limit: Mebibytes = Field(ge=6)
 
     def inject(self, ground: Control, fault_id: str) -> None:  # noqa: ARG002

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from harness.clock import NS_PER_S, now_ns
 from harness.errors import FaultFailed
+from harness.faults.answer import READERS, Answer
+from harness.faults.fault import PLAIN, Question
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from threading import Event
 
     from harness.faults.fault import Asks
@@ -17,13 +20,21 @@ if TYPE_CHECKING:
 _SLICE_S = 0.05
 """How often a waiting probe looks whether it should stop."""
 
-Outcome = Literal["refused", "closed", "silent", "answered"]
+Outcome = Literal["refused", "reset", "closed", "silent", "cut", "stalled", "answered"]
 
-QUESTIONS = {
-    "http": b"GET / HTTP/1.1\r\nHost: agentstorm-probe\r\nConnection: close\r\n\r\n",
-    "redis": b"PING\r\n",
-    "tcp": b"",
-}
+
+def _http(question: Question) -> bytes:
+    pad = b"X-Agentstorm-Pad: %s\r\n" % (b"x" * question.pad) if question.pad else b""
+    keep = b"keep-alive" if question.least else b"close"
+    return b"GET / HTTP/1.1\r\nHost: agentstorm-probe\r\n%sConnection: %s\r\n\r\n" % (pad, keep)
+
+
+def _redis(question: Question) -> bytes:
+    pad = b" " + b"x" * question.pad if question.pad else b""
+    return b"PING%s\r\n" % pad + (b"QUIT\r\n" if question.until == "end" else b"")
+
+
+QUESTIONS: dict[str, Callable[[Question], bytes]] = {"http": _http, "redis": _redis, "tcp": lambda _: b""}
 """The least each protocol answers to; `tcp` only connects."""
 
 
@@ -31,8 +42,9 @@ QUESTIONS = {
 class Seen:
     """What one probe met. Times are monotonic ns.
 
-    `answered`: the first byte of an answer came (for `tcp`: the connection was accepted) · `silent`: nothing came
-    within the time given · `closed`: the connection was closed or reset before any answer · `refused`.
+    `answered`: as far as the question wants the answer read, it came (for `tcp`: the connection was accepted) ·
+    `silent`: nothing came within the time given · `closed`, `reset`: the connection was closed, or reset, before any
+    answer · `stalled`, `cut`: the same after a part of it came · `refused`.
     """
 
     outcome: Outcome
@@ -42,6 +54,10 @@ class Seen:
     """When the outcome was known."""
     connected: bool
     detail: str = ""
+    answer: Answer | None = field(default=None, kw_only=True)
+    """What came, where the question wants the whole of it."""
+    size: int = field(default=0, kw_only=True)
+    """Bytes that came on the connection."""
 
     @property
     def took_ns(self) -> int:
@@ -61,21 +77,43 @@ def split_address(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _first_bytes(connection: socket.socket, deadline_ns: int, stop: Event | None) -> bytes:
-    """Return what comes first, b"" at the end of the connection; TimeoutError when nothing does."""
-    while (left_s := (deadline_ns - now_ns()) / NS_PER_S) > 0 and not (stop is not None and stop.is_set()):
-        connection.settimeout(min(left_s, _SLICE_S))
-        try:
-            return connection.recv(4096)
-        except TimeoutError:
-            continue
-    raise TimeoutError
+class _Line:
+    """A connection that is read until a deadline, or until somebody wants it to stop."""
+
+    def __init__(self, connection: socket.socket, deadline_ns: int, stop: Event | None) -> None:
+        self._connection, self._deadline_ns, self._stop = connection, deadline_ns, stop
+
+    def receive(self) -> bytes:
+        """Return what comes next, b"" at the end of the connection; TimeoutError when nothing does."""
+        while (left_s := (self._deadline_ns - now_ns()) / NS_PER_S) > 0 and not (self._stop and self._stop.is_set()):
+            self._connection.settimeout(min(left_s, _SLICE_S))
+            try:
+                return self._connection.recv(65536)
+            except TimeoutError:
+                continue
+        raise TimeoutError
+
+    def send(self, data: bytes) -> None:
+        """Send all; TimeoutError when it cannot be by then."""
+        self._connection.settimeout(max(0.001, (self._deadline_ns - now_ns()) / NS_PER_S))
+        self._connection.sendall(data)
+
+
+@dataclass
+class _Met:
+    """How far one probe has come."""
+
+    sent_ns: int
+    connected: bool = False
+    size: int = 0
+    data: bytes = b""
+    """The answer to the last question so far."""
 
 
 class ProbeSocket:
     """Asks the upstream behind `address` (a proxy's ``host:port``) the least question its `protocol` answers to.
 
-    Each question takes a new connection, as a caller's retry would. `forwarded`: a container engine's port forwarder
+    Each ask takes a new connection, as a caller's retry would. `forwarded`: a container engine's port forwarder
     stands before it, which accepts every connection and closes it at once when nothing listens behind it: what callers
     inside see refused, is closed here.
     """
@@ -83,50 +121,77 @@ class ProbeSocket:
     def __init__(self, address: str, protocol: str, *, forwarded: bool = False) -> None:
         self.address, self.protocol, self._forwarded = address, protocol, forwarded
         self._where = split_address(address)
-        self._question = QUESTIONS[protocol]
 
-    def ask(self, patience_ns: int, stop: Event | None = None) -> Seen:
+    def ask(self, patience_ns: int, stop: Event | None = None, question: Question = PLAIN) -> Seen:
         """Ask once and return what happened within `patience_ns`, or until `stop` is set."""
-        seen = self._ask(patience_ns, stop)
-        if self._forwarded and seen.outcome == "closed":
-            return replace(seen, outcome="refused", detail="closed by the port forwarder")
-        return seen
-
-    def _ask(self, patience_ns: int, stop: Event | None) -> Seen:
-        patience_s = patience_ns / NS_PER_S
-        sent_ns = now_ns()
-        connected = False
+        met = _Met(now_ns())
+        detail = ""
         try:
-            with socket.create_connection(self._where, timeout=patience_s) as connection:
-                connected = True
-                if not self._question:
-                    return Seen("answered", sent_ns, now_ns(), connected)
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                sent_ns = now_ns()
-                connection.sendall(self._question)
-                answer = _first_bytes(connection, sent_ns + patience_ns, stop)
-                return Seen("answered" if answer else "closed", sent_ns, now_ns(), connected)
+            outcome = self._ask(met, patience_ns, stop, question)
         except TimeoutError:
-            return Seen("silent", sent_ns, now_ns(), connected, "" if connected else "not even connected")
+            outcome = "stalled" if met.data else "silent"
+            detail = "" if met.connected else "not even connected"
         except ConnectionRefusedError:
-            return Seen("refused", sent_ns, now_ns(), connected)
+            outcome = "refused"
         except OSError as error:
-            return Seen("closed", sent_ns, now_ns(), connected, str(error))
+            outcome = "cut" if met.data else "reset" if isinstance(error, ConnectionResetError) else "closed"
+            detail = str(error)
+        end_ns = now_ns()
+        if self._forwarded and outcome in {"closed", "reset"}:
+            outcome, detail = "refused", "closed by the port forwarder"
+        answer = READERS[self.protocol](met.data) if question.until != "first" and met.data else None
+        return Seen(
+            outcome, met.sent_ns, end_ns, met.connected, detail or str(answer or ""), answer=answer, size=met.size
+        )
 
-    def healthy_ns(self) -> int:
+    def _ask(self, met: _Met, patience_ns: int, stop: Event | None, question: Question) -> Outcome:
+        words = QUESTIONS[self.protocol](question)
+        with socket.create_connection(self._where, timeout=patience_ns / NS_PER_S) as connection:
+            met.connected = True
+            if not words:
+                return "answered"
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            met.sent_ns = now_ns()
+            line = _Line(connection, met.sent_ns + patience_ns, stop)
+            outcome: Outcome = "answered"
+            while outcome == "answered":
+                met.data = b""
+                line.send(words)
+                outcome = self._read(met, line, question)
+                if met.size >= question.least:
+                    break
+            return outcome
+
+    def _read(self, met: _Met, line: _Line, question: Question) -> Outcome:
+        """Read one answer as far as it is wanted."""
+        complete = False
+        while piece := line.receive():
+            met.data += piece
+            met.size += len(piece)
+            if question.until == "first":
+                return "answered"
+            complete = complete or READERS[self.protocol](met.data).complete
+            if complete and question.until == "whole":
+                return "answered"
+        if met.data and READERS[self.protocol](met.data, ended=True).complete:
+            return "answered"
+        return "cut" if met.data else "closed"
+
+    def healthy_ns(self, question: Question = PLAIN) -> int:
         """Return the median answer time while nothing is broken; FaultFailed when an answer does not come."""
         return median_ns(
             self,
+            question,
             f"the {self.protocol} upstream behind {self.address} does not answer before anything is broken; check its "
             "address and `protocol` in the target",
         )
 
 
-def median_ns(probe: Asks, otherwise: str, *, asks: int = 3, patience_s: float = 2.0) -> int:
+def median_ns(probe: Asks, question: Question, otherwise: str, *, asks: int = 3, patience_s: float = 2.0) -> int:
     """Return the median time of `asks` answers; FaultFailed says `otherwise` when one does not come."""
     took = []
     for _ in range(asks):
-        seen = probe.ask(int(patience_s * NS_PER_S))
+        seen = probe.ask(int(patience_s * NS_PER_S), question=question)
         if seen.outcome != "answered":
             raise FaultFailed(f"{otherwise}: {seen}")
         took.append(seen.took_ns)

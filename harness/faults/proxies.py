@@ -1,13 +1,17 @@
-"""One proxy in front of each upstream of the target: journalled before it is made, and seen gone when removed."""
+"""One proxy in front of each upstream of the target: journalled before it is made, and seen gone when removed.
+
+Where a fault of the plan needs it, the HTTP fault proxy stands behind that one: system -> Toxiproxy -> HTTP fault proxy
+-> upstream.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.clock import NS_PER_S
 from harness.errors import FaultFailed
-from harness.faults.fault import ProxyFault
+from harness.faults.fault import UpstreamFault
 from harness.faults.probe_socket import ProbeSocket
 from harness.faults.toxiproxy import Proxy, Toxiproxy, proxy_name
 
@@ -15,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from harness.faults.fault import Fault
+    from harness.faults.http_proxy import HttpRoute
     from harness.faults.probe_socket import Seen
     from harness.journal import Journal
     from harness.model.target import Upstream
@@ -34,6 +39,29 @@ class Place:
     side_door: tuple[str, str] | None = None
     """Where the server shall listen, and where that is from here, for a second proxy that no fault is ever put on: the
     way to the upstream when there is no other."""
+    route: HttpRoute | None = None
+    """The HTTP fault proxy's way to it, where that stands between."""
+
+
+class Chain:
+    """All that stands before one upstream (a `fault.Breakable` and `fault.Misbehaving`): what faults are put on."""
+
+    def __init__(self, proxy: Proxy, route: HttpRoute | None) -> None:
+        self._proxy, self._route = proxy, route
+        self.add, self.remove, self.enable = proxy.add, proxy.remove, proxy.enable
+
+    def misbehave(self, name: str, how: Mapping[str, Any]) -> None:
+        """Put an effect on the exchanges that pass the HTTP fault proxy."""
+        self._http().misbehave(name, how)
+
+    def behave(self, name: str) -> None:
+        """Take it off."""
+        self._http().behave(name)
+
+    def _http(self) -> HttpRoute:
+        if self._route is None:
+            raise FaultFailed(f"no HTTP fault proxy stands behind {self._proxy.name}")
+        return self._route
 
 
 @dataclass(frozen=True)
@@ -49,11 +77,12 @@ class Proxied:
     """Asks the upstream past all faults."""
     entries: Mapping[str, int]
     """Of the journal, by the name of each proxy."""
+    route: HttpRoute | None = None
 
     @property
-    def ground(self) -> Proxy:
+    def ground(self) -> Chain:
         """What faults are put on."""
-        return self.proxy
+        return Chain(self.proxy, self.route)
 
     @property
     def address(self) -> str:
@@ -62,7 +91,7 @@ class Proxied:
 
     def journal(self, journal: Journal, fault: Fault, fault_id: str) -> int:
         """Write down that `fault` will be injected; return the entry's number."""
-        toxics = fault.toxic_names(fault_id) if isinstance(fault, ProxyFault) else []
+        toxics = fault.toxic_names(fault_id) if isinstance(fault, UpstreamFault) else []
         return journal.fault(fault_id, api=self.proxy.server.address, proxy=self.proxy.name, toxics=toxics)
 
     def direct(self) -> Seen:
@@ -77,21 +106,21 @@ def put_in_front(
     made: dict[str, Proxied] = {}
     entries: dict[str, int] = {}
 
-    def make(name: str, place: Place, listen: str) -> Proxy:
+    def make(name: str, upstream: str, listen: str) -> Proxy:
         full_name = proxy_name(run_id, name)
         entries[full_name] = journal.proxy(server.address, full_name)
-        return server.create(full_name, place.upstream, listen)
+        return server.create(full_name, upstream, listen)
 
     try:
         for name, upstream in upstreams.items():
             place, entries = places[name], {}
             direct = place.upstream
             if place.side_door is not None:
-                make(f"{name}.direct", place, place.side_door[0])
+                make(f"{name}.direct", place.upstream, place.side_door[0])
                 direct = place.side_door[1]
-            proxy = make(name, place, place.listen)
+            proxy = make(name, place.route.listen if place.route else place.upstream, place.listen)
             probe = ProbeSocket(place.reached or proxy.listen, upstream.protocol, forwarded=place.reached is not None)
-            made[name] = Proxied(name, proxy, probe, ProbeSocket(direct, upstream.protocol), entries)
+            made[name] = Proxied(name, proxy, probe, ProbeSocket(direct, upstream.protocol), entries, place.route)
     except BaseException:
         _remove(server, entries, journal)
         take_away(made, journal)

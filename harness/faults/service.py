@@ -13,7 +13,7 @@ from pydantic import Field
 
 from harness.clock import now_ns
 from harness.errors import FaultFailed
-from harness.faults.fault import Fault
+from harness.faults.fault import PLAIN, Fault, Need, Question
 from harness.faults.probe_socket import Outcome, ProbeSocket, Seen, median_ns
 
 if TYPE_CHECKING:
@@ -44,26 +44,26 @@ class ServiceProbe:
     def __init__(self, control: Control, protocol: str, door: str | None = None) -> None:
         self._control, self._protocol, self._door = control, protocol, door
 
-    def ask(self, patience_ns: int, stop: Event | None = None) -> ServiceSeen:
+    def ask(self, patience_ns: int, stop: Event | None = None, question: Question = PLAIN) -> ServiceSeen:
         """Look and ask once. `sent_ns` is when it had looked and began to ask."""
         copies = tuple(self._control.look())
         sent_ns = now_ns()
-        sockets = tuple(self._socket(copy, patience_ns, stop) for copy in copies)
+        sockets = tuple(self._socket(copy, patience_ns, stop, question) for copy in copies)
         said = [_outcome(copy, socket) for copy, socket in zip(copies, sockets, strict=True)]
         odd = [i for i, outcome in enumerate(said) if outcome != "answered"]
         outcome: Outcome = said[odd[0]] if odd else "answered" if copies else "refused"
         detail = ", ".join(f"{c.name} {c.state}{'' if c.healthy else ', unwell'}" for c in copies)
         return ServiceSeen(outcome, sent_ns, now_ns(), bool(copies), detail, copies, sockets)
 
-    def _socket(self, copy: Instance, patience_ns: int, stop: Event | None) -> Seen | None:
+    def _socket(self, copy: Instance, patience_ns: int, stop: Event | None, question: Question) -> Seen | None:
         address = copy.address or self._door
         if copy.state == "stopped" or address is None:
             return None
-        return ProbeSocket(address, self._protocol).ask(patience_ns, stop)
+        return ProbeSocket(address, self._protocol).ask(patience_ns, stop, question)
 
-    def healthy_ns(self) -> int:
+    def healthy_ns(self, question: Question = PLAIN) -> int:
         """Return the median time of an answer while nothing is broken; FaultFailed when not all is well."""
-        return median_ns(self, f"service {self._control.name} is not well before anything is broken")
+        return median_ns(self, question, f"service {self._control.name} is not well before anything is broken")
 
 
 def _outcome(copy: Instance, socket: Seen | None) -> Outcome:
@@ -99,8 +99,7 @@ class ServiceFault(Fault):
     replicas: int | None = Field(default=None, ge=1)
     """How many of its copies; all when left out."""
 
-    needs_limits: ClassVar[bool] = False
-    """Whether the system must be able to give a service less of the machine."""
+    needs: ClassVar[frozenset[Need]] = frozenset({"services"})
 
     def victims(self, ground: Control) -> list[str]:
         """Return the names of the copies it is for; FaultFailed when there are not that many."""

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from harness.errors import PlanError
-from harness.faults.fault import ProxyFault
+from harness.faults.fault import UpstreamFault
 from harness.faults.service import ServiceFault
 from harness.model.base import nearest
 
@@ -58,8 +58,10 @@ class Breakables:
     """Number of copies of each."""
     behind: Mapping[str, str] = field(default_factory=dict)
     """Upstream -> the service that it is, where we start that."""
-    limits: bool = False
-    """Whether a service can be given less CPU or memory."""
+    groups: tuple[str, ...] = ()
+    """Names that stand for several upstreams."""
+    offers: frozenset[str] = frozenset({"services", "http"})
+    """What of `fault.Need` there is."""
 
     def place(self, spec: FaultSpec) -> str:
         """Return where a fault is on, so that two faults on one upstream, or on it and its service, are seen to be."""
@@ -79,7 +81,7 @@ def check(specs: Iterable[tuple[str, FaultSpec]], there: Breakables, load_end_s:
         if isinstance(spec, ServiceFault):
             _check_service(experiment, spec, there)
         else:
-            _check_upstream(experiment, spec, there.upstreams)
+            _check_upstream(experiment, spec, there)
     found = occurrences(specs)
     for occurrence in found:
         if occurrence.end_s > load_end_s + _EPSILON_S:
@@ -109,16 +111,32 @@ def _check_repeats(experiment: str, spec: FaultSpec) -> None:
         )
 
 
-def _check_upstream(experiment: str, spec: FaultSpec, upstreams: Mapping[str, Upstream]) -> None:
+def _check_upstream(experiment: str, spec: FaultSpec, there: Breakables) -> None:
+    upstreams = there.upstreams
     if spec.on not in upstreams:
         known = tuple(sorted(upstreams))
         raise PlanError(
             f"{spec.kind} names upstream {spec.on!r}, which the target does not have",
             where=f"experiment {experiment}",
-            hint=f"{nearest(spec.on, known)}the target's upstreams: {', '.join(known) or 'none'}",
+            hint=f"{nearest(spec.on, (*known, *there.groups))}the target's upstreams: {', '.join(known) or 'none'}"
+            + (f"; groups of them: {', '.join(there.groups)}" if there.groups else ""),
         )
     protocol = upstreams[spec.on].protocol
-    if isinstance(spec, ProxyFault) and spec.needs_answer and protocol == "tcp":
+    if not isinstance(spec, UpstreamFault):
+        return
+    if spec.needs_http and protocol != "http":
+        raise PlanError(
+            f"{spec.kind} on {spec.on} is a fault of HTTP answers, and the protocol of {spec.on} is {protocol}",
+            where=f"experiment {experiment}",
+            hint="put it on an upstream with `protocol: http`, or use a fault of the network, as `reset` or `cut`",
+        )
+    if spec.needs_http and "http" not in there.offers:
+        raise PlanError(
+            f"{spec.kind} on {spec.on} needs the HTTP fault proxy, and the target names no image in which it could run",
+            where=f"experiment {experiment}",
+            hint="give its system `http_faults:`, an image with Python 3.11 or newer, as in targets/compose.yaml",
+        )
+    if spec.needs_answer and protocol == "tcp":
         raise PlanError(
             f"{spec.kind} on {spec.on} could not be seen to bite: its protocol is tcp, which answers no question",
             where=f"experiment {experiment}",
@@ -143,7 +161,7 @@ def _check_service(experiment: str, spec: ServiceFault, there: Breakables) -> No
             where=where,
             hint="start more with --replicas, or break fewer of them",
         )
-    if spec.needs_limits and not there.limits:
+    if "limits" in spec.needs and "limits" not in there.offers:
         raise PlanError(
             f"{spec.kind} on {spec.service}: processes of this machine cannot be given less of it",
             where=where,

@@ -6,7 +6,8 @@ errors and lost connections as clear errors, and a read-back after each write: a
 Two things about toxics that the numbers depend on:
 
 - *Toxicity* is drawn once per connection, not per request: 0.5 breaks half of a client's pooled connections, all the
-  time, not half of its requests. Faults here use 1.0.
+  time, not half of its requests. Our own server draws from the plan's seed; which connection meets which draw depends
+  on the order in which they come.
 - A *timeout* toxic holds connections open without passing anything on. Removing it closes those connections: callers
   that were still waiting get an error then, and those errors belong to the clearing of the fault.
 """
@@ -18,6 +19,7 @@ import re
 import socket
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -106,6 +108,11 @@ def proxy_name(run_id: int, upstream: str) -> str:
 def run_prefix(run_id: int) -> str:
     """Return how the names of a run's proxies begin."""
     return f"agentstorm-{run_id:016x}-"
+
+
+def _share(toxicity: float) -> float:
+    """Return a toxicity as it is compared: the server keeps it in 32 bits."""
+    return round(toxicity, 6)
 
 
 class Toxiproxy:
@@ -207,19 +214,23 @@ class Proxy:
         """Return the toxics on it by name, asked now."""
         with self.server.speaking():
             found = self.library.toxics()
-        return {name: Toxic(t.type, t.stream, t.attributes, name) for name, t in found.items()}
+        return {name: Toxic(t.type, t.stream, t.attributes, name, _share(t.toxicity)) for name, t in found.items()}
 
     def add(self, *toxics: Toxic) -> None:
-        """Put toxics in, in this order, for every connection; one that is there already stays as it is."""
+        """Put toxics in, in this order; one that is there already stays as it is."""
         with self.server.speaking():
             for toxic in toxics:
                 with suppress(_AlreadySo):
                     self.library.add_toxic(
-                        name=toxic.name, type=toxic.kind, stream=toxic.stream, toxicity=1.0, attributes=toxic.attributes
+                        name=toxic.name,
+                        type=toxic.kind,
+                        stream=toxic.stream,
+                        toxicity=_share(toxic.toxicity),
+                        attributes=toxic.attributes,
                     )
         there = self.toxics()
         for toxic in toxics:
-            if there.get(toxic.name) != toxic:
+            if there.get(toxic.name) != replace(toxic, toxicity=_share(toxic.toxicity)):
                 raise FaultFailed(
                     f"Toxiproxy at {self.server.address} acknowledged {toxic} on proxy {self.name} "
                     f"but has {there.get(toxic.name, 'none')} there"

@@ -6,10 +6,15 @@ the fault. That probe is sent after the call was acknowledged, so the fault was 
 waited for nothing.
 
 *Cleared* lies between the first call or the last probe that still met the fault, and the first answer.
+
+A fault on a share of connections is met by a share of probes, at least `Fault.met_by`. One that is served then does not
+show that the fault was not on yet, so it does not raise the beginning of the interval; and only as many in a row as a
+fault that is still on would let through once in a thousand times show that it is gone.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +28,8 @@ if TYPE_CHECKING:
 
 _PAUSE_S = 0.002
 _CLEAR_PATIENCE_NS = NS_PER_S
+_DOUBT = 0.001
+"""Chance that a fault that is still on is taken for one that is gone."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +50,10 @@ def effective(fault: Fault, probe: Asks, *, since_ns: int, healthy_ns: int, dead
     low_ns, last = since_ns, "nothing"
     patience_ns = fault.patience_ns(healthy_ns)
     while now_ns() < deadline_ns and not stop.is_set():
-        seen = probe.ask(patience_ns, stop)
+        seen = probe.ask(patience_ns, stop, fault.question())
         if fault.bites(seen, healthy_ns):
             return Moment(low_ns, seen.sent_ns, f"probe {seen}; healthy {healthy_ns / NS_PER_MS:.3g} ms")
-        if seen.outcome == "answered":
+        if seen.outcome == "answered" and fault.met_by() >= 1:
             low_ns = max(low_ns, seen.sent_ns)
         last = str(seen)
         sleep(_PAUSE_S)
@@ -56,19 +63,28 @@ def effective(fault: Fault, probe: Asks, *, since_ns: int, healthy_ns: int, dead
     )
 
 
+def answers_needed(met_by: float) -> int:
+    """Return how many answers in a row show that a fault is gone that a share `met_by` of probes would meet."""
+    return 1 if met_by >= 1 else math.ceil(math.log(_DOUBT) / math.log(1 - met_by))
+
+
 def cleared(fault: Fault, probe: Asks, *, since_ns: int, healthy_ns: int, deadline_ns: int) -> Moment:
     """Probe until the upstream answers as before; FaultFailed when it does not before `deadline_ns`."""
     low_ns, last = since_ns, "nothing"
     patience_ns = max(_CLEAR_PATIENCE_NS, fault.patience_ns(healthy_ns))
+    needed = answers_needed(fault.met_by())
+    well = 0
     while True:  # at least once, however late it is
-        seen = probe.ask(patience_ns)
-        affected = fault.bites(seen, healthy_ns)
-        if seen.outcome == "answered" and not affected:
-            return Moment(low_ns, seen.end_ns, f"probe {seen}")
+        seen = probe.ask(patience_ns, question=fault.question())
+        affected = fault.lingers(seen, healthy_ns)
+        well = well + 1 if seen.outcome == "answered" and not affected else 0
+        if well == needed:
+            return Moment(low_ns, seen.end_ns, f"probe {seen}" if well == 1 else f"{well} probes in a row, last {seen}")
         if affected:
             low_ns = max(low_ns, seen.sent_ns)
         last = str(seen)
         if now_ns() >= deadline_ns:
             break
-        sleep(_PAUSE_S)
+        if not well:
+            sleep(_PAUSE_S)
     raise FaultFailed(f"{fault.kind} on {fault.on} was taken back but it does not answer as before: last probe {last}")

@@ -35,6 +35,11 @@ class FaultSpec(Frozen):
         """Name of the upstream or the service that it is on."""
         return str(getattr(self, "upstream", None) or getattr(self, "service", ""))
 
+    @property
+    def needs_http(self) -> bool:
+        """Whether the HTTP fault proxy must stand before what it is on."""
+        return False
+
     def occurrences(self) -> Iterator[tuple[float, float]]:
         """Yield (begin, end) of each repeat, in seconds after the warm-up."""
         for k in range(self.repeat):

@@ -51,7 +51,7 @@ class Control(Protocol):
         ...
 
     def limit(self, copies: Collection[str], *, cpus: float | None = None, memory_mib: float | None = None) -> None:
-        """Give them less, where the system can (`System.can_limit`)."""
+        """Give them less, where the system can (`System.offers`)."""
         ...
 
     def restore(self, copies: Collection[str]) -> None:

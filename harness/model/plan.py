@@ -84,6 +84,12 @@ class Plan(Frozen):
         return [(e.experiment, fault) for e in self.experiments for fault in e.faults]
 
     @property
+    def http_upstreams(self) -> list[str]:
+        """Upstreams that the HTTP fault proxy must stand before, in the target's order."""
+        needed = {fault.on for _, fault in self.faults if fault.needs_http}
+        return [name for name in self.target.upstreams if name in needed]
+
+    @property
     def title(self) -> str:
         """Scenario, experiments, and the scale when it is not full length."""
         words = [self.scenario.scenario, *(f"+ {e.experiment}" for e in self.experiments)]

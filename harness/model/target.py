@@ -55,6 +55,9 @@ class ComposeSystem(Frozen):
     what ``${services.NAME}`` stands for."""
     toxiproxy: str = "toxiproxy"
     """The service that runs Toxiproxy; what is published of it is its API."""
+    http_faults: str | None = None
+    """An image with Python 3.11 or newer (``python3``), in which the HTTP fault proxy runs when a fault needs it;
+    without one there are no faults of HTTP answers. Variables of the Compose file may be used."""
     replicated: str | None = None
     """The service that ``--replicas`` multiplies. Each copy is published on a port of its own, so ``${services.NAME}``
     does not exist for it."""
@@ -173,6 +176,8 @@ class Target(Frozen):
     url: str
     """Base URL that requests go to; ``${services.NAME}`` is filled in."""
     upstreams: dict[str, Upstream] = {}
+    groups: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = {}
+    """Upstreams that fail together (a region, all providers): a fault's `upstream` may name one."""
     observe: Observe = Observe()
     probe: Probe | None = None
     metrics: Metrics | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
@@ -48,6 +48,10 @@ class Carrier:
     """Upstream -> where its proxy is reached; it listens where the target says."""
     side_doors: Mapping[str, tuple[str, str]]
     """Upstream -> where a second proxy, for our own questions, shall listen, and where that is reached."""
+    http_admin: str = ""
+    """Of the HTTP fault proxy beside it, where that is needed."""
+    http_routes: Mapping[str, str] = field(default_factory=dict)
+    """Upstream -> where the HTTP fault proxy listens for it, as Toxiproxy sees it."""
 
 
 class System(Protocol):
@@ -57,8 +61,9 @@ class System(Protocol):
     called at any point and any number of times.
     """
 
-    can_limit: ClassVar[bool]
-    """Whether its controls can `limit`."""
+    offers: ClassVar[frozenset[str]]
+    """What faults may need: ``services`` of ours, ``limits`` on them (`Control.limit`), ``http``: the
+    HTTP fault proxy can stand behind Toxiproxy."""
 
     def __init__(
         self, plan: Plan, *, run_id: int, logs: Path, journal: Journal, say: Callable[[str], None] = lambda _: None

@@ -10,6 +10,7 @@ from harness.clock import NS_PER_S, now_ns, sleep
 from harness.docker_engine import connect
 from harness.errors import FaultFailed, SystemFailed
 from harness.model.target import ComposeSystem
+from harness.system import compose_file, compose_http
 from harness.system.base import Carrier, Died
 from harness.system.compose_command import ComposeCommand, find_compose, get_images, last_lines
 from harness.system.compose_control import ContainerControl, listens
@@ -39,7 +40,7 @@ class Compose:
     is one of its services; it and what it depends on come up first, so that proxies stand before the rest starts.
     """
 
-    can_limit: ClassVar[bool] = True
+    offers: ClassVar[frozenset[str]] = frozenset({"services", "limits", "http"})
 
     def __init__(
         self, plan: Plan, *, run_id: int, logs: Path, journal: Journal, say: Callable[[str], None] = lambda _: None
@@ -67,10 +68,10 @@ class Compose:
         self._logs.mkdir(parents=True, exist_ok=True)
         single = [name for name in self._system.publish if name != self._system.replicated]
         upstreams = list(self._plan.target.upstreams)
-        for what in (*single, *(f"{u} proxy" for u in upstreams), *(f"{u} side door" for u in upstreams)):
+        for what in (*single, *self._http, *(f"{u} proxy" for u in upstreams), *(f"{u} side door" for u in upstreams)):
             self._held[what] = Held(what, "auto")
         override = self._logs / "compose.override.json"
-        override.write_text(json.dumps({"services": self._published()}, indent=1))
+        override.write_text(json.dumps({"services": self._published() | self._http_fault_proxy()}, indent=1))
         self._compose = ComposeCommand(
             compose, self._name, (self._file, override), self._system.env, self._logs / "compose.log", self._journal
         )
@@ -92,6 +93,21 @@ class Compose:
             ]
         return {name: {"ports": published} for name, published in ports.items()}
 
+    @property
+    def _http(self) -> tuple[str, ...]:
+        """The service of the HTTP fault proxy, when the plan needs one."""
+        return (compose_http.SERVICE,) if self._plan.http_upstreams else ()
+
+    def _behind_http(self) -> dict[str, str]:
+        return {name: self._plan.target.upstreams[name].address for name in self._plan.http_upstreams}
+
+    def _http_fault_proxy(self) -> dict[str, dict[str, Any]]:
+        beside = compose_file.services_in(self._file)[self._system.toxiproxy]
+        image, seed = self._system.http_faults or "", self._plan.seed
+        return {
+            name: compose_http.service(image, self._behind_http(), beside, self._at(name), seed) for name in self._http
+        }
+
     def _begin(self, check: Callable[[], None]) -> None:
         """Get the images and write down that there will be containers; once."""
         self._check = check
@@ -108,8 +124,10 @@ class Compose:
         api = self._at(self._system.toxiproxy)
         with _engine_trouble():
             self._begin(check)
-            self._up(self._system.toxiproxy)
+            self._up(self._system.toxiproxy, *self._http)
             self._await_answer(f"http://{api}/version", self._system.toxiproxy)
+            for name in self._http:
+                self._await_answer(f"http://{self._at(name)}/routes/{self._plan.http_upstreams[0]}", name)
         upstreams = list(self._plan.target.upstreams)
         return Carrier(
             api=api,
@@ -118,6 +136,8 @@ class Compose:
                 name: (f"0.0.0.0:{_FIRST_SIDE_DOOR + number}", self._at(f"{name} side door"))
                 for number, name in enumerate(upstreams)
             },
+            http_admin=self._at(self._http[0]) if self._http else "",
+            http_routes=compose_http.listens(self._behind_http()),
         )
 
     def up(self, upstreams: Mapping[str, str], check: Callable[[], None] = lambda: None) -> None:

@@ -20,7 +20,7 @@ _TIMEOUT_S = 5.0
 class External:
     """`system.base.System` for ``kind: external``. It cannot be watched: the canary and the answers tell."""
 
-    can_limit: ClassVar[bool] = False
+    offers: ClassVar[frozenset[str]] = frozenset({"http"})
 
     def __init__(
         self,

@@ -95,7 +95,7 @@ class Processes:
     A service starts once those it names are ready (`wiring.dependencies`); the others start side by side.
     """
 
-    can_limit: ClassVar[bool] = False
+    offers: ClassVar[frozenset[str]] = frozenset({"services", "http"})
 
     def __init__(
         self,

@@ -122,6 +122,22 @@ def _check_ports(target: Target) -> None:
             )
 
 
+def _check_groups(target: Target) -> None:
+    known = tuple(target.upstreams)
+    for group, members in target.groups.items():
+        if group in target.upstreams:
+            raise PlanError(
+                f"{group!r} is an upstream, too", where=f"groups.{group}", hint="give the group a name of its own"
+            )
+        for member in members:
+            if member not in target.upstreams:
+                raise PlanError(
+                    f"{member!r} is no upstream",
+                    where=f"groups.{group}",
+                    hint=f"{nearest(member, known)}known: {', '.join(known) or 'none'}",
+                )
+
+
 def _check_needed(target: Target, name: str, needed: str) -> None:
     known = tuple(services_of(target))
     if needed not in known:
@@ -154,6 +170,7 @@ def _addressed(target: Target) -> list[str]:
 def check(target: Target, directory: Path) -> None:
     """Raise PlanError when a place names something unknown, an address is foreign, two services want one port,
     services wait in a circle, or a path is none. `directory` is the folder that holds ``targets/``."""
+    _check_groups(target)
     _check_paths(target)
     _check_forms(target)
     _check_ports(target)

@@ -19,12 +19,21 @@ import pytest
 from harness import heal
 from harness.clock import NS_PER_S, now_ns, sleep
 from harness.errors import MissingComponent, SystemFailed
+from harness.faults import KINDS as KINDS_OF_FAULTS
+from harness.faults.conductor import Conductor
+from harness.faults.http_proxy import HttpRoute
+from harness.faults.proxies import Place, put_in_front, take_away
+from harness.faults.timeline import occurrences
+from harness.faults.toxiproxy import Toxiproxy
 from harness.journal import Journal, journals
-from harness.model.target import ComposeSystem, Target
+from harness.model.experiment import Experiment
+from harness.model.target import ComposeSystem, Target, Upstream
+from harness.recording.tables import EventLog
 from harness.system import KINDS
 from harness.system.compose import Compose
 from harness.system.compose_command import VARIABLE
 from harness.system.compose_project import left_of, project_name
+from harness.web import get
 from tests.contract.small_systems import Noted, born, plan_of, running, small_target
 from tests.docker_engine import LABEL, engine, python_image
 
@@ -85,6 +94,45 @@ def test_everything_is_published_on_loopback_only(tmp_path: Path) -> None:
         for id_ in made.containers().values():
             ports = engine().api.inspect_container(id_)["NetworkSettings"]["Ports"]
             assert {p["HostIp"] for published in ports.values() for p in published or []} <= {"127.0.0.1"}
+
+
+def test_an_http_fault_proxy_stands_beside_toxiproxy_when_a_fault_needs_it(tmp_path: Path) -> None:
+    spec = small_target("compose", tmp_path)
+    system_spec = spec.system.model_copy(update={"http_faults": python_image()})
+    upstream = {"a": Upstream(address="a:8080", listen="0.0.0.0:9401")}
+    spec = spec.model_copy(update={"system": system_spec, "upstreams": upstream})
+    fault = KINDS_OF_FAULTS["http_error"].model_validate(
+        {"kind": "http_error", "upstream": "a", "at": "0s", "for": "60s"}
+    )
+    experiment = Experiment(experiment="e", faults=(fault,))
+    plan = plan_of(spec, tmp_path).model_copy(update={"experiments": (experiment,)})
+    made = KINDS["compose"](plan, run_id=RUN_ID, logs=tmp_path / "logs", journal=Noted())
+    try:
+        made.reserve()
+        carrier = made.carrier()
+        assert carrier is not None
+        made.up({})
+        assert set(made.containers()) == {"toxiproxy", "a-1", "agentstorm-http-faults"}
+        route = HttpRoute(carrier.http_admin, "a", carrier.http_routes["a"])
+        place = Place("a:8080", "0.0.0.0:9401", carrier.reached["a"], carrier.side_doors["a"], route)
+        journal = Journal(tmp_path, RUN_ID, tmp_path / "state")
+        events = EventLog(tmp_path / "events.jsonl")
+        proxied = put_in_front(Toxiproxy(carrier.api), RUN_ID, upstream, {"a": place}, journal)
+        conductor = Conductor(occurrences([("e", fault)]), proxied, events=events, journal=journal)
+        conductor.start(now_ns())
+        while not conductor.on and not conductor.done:
+            sleep(0.01)
+        assert conductor.on, conductor.failed
+        assert get(f"http://{carrier.reached['a']}/", 5)[0] == 503
+        assert get(f"http://{carrier.side_doors['a'][1]}/", 5)[0] == 200  # past all faults
+        assert conductor.stop() == []
+        assert get(f"http://{carrier.reached['a']}/", 5)[0] == 200
+        assert take_away(proxied, journal) == []
+        events.close()
+        journal.close()
+    finally:
+        made.down()
+    assert left_of(engine(), project_name(RUN_ID)) == []
 
 
 def test_two_runs_share_a_host(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.clock import NS_PER_S, now_ns, sleep
+from harness.faults.probe_socket import ProbeSocket
 from harness.faults.toxiproxy import Toxiproxy, proxy_name
 from harness.faults.toxiproxy_server import ToxiproxyServer
 from harness.heal import dirty, heal
@@ -57,6 +59,37 @@ def orphan(journal: Journal) -> None:
     owner, *rest = journal.path.read_text().splitlines(keepends=True)
     told = json.loads(owner)
     journal.path.write_text(json.dumps({**told, "create_time": told["create_time"] - 60}) + "\n" + "".join(rest))
+
+
+def test_an_http_fault_proxy_that_a_dead_run_left_is_ended(tmp_path: Path) -> None:
+    code = (
+        "import pathlib, sys, time\n"
+        "from harness.faults.http_proxy import HttpFaultProxy\n"
+        "from harness.journal import Journal\n"
+        "folder = pathlib.Path(sys.argv[1])\n"
+        "proxy = HttpFaultProxy.start({'openai': '127.0.0.1:1'}, folder / 'proxy.log')\n"
+        "Journal(folder / 'recording', 7, folder).process(proxy.process.real_pid, 'HTTP fault proxy')\n"
+        "proxy.routes['openai'].misbehave('f-1', {'answer': {'what': 'empty'}})\n"
+        "print(proxy.process.pid, proxy.process.real_pid, proxy.routes['openai'].listen, flush=True)\n"
+        "time.sleep(100)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE) as run:
+        assert run.stdout is not None
+        holder, pid, listen = run.stdout.readline().split()
+        os.kill(int(holder), signal.SIGSTOP)  # a leash that cannot react, as on a system without a way to hold it
+        started = started_at(int(pid))
+        run.kill()
+        run.wait()
+    try:
+        assert started is not None
+        assert is_same(int(pid), started)
+        assert "HTTP fault proxy" in "\n".join(dirty(tmp_path))
+        assert heal(tmp_path).healed
+        assert not is_same(int(pid), started)
+        assert ProbeSocket(listen.decode(), "tcp").ask(10**9).outcome == "refused"
+        assert dirty(tmp_path) == []
+    finally:
+        os.kill(int(holder), signal.SIGKILL)
 
 
 def free_address() -> str:

@@ -365,3 +365,112 @@ def test_workers_that_cannot_be(files: Path, options: dict[str, Any], said: str)
 def test_where_workers_join_is_not_what_is_planned(files: Path) -> None:
     here, there = (resolve("s", [], "t", seed=1, workers=0, remote_workers=1, bind=b) for b in ("a:1", "b:2"))
     assert plan_hash(here) == plan_hash(there)
+
+
+TWO = TARGET.replace(
+    "upstreams:\n", 'groups: {all: [bedrock, openai]}\nupstreams:\n  openai: {address: "127.0.0.1:9001"}\n'
+)
+
+
+@pytest.mark.parametrize("named", ["[bedrock, openai]", "all", "[all]"])
+def test_a_fault_on_several_upstreams_is_one_on_each(files: Path, named: str) -> None:
+    (files / "targets/t.yaml").write_text(TWO)
+    edit(files, "chaos/c.yaml", "upstream: bedrock", f"upstream: {named}")
+    resolved = resolve("scenarios/s.yaml", ["chaos/c.yaml"], "targets/t.yaml", seed=1)
+    assert [(f.kind, f.on, f.at, f.for_s) for f in resolved.experiments[0].faults] == [
+        ("refuse", "bedrock", 10, 5), ("refuse", "openai", 10, 5),
+    ]  # fmt: skip
+    again = load_plan(dump(resolved))
+    assert again.model_dump(mode="json", by_alias=True) == resolved.model_dump(mode="json", by_alias=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "said"),
+    [
+        (
+            "targets/t.yaml",
+            "[bedrock, openai]",
+            "[bedrock, opnai]",
+            ["groups.all", "'opnai'", "did you mean 'openai'?"],
+        ),
+        ("targets/t.yaml", "groups: {all:", "groups: {openai:", ["groups.openai", "is an upstream, too"]),
+        ("targets/t.yaml", "[bedrock, openai]", "[]", ["groups.all", "at least 1 item"]),
+        ("chaos/c.yaml", "upstream: bedrock", "upstream: al", ["'al'", "did you mean 'all'?", "groups of them: all"]),
+        ("chaos/c.yaml", "upstream: bedrock", "upstream: []", ["upstream"]),
+        ("chaos/c.yaml", "upstream: bedrock", "upstream: [all, bedrock]", ["overlap"]),
+        ("chaos/c.yaml", "upstream: bedrock", "upstream: [bedrock, 5]", ["upstream", "string"]),
+    ],
+    ids=str,
+)
+def test_a_mistake_in_a_group_says_where_and_what(files: Path, name: str, old: str, new: str, said: list[str]) -> None:
+    (files / "targets/t.yaml").write_text(TWO)
+    edit(files, name, old, new)
+    with pytest.raises(PlanError) as caught:
+        resolve("scenarios/s.yaml", ["chaos/c.yaml"], "targets/t.yaml", seed=1)
+    for words in said:
+        assert words in str(caught.value)
+
+
+FLAPPING = """\
+experiment: gone
+faults:
+  - kind: flapping
+    upstream: bedrock
+    at: 10s
+    for: 20s
+    period: 5s
+    fault:
+      kind: slow
+      latency: 1s
+"""
+
+
+def test_flapping_is_scaled_and_survives_its_file(files: Path) -> None:
+    (files / "chaos/c.yaml").write_text(FLAPPING)
+    short = resolve("scenarios/s.yaml", ["chaos/c.yaml"], "targets/t.yaml", seed=1, scale=0.5)
+    told = short.experiments[0].faults[0].model_dump(mode="json", by_alias=True)
+    assert (told["for"], told["period"]) == ("10s", "2.5s")
+    assert told["fault"] == {"kind": "slow", "share": 1.0, "latency": "1s", "jitter": "0s"}
+    again = load_plan(dump(short))
+    assert again.model_dump(mode="json", by_alias=True) == short.model_dump(mode="json", by_alias=True)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "said"),
+    [
+        ("latency: 1s", "latncy: 1s", 10, "did you mean 'latency'?"),
+        ("latency: 1s", "latency: 5", 10, "is no duration"),
+        ("kind: slow", "kind: slwo", 8, "did you mean 'slow'?"),
+        ("      latency: 1s", "      latency: 1s\n      at: 5s", 8, "'at' belongs to the flapping"),
+        ("period: 5s", "period: 30s", 3, "never come back"),
+    ],
+    ids=str,
+)
+def test_a_mistake_within_says_where_and_what(files: Path, old: str, new: str, line: int, said: str) -> None:
+    (files / "chaos/c.yaml").write_text(FLAPPING)
+    edit(files, "chaos/c.yaml", old, new)
+    with pytest.raises(PlanError) as caught:
+        resolve("scenarios/s.yaml", ["chaos/c.yaml"], "targets/t.yaml", seed=1)
+    assert said in str(caught.value)
+    assert f"c.yaml:{line}" in str(caught.value)
+
+
+def test_a_fault_of_http_answers_needs_an_upstream_that_speaks_http(files: Path) -> None:
+    edit(files, "chaos/c.yaml", "kind: refuse", "kind: rate_limited")
+    resolve("scenarios/s.yaml", ["chaos/c.yaml"], "targets/t.yaml", seed=1)
+    edit(files, "targets/t.yaml", '"127.0.0.1:9000"', '"127.0.0.1:9000", protocol: redis')
+    with pytest.raises(PlanError, match="the protocol of bedrock is redis"):
+        resolve("scenarios/s.yaml", ["chaos/c.yaml"], "targets/t.yaml", seed=1)
+
+
+def test_containers_without_an_image_for_it_get_no_faults_of_http_answers(files: Path) -> None:
+    edit(files, "chaos/c.yaml", "kind: refuse", "kind: rate_limited")
+    (files / "c.yml").write_text("services: {toxiproxy: {image: t}, bedrock: {image: b}}\n")
+    target = TARGET.replace("{kind: external}", "{kind: compose, file: c.yml, publish: {toxiproxy: 8474}}")
+    target = target.replace('"127.0.0.1:9000"', '"bedrock:9000", listen: "0.0.0.0:9401"')
+    (files / "targets/t.yaml").write_text(target)
+    with pytest.raises(PlanError, match="names no image in which it could run") as caught:
+        resolve("scenarios/s.yaml", ["chaos/c.yaml"], "targets/t.yaml", seed=1)
+    assert "http_faults" in str(caught.value)
+    edit(files, "targets/t.yaml", "file: c.yml", "file: c.yml, http_faults: 'python:3.12-slim'")
+    assert resolve("scenarios/s.yaml", ["chaos/c.yaml"], "targets/t.yaml", seed=1).http_upstreams == ["bedrock"]

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from harness.clock import now_ns
 from harness.faults import KINDS
-from harness.faults.fault import Toxic
+from harness.faults.answer import Answer
+from harness.faults.fault import ProxyFault, Toxic
+from harness.faults.http import HttpFault
 from harness.faults.network import Blackhole, Refuse, Slow
 from harness.faults.probe_socket import Outcome, Seen
 from harness.faults.service import ServiceFault, ServiceSeen
+from harness.faults.watch import answers_needed
 from harness.model.instance import Instance, State
 
 MS = 1_000_000
+PROXY_KINDS = [name for name, kind in KINDS.items() if issubclass(kind, ProxyFault)]
 BASE = {"at": "1s", "for": "2s"}
 EXTRA: dict[str, dict[str, Any]] = {
     "slow": {"latency": "200ms", "jitter": "50ms"},
+    "jitter": {"most": "200ms"},
+    "bandwidth": {"rate": "10kB/s"},
+    "sliced": {"size": "10B", "delay": "10ms"},
+    "cut": {"after": "200B"},
+    "slow_close": {"delay": "200ms"},
+    "quota": {"requests": 10, "per": "1s"},
+    "slow_first_token": {"latency": "200ms"},
+    "flapping": {"fault": {"kind": "refuse"}, "period": "500ms"},
+    "brownout": {"latency": "200ms", "errors": 0.3},
     "cpu": {"cpus": 0.1},
     "memory": {"limit": "64MiB"},
 }
@@ -28,8 +43,8 @@ def make(kind: str, /, **settings: Any) -> Any:
     return KINDS[kind].model_validate({"kind": kind, **BASE, **place, **EXTRA.get(kind, {}), **settings})
 
 
-def seen(outcome: Outcome, ms: float = 1.0, *, connected: bool = True) -> Seen:
-    return Seen(outcome, 0, int(ms * MS), connected)
+def seen(outcome: Outcome, ms: float = 1.0, *, connected: bool = True, size: int = 0) -> Seen:
+    return Seen(outcome, 0, int(ms * MS), connected, size=size)
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
@@ -68,6 +83,12 @@ class Recorder:
     def enable(self, *, enabled: bool) -> None:
         self.asked.append(("enable", enabled))
 
+    def misbehave(self, name: str, how: Any) -> None:
+        self.asked.append(("misbehave", name, how))
+
+    def behave(self, name: str) -> None:
+        self.asked.append(("behave", name))
+
 
 def test_a_blackhole_lets_no_question_through_while_it_comes_or_goes() -> None:
     proxy, fault = Recorder(), make("blackhole")
@@ -93,16 +114,177 @@ def test_each_kind_is_known_by_its_own_face() -> None:
     faces = {
         "refused": seen("refused", connected=False),
         "closed": seen("closed"),
+        "reset": seen("reset"),
+        "reset behind a forwarder": seen("refused"),
+        "cut": seen("cut", size=150),
+        "cut between two answers": seen("closed", size=200),
+        "cut too late": seen("cut", size=201),
         "silent": seen("silent", 50),
         "backlog full": seen("silent", 50, connected=False),
         "quick": seen("answered", 3),
-        "late": seen("answered", 160),
+        "late": seen("answered", 200, size=150),
     }
     bites = {
         kind: {name for name, face in faces.items() if make(kind).bites(face, 2 * MS)}
-        for kind in ("refuse", "blackhole", "slow")
+        for kind in (*PROXY_KINDS, "flapping")
     }
-    assert bites == {"refuse": {"refused"}, "blackhole": {"silent"}, "slow": {"late"}}
+    late = {kind: {"late"} for kind in ("slow", "jitter", "bandwidth", "sliced", "slow_close")}
+    assert bites == {
+        "refuse": {"refused", "reset behind a forwarder"},
+        "reset": {"reset", "reset behind a forwarder"},
+        "blackhole": {"silent"},
+        "cut": {"cut", "cut between two answers"},
+        "flapping": {"refused", "reset behind a forwarder"},  # as the fault within
+        **late,
+    }
+
+
+MARKED = {"x-agentstorm-fault": "f-1", "content-type": "application/json"}
+
+
+def told(status: int, body: bytes = b"{}", ms: float = 3.0, outcome: Outcome = "answered", **headers: str) -> Seen:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Seen(
+        outcome, 0, int(ms * MS), True, answer=Answer(outcome == "answered", status, MARKED | named, body), size=150
+    )
+
+
+def test_each_kind_of_answer_is_known_by_its_own_face() -> None:
+    faces = {
+        "well": told(200),
+        "429": told(429, retry_after="1"),
+        "429 without more": told(429),
+        "500": told(500),
+        "503": told(503),
+        "401": told(401),
+        "403": told(403),
+        "broken": told(200, b'{"a'),
+        "empty": told(200, b""),
+        "html": told(200, content_type="text/html"),
+        "late": told(200, ms=170),
+        "late 503": told(503, ms=170),
+        "stalled": told(200, b"{", 50, "stalled"),
+        "cut": told(200, b"{", 1, "cut"),
+        "limited": told(200, x_ratelimit_limit_requests="10"),
+        "another limit": told(200, x_ratelimit_limit_requests="60"),
+    }
+    bites = {
+        kind: {name for name, face in faces.items() if make(kind).bites(face, 2 * MS)}
+        for kind, class_ in KINDS.items()
+        if issubclass(class_, HttpFault)
+    }
+    assert bites == {
+        "rate_limited": {"429"},
+        "quota": {"limited"},
+        "http_error": {"503", "late 503"},
+        "unauthorized": {"401", "403"},
+        "garbage": {"broken"},
+        "empty": {"empty"},
+        "wrong_content_type": {"html"},
+        "slow_first_token": {"late", "late 503"},  # whatever it is that comes late
+        "stream_stall": {"stalled"},
+        "stream_cut": {"cut"},
+        "brownout": {"late 503"},
+    }
+
+
+def test_an_upstream_that_fails_by_itself_is_no_fault_of_ours() -> None:
+    unmarked = Seen("answered", 0, MS, True, answer=Answer(True, 503, {}, b""))
+    assert not make("http_error").bites(unmarked, MS)
+    assert not make("http_error").bites(seen("answered"), MS)
+
+
+def test_a_brownout_is_gone_when_neither_face_of_it_is_left() -> None:
+    brownout = make("brownout")
+    assert not brownout.bites(told(200, ms=170), MS)
+    assert brownout.lingers(told(200, ms=170), MS)
+    assert brownout.lingers(told(503), MS)
+    assert not brownout.lingers(told(200), MS)
+    proxy = Recorder()
+    brownout.inject(proxy, "f-1")
+    brownout.clear(proxy, "f-1")
+    effect = {"answer": {"what": "error", "status": 503}, "share": 0.3}
+    latency = Toxic("latency", "downstream", {"latency": 200, "jitter": 0}, "f-1.latency.downstream")
+    assert proxy.asked == [
+        ("add", latency), ("misbehave", "f-1", effect), ("behave", "f-1"), ("remove", "f-1.latency.downstream"),
+    ]  # fmt: skip
+
+
+def test_flapping_turns_the_fault_within_off_and_on_and_tells() -> None:
+    proxy = Recorder()
+    flapping = make("flapping", period="200ms", duty=0.25, **{"for": "500ms"})
+    began_ns = now_ns()
+    flapping.inject(proxy, "f-1")
+    states = [
+        (state, (now_ns() - began_ns) / MS)
+        for state in flapping.hold(proxy, "f-1", began_ns + 500 * MS, threading.Event())
+    ]
+    assert (now_ns() - began_ns) / MS >= 500
+    assert [state for state, _ in states] == ["off", "on", "off", "on", "off"]
+    for (_, at_ms), due_ms in zip(states, (50, 200, 250, 400, 450), strict=True):
+        assert due_ms <= at_ms < due_ms + 45
+    assert [enabled for _, enabled in proxy.asked] == [False, True, False, True, False, True]
+    flapping.clear(proxy, "f-1")
+
+
+def test_flapping_ends_when_it_shall() -> None:
+    stop = threading.Event()
+    stop.set()
+    proxy = Recorder()
+    assert list(make("flapping").hold(proxy, "f-1", now_ns() + 10**10, stop)) == []
+    assert proxy.asked == []
+
+
+def test_a_reset_that_comes_sooner_than_it_should_is_none_of_ours() -> None:
+    assert not make("reset", after="500ms").bites(seen("reset", 300), MS)
+    assert make("reset", after="500ms").bites(seen("reset", 501), MS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "said"),
+    [
+        ("sliced", {"size": "50B", "delay": "10ms"}, "would be only 10 ms late"),
+        ("sliced", {"size": "100B", "delay": "10s"}, "would be only 0 ms late"),
+        ("sliced", {"size": 10}, "write a number with a unit"),
+        ("bandwidth", {"rate": "10kB"}, "write a size per second"),
+        ("bandwidth", {"rate": "1MB/s"}, "less than or equal to 100000"),
+        ("bandwidth", {"share": 0.5}, "share"),
+        ("refuse", {"share": 0.5}, "share"),
+        ("cut", {"after": "1MB"}, "less than or equal to 16384"),
+        ("slow", {"share": 0.01}, "greater than or equal to 0.05"),
+        ("http_error", {"status": 418}, "500, 502, 503, 504 or 529"),
+        ("quota", {"requests": 0}, "greater than or equal to 1"),
+        ("quota", {"share": 0.5}, "share"),
+        ("wrong_content_type", {"content_type": "a\r\nb"}, "match pattern"),
+        ("stream_cut", {"after": "200"}, "write a number with a unit"),
+        ("flapping", {"fault": {"kind": "kill"}}, "does not match any of the expected tags"),
+        ("flapping", {"fault": {"kind": "flapping"}}, "does not match any of the expected tags"),
+        ("flapping", {"fault": {"kind": "refuse", "at": "5s"}}, "'at' belongs to the flapping"),
+        ("flapping", {"fault": {"kind": "slow"}}, "latency"),
+        ("flapping", {"period": "2s"}, "would never come back"),
+        ("flapping", {"duty": 1.0}, "less than or equal to 0.95"),
+        ("brownout", {"errors": 0}, "greater than or equal to 0.05"),
+        ("jitter", {"most": "1ms"}, "greater than or equal to 0.04"),
+    ],
+    ids=str,
+)
+def test_what_could_not_be_seen_is_refused(kind: str, settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        make(kind, **settings)
+
+
+@pytest.mark.parametrize("kind", ["reset", "blackhole", "slow", "jitter", "sliced", "cut", "slow_close"])
+def test_a_share_is_of_connections_and_drawn_once_for_each(kind: str) -> None:
+    proxy = Recorder()
+    make(kind, share=0.3).inject(proxy, "f-1")
+    assert [(what, toxic.toxicity) for what, toxic in proxy.asked] == [("add", 0.3)]
+    assert make(kind, share=0.3).met_by() == (0.15 if kind == "jitter" else 0.3)
+
+
+def test_a_fault_on_few_connections_is_gone_after_many_answers() -> None:
+    assert [answers_needed(share) for share in (1.0, 0.5, 0.3, 0.05)] == [1, 10, 20, 135]
+    for share in (0.5, 0.3, 0.05):
+        assert (1 - share) ** answers_needed(share) <= 0.001 < (1 - share) ** (answers_needed(share) - 1)
 
 
 def test_patience() -> None:
