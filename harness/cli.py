@@ -251,11 +251,13 @@ def judge(directory: Path) -> NoReturn:
 
 
 @cli.command()
-def heal() -> NoReturn:
+@click.option("--run", metavar="ID", help="Only what this run left (the name of its journal).")
+@click.option("--expired", is_flag=True, help="Also take back faults of living runs that outlived their time.")
+def heal(run: str | None, *, expired: bool) -> NoReturn:
     """Undo what a dead run left: faults, proxies, processes, containers. Safe at any time."""
     from harness.heal import heal as undo  # noqa: PLC0415
 
-    report = undo()
+    report = undo(run=run, expired=expired)
     for line in report.lines():
         click.echo(line)
     sys.exit(ExitCode.PASS if report.healed else ExitCode.HEALING_FAILED)

@@ -27,6 +27,7 @@ from harness.errors import (
 )
 from harness.faults.conductor import Conductor
 from harness.faults.timeline import occurrences
+from harness.guardian import Guardian
 from harness.heal import dirty
 from harness.interrupt import Interrupt, Interrupted
 from harness.journal import Journal
@@ -76,9 +77,17 @@ class Ended:
 class _Run:
     """A load under way."""
 
-    def __init__(self, plan: Plan, stage: Stage, engine: Engine, events: EventLog, interrupt: Interrupt) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        stage: Stage,
+        engine: Engine,
+        events: EventLog,
+        interrupt: Interrupt,
+        guardian: Guardian,
+    ) -> None:
         self._plan, self._stage, self._engine = plan, stage, engine
-        self._events, self._interrupt = events, interrupt
+        self._events, self._interrupt, self._guardian = events, interrupt, guardian
         self._aborts = [parse_abort(text) for e in plan.experiments for text in e.abort]
         self._recent = Recent(max([_VIEW_S, *(a.window_s or 0 for a in self._aborts)]) + 2)
         self._pulses = Pulses(round(_VIEW_S) + 1)
@@ -127,6 +136,7 @@ class _Run:
                 measuring = True
                 self._enter("baseline" if self._plan.experiments else "steady", self.zero_ns)
             self._note_boundaries(now)
+            self._note_guardian()
             if stopping:
                 self._wait_no_longer_than_promised(now)
             elif self._must_stop(now) or now >= self.end_ns:
@@ -145,6 +155,11 @@ class _Run:
                 return
             _, _, data = self._boundaries.popleft()
             self._events.emit("load", "conduct", "step", t_ns=at_ns, **data)
+
+    def _note_guardian(self) -> None:
+        for news in self._guardian.news():
+            self._messages.append(news.message)
+            self._events.emit("guardian", "conduct", news.subject, state=news.state, message=news.message)
 
     def _interrupted(self) -> bool:
         """Tell, once, that the user wants an end."""
@@ -168,6 +183,9 @@ class _Run:
         for died in self._stage.died():
             self.message = died.message
             self._events.emit("system", "stage", died.service, state="died", code=died.code, message=died.message)
+            return True
+        if self._guardian.lost:
+            self.message = "the run's guardian could not be kept alive"
             return True
         return any(self._crossed(abort, now) for abort in self._aborts)
 
@@ -273,10 +291,11 @@ def conduct(plan: Plan, out: Path | None, console: Console) -> Ended:
         events = EventLog(folder / layout.EVENTS)
         stack.callback(events.close)
         journal = Journal(folder, run_id)
+        guardian = stack.enter_context(Guardian(journal.path, folder / layout.LOGS / "guardian.log"))
         stack.callback(journal.close)
         _announce(plan, folder, console)
         stage = Stage(plan, folder, run_id, events, journal, lambda text: console.print(text, style="dim"))
-        run = _Run(plan, stage, engine, events, interrupt)
+        run = _Run(plan, stage, engine, events, interrupt, guardian)
         events.emit("run", "conduct", "started", title=plan.title)
         try:
             stage.up(manifest, engine, interrupt.check)

@@ -68,6 +68,7 @@ def validity(facts: Facts) -> Validity:
         *_generator(facts, instrument),
         *_workers(facts),
         *_faults(facts),
+        *_guardian(facts),
         *_system(facts),
     )
     return Validity(valid=not reasons, reasons=reasons, notes=tuple(_notes(facts, instrument)), instrument=instrument)
@@ -268,6 +269,18 @@ def _faults(facts: Facts) -> Iterator[str]:
             yield f"Something was left broken or running: {left}. Run `agentstorm heal`."
 
 
+def _guardian(facts: Facts) -> Iterator[str]:
+    for event in facts.recording.events:
+        state = event.data.get("state")
+        if event.kind == "guardian" and state in ("took_back", "lost"):
+            said = str(event.data.get("message"))
+            yield f"{said[:1].upper()}{said[1:]}: " + (
+                "the harness had hung or been stopped, so nothing it timed then counts. Run it again."
+                if state == "took_back"
+                else "see logs/guardian.log."
+            )
+
+
 def _system(facts: Facts) -> Iterator[str]:
     for event in facts.recording.events:
         if event.kind == "system" and event.data.get("state") == "died":
@@ -281,6 +294,11 @@ def _notes(facts: Facts, instrument: dict[str, float | int | None]) -> Iterator[
             f"{lost} requests were never answered before the run ended. They count with the time waited, so "
             "percentiles are lower bounds and their upper sides may be open."
         )
+    yield from (
+        f"For a moment nobody would have healed if the run had died: {e.data.get('message')}."
+        for e in facts.recording.events
+        if e.kind == "guardian" and e.data.get("state") == "replaced"
+    )
     if errors := instrument["errors"]:
         yield f"The workload's own code raised {errors} times: see logs/{facts.recording.plan.engine}.log."
     if not len(facts.canary):

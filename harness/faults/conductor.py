@@ -149,6 +149,8 @@ class Conductor:
             raise FaultFailed(f"left out: {(now_ns() - begin_ns) / NS_PER_S:.1f} s late, its predecessor took so long")
         walk.healthy_ns = site.probe.healthy_ns()
         walk.on = (occurrence, spec, site.journal(self._journal, spec, occurrence.fault_id))
+        lasts_s = occurrence.end_s - occurrence.begin_s + spec.grace_s
+        self._journal.expires(walk.on[2], begin_ns + int(lasts_s * NS_PER_S))
         self._tell("journalled", occurrence)
         if not wait_until(begin_ns, self._stop):
             return

@@ -59,6 +59,9 @@ class Fault(FaultSpec):
 
     model_config = ConfigDict(extra="forbid")
 
+    grace_s: ClassVar[float] = 20.0
+    """How long after its end it may take to be taken back and seen gone; whatever is on for longer was forgotten."""
+
     def inject(self, ground: Any, fault_id: str) -> None:
         """Break it. FaultFailed says what was not acknowledged."""
         raise NotImplementedError

@@ -99,6 +99,8 @@ class ServiceFault(Fault):
     replicas: int | None = Field(default=None, ge=1)
     """How many of its copies; all when left out."""
 
+    grace_s: ClassVar[float] = 300.0
+    """Copies are started again, one after the other, a minute each."""
     needs_limits: ClassVar[bool] = False
     """Whether the system must be able to give a service less of the machine."""
 

@@ -48,8 +48,9 @@ def driven(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     stage: Any = SimpleNamespace(url="", flush=lambda: None, died=list, trouble="")
     faults: Any = SimpleNamespace(start=lambda _: None, stop=list, on=(), failed=[])
     view: Any = SimpleNamespace(update=lambda _: None)
+    guardian: Any = SimpleNamespace(news=list, lost=False)
     engine, interrupt, events = Stuck(), Interrupt(), EventLog(tmp_path / "events.jsonl")
-    run = conduct._Run(plan, stage, engine, events, interrupt)  # type: ignore[arg-type]
+    run = conduct._Run(plan, stage, engine, events, interrupt, guardian)  # type: ignore[arg-type]
     run.schedule()
     yield SimpleNamespace(drive=lambda: run.drive(faults, view), engine=engine, run=run, interrupt=interrupt)
     events.close()
