@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.clock import NS_PER_S, now_ns, sleep, utc_stamp
+from harness.conditions import Conditions, longest_window_s
 from harness.errors import (
     DirtyEnvironment,
     ExitCode,
@@ -34,6 +35,7 @@ from harness.journal import Journal
 from harness.live import Recent, counts, percentiles_ms
 from harness.manifest import Manifest
 from harness.model.threshold import parse_abort
+from harness.model.trigger import When
 from harness.planfile import dump
 from harness.recording import layout
 from harness.recording.finish import finish
@@ -41,7 +43,9 @@ from harness.recording.tables import EventLog
 from harness.report.live import LiveState, LiveView
 from harness.seeds import fresh_run_id
 from harness.stage import Stage
+from harness.steady import SteadyState
 from harness.traffic import KINDS, Pulses
+from harness.triggers import Triggers
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -89,10 +93,15 @@ class _Run:
         self._plan, self._stage, self._engine = plan, stage, engine
         self._events, self._interrupt, self._guardian = events, interrupt, guardian
         self._aborts = [parse_abort(text) for e in plan.experiments for text in e.abort]
-        self._recent = Recent(max([_VIEW_S, *(a.window_s or 0 for a in self._aborts)]) + 2)
+        whens = [f.trigger.threshold for e in plan.experiments for f in e.faults if isinstance(f.trigger, When)]
+        self._recent = Recent((longest_window_s([*self._aborts, *whens]) if plan.experiments else _VIEW_S) + 2)
+        self._conditions = Conditions(self._recent, plan.scenario.slo)
+        self._triggers = Triggers(plan, self._conditions)
+        self.steady = SteadyState(plan, self._conditions, events)
         self._pulses = Pulses(round(_VIEW_S) + 1)
         self._phase = ""
         self._on: set[str] = set()
+        self._cleared_ns: int | None = None
         self._outcomes: Counter[str] = Counter()
         self._messages: list[str] = []
         self.ended = ExitCode.PASS
@@ -106,6 +115,7 @@ class _Run:
         self.start_ns = now_ns() + (_FAR_HEAD_START_NS if self._plan.remote_workers else _HEAD_START_NS)
         self.zero_ns = self.start_ns + round(load.warmup * NS_PER_S)
         self.end_ns = self.start_ns + round(load.total_s * NS_PER_S)
+        self.steady.begin_ns, self.steady.zero_ns = self.start_ns, self.zero_ns
         self._engine.begin(self.start_ns, self._stage.url)
         self._events.emit("load", "conduct", "started", t_ns=self.start_ns, url=self._stage.url)
         if load.warmup:
@@ -118,17 +128,20 @@ class _Run:
     def fault_effective(self, fault: Occurrence, moment: Moment) -> None:
         """Called by the faults' conductor, one call at a time."""
         self._on.add(fault.fault_id)
+        self._cleared_ns = None
         self._enter("fault", moment.low_ns)
 
     def fault_cleared(self, fault: Occurrence, moment: Moment) -> None:
         """Called by the faults' conductor, one call at a time."""
         self._on.discard(fault.fault_id)
+        self._cleared_ns = None if self._on else moment.high_ns
+        self._triggers.cleared(fault, moment.high_ns)
         if not self._on and moment.high_ns < self.end_ns:
             self._enter("recovery", moment.high_ns)
 
     def drive(self, faults: Conductor, view: LiveView) -> None:
         """See the load through to its end, or stop it when something demands that."""
-        faults.start(self.zero_ns)
+        faults.start(self.zero_ns, self.end_ns)
         measuring = stopping = False
         while not self._engine.finished:
             now = now_ns()
@@ -137,6 +150,8 @@ class _Run:
                 self._enter("baseline" if self._plan.experiments else "steady", self.zero_ns)
             self._note_boundaries(now)
             self._note_guardian()
+            if not stopping:
+                self._pull_triggers(now, faults)
             if stopping:
                 self._wait_no_longer_than_promised(now)
             elif self._must_stop(now) or now >= self.end_ns:
@@ -155,6 +170,14 @@ class _Run:
                 return
             _, _, data = self._boundaries.popleft()
             self._events.emit("load", "conduct", "step", t_ns=at_ns, **data)
+
+    def _pull_triggers(self, now: int, faults: Conductor) -> None:
+        for fault in faults.waiting:
+            come = self._triggers.come(
+                fault, start_ns=self.start_ns, zero_ns=self.zero_ns, now=now, users=self._pulses.users
+            )
+            if come:
+                faults.fire(fault, now, come)
 
     def _note_guardian(self) -> None:
         for news in self._guardian.news():
@@ -193,9 +216,7 @@ class _Run:
         window_s = abort.window_s or 0.0
         if now < self.zero_ns + window_s * NS_PER_S:
             return False
-        from harness.judge import abort_crossed  # noqa: PLC0415 - see _import_what_takes_long
-
-        observed = abort_crossed(abort, self._recent.table(now, window_s))
+        observed = self._conditions.met(abort, now)
         if observed is None:
             return False
         self.ended, self.message = ExitCode.ABORTED, f"aborted: {abort.text} (observed {observed:.4g})"
@@ -207,6 +228,8 @@ class _Run:
         self._drained_ns = now + _GRACE_NS + (0 if early else round(self._plan.scenario.load.drain * NS_PER_S))
         if early:  # what is in flight is not waited for: somebody, or a limit, wants this to end
             self._engine.stop(self.message, at_once=True)
+        else:
+            self.steady.after(now, self._cleared_ns)
         self.end_ns = min(now, self.end_ns)
         self._enter("cooldown", self.end_ns)
         self._events.emit("load", "conduct", "stopped", t_ns=self.end_ns, early=early)
@@ -357,6 +380,7 @@ def _perform(run: _Run, plan: Plan, stage: Stage, events: EventLog, journal: Jou
         journal=journal,
         on_effective=run.fault_effective,
         on_cleared=run.fault_cleared,
+        objection=run.steady.objection,
     )
     try:
         with LiveView(console) as view:

@@ -20,6 +20,7 @@ from harness.model.base import nearest
 from harness.model.experiment import Experiment, FaultSpec
 from harness.model.plan import Plan, Replayed, Scenario
 from harness.model.target import Target
+from harness.model.trigger import AtLoad
 from harness.model.units import Scaled
 from harness.observe import compile_observer
 from harness.seeds import fresh_seed
@@ -204,6 +205,7 @@ def resolve(  # noqa: PLR0913 - the options of the command line
     _check_engine(plan, documents["scenario"])
     _check_replicas(plan, documents["target"])
     crew.check(plan)
+    _check_triggers(plan)
     check_timeline(plan.faults, _breakables(plan), plan.scenario.load.measured_s)
     return plan
 
@@ -222,6 +224,16 @@ def _breakables(plan: Plan) -> Breakables:
         if (service := wiring.service_of(upstream.address)) in services
     }
     return Breakables(plan.target.upstreams, services, behind, limits=SYSTEM_KINDS[system.kind].can_limit)
+
+
+def _check_triggers(plan: Plan) -> None:
+    for experiment, fault in plan.faults:
+        if isinstance(fault.trigger, AtLoad) and plan.scenario.load.peak is None:
+            raise PlanError(
+                f"{fault.called} begins {fault.trigger}, and a {plan.scenario.load.kind} load has none that is planned",
+                where=f"experiment {experiment}",
+                hint="begin it `at` a time, or as in `when: {requests: rate>50 over 10s}`",
+            )
 
 
 def _check_replicas(plan: Plan, document: Document) -> None:

@@ -41,6 +41,10 @@ ERROR_SHARE = 0.05
 """Exceptions of the workload's own code per request from which on the load is not the planned one."""
 CLOCK_NOTE_MS = 1.0
 """Clocks that agree to better than this are no matter: failover times are good to 10 ms."""
+LEFT_OUT = "not injected: "
+NEVER = "never injected: "
+"""How the reason of a fault begins that was left out because the system was sick (`_sick_before` tells), and of one
+whose trigger never fired."""
 SILENT_AFTER_S = 5.0
 """A worker reports once a second; this long without a word before the load ended, it was dead or stuck."""
 
@@ -67,6 +71,7 @@ def validity(facts: Facts) -> Validity:
         *_wholeness(facts),
         *_generator(facts, instrument),
         *_workers(facts),
+        *_sick_before(facts),
         *_faults(facts),
         *_guardian(facts),
         *_system(facts),
@@ -259,7 +264,11 @@ def _faults(facts: Facts) -> Iterator[str]:
     for fault in facts.when.faults:
         name = f"Fault {fault.fault} ({fault.kind} on {fault.upstream})"
         why = f": {fault.failed}" if fault.failed else ""
-        if fault.effective is None:
+        if fault.failed.startswith(LEFT_OUT):
+            continue
+        if fault.failed.startswith(NEVER):
+            yield f"{name} was {fault.failed}. Wait for something that comes, or let the load last longer."
+        elif fault.effective is None:
             yield f"{name} did not bite, so nothing was tested{why}."
         elif fault.cleared is None:
             yield f"{name} was not seen to heal{why}: run `agentstorm heal` before the next run."
@@ -267,6 +276,23 @@ def _faults(facts: Facts) -> Iterator[str]:
         if event.kind == "run" and event.subject == "ended" and event.data.get("left"):
             left = ", ".join(map(str, event.data["left"]))
             yield f"Something was left broken or running: {left}. Run `agentstorm heal`."
+
+
+def _steady(facts: Facts, subject: str) -> Iterator[tuple[str, str]]:
+    """Yield each experiment whose system was sick `before` its first or `after` its last fault, and what was wrong."""
+    for event in facts.recording.events:
+        if event.kind == "steady" and event.subject == subject and event.data.get("state") == "sick":
+            sick = [c for c in event.data.get("checks", ()) if c.get("state") == "sick"]
+            said = "; ".join(f"{c['threshold']} (observed {c['observed']:.4g})" for c in sick)
+            yield str(event.data.get("experiment")), said
+
+
+def _sick_before(facts: Facts) -> Iterator[str]:
+    for experiment, sick in _steady(facts, "before"):
+        yield (
+            f"The system was sick before the first fault of {experiment}, so none was injected: {sick}. Make it well, or "
+            "say what its steady state is (steady_state in the experiment)."
+        )
 
 
 def _guardian(facts: Facts) -> Iterator[str]:
@@ -294,11 +320,7 @@ def _notes(facts: Facts, instrument: dict[str, float | int | None]) -> Iterator[
             f"{lost} requests were never answered before the run ended. They count with the time waited, so "
             "percentiles are lower bounds and their upper sides may be open."
         )
-    yield from (
-        f"For a moment nobody would have healed if the run had died: {e.data.get('message')}."
-        for e in facts.recording.events
-        if e.kind == "guardian" and e.data.get("state") == "replaced"
-    )
+    yield from _safety(facts)
     if errors := instrument["errors"]:
         yield f"The workload's own code raised {errors} times: see logs/{facts.recording.plan.engine}.log."
     if not len(facts.canary):
@@ -322,6 +344,14 @@ def _notes(facts: Facts, instrument: dict[str, float | int | None]) -> Iterator[
         wrong = facts.attribution.compared - facts.attribution.agree
         yield f"{wrong} of {facts.attribution.compared} answers name other providers than the ledgers do."
     yield from _disagreement(facts.cache)
+
+
+def _safety(facts: Facts) -> Iterator[str]:
+    for experiment, sick in _steady(facts, "after"):
+        yield f"The system was not in its steady state again at the end of {experiment}: {sick}."
+    for event in facts.recording.events:
+        if event.kind == "guardian" and event.data.get("state") == "replaced":
+            yield f"For a moment nobody would have healed if the run had died: {event.data.get('message')}."
 
 
 def _clocks(facts: Facts) -> Iterator[str]:
