@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 SHORT = 12
 """A budget's second window is this part of the first: the first says that it matters, the second that it still goes on
 (SRE workbook, ch. 5: 1 h and 5 min)."""
+SHORTEST_S = 2.0
+"""But no shorter: rows come up to a second late."""
 STEADY_S = 30.0
 """The steady state is read off the last seconds of this length, as far as they belong to what is looked at."""
 
@@ -84,7 +86,8 @@ class Conditions:
         window_s = threshold.window_s or 0.0
         observed = abort_crossed(threshold, self._recent.table(now, window_s), self._slo)
         if observed is not None and METRICS[threshold.metric].kind == "budget":
-            short = observe_window(threshold, self._recent.table(now, window_s / SHORT), self._slo)
+            short_s = min(window_s, max(window_s / SHORT, SHORTEST_S))
+            short = observe_window(threshold, self._recent.table(now, short_s), self._slo)
             return observed if short.observed is not None and threshold.holds(short.observed) else None
         return observed
 

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.analysis.attribution import MOST_NAMES, accounted, everybody_named
+from harness.analysis.bypass import never_called, past_the_proxy
 from harness.analysis.frame import numbers, words
 from harness.analysis.ledger import losses
+from harness.analysis.safety import hung, notes, sick_before
 from harness.clock import NS_PER_MS, NS_PER_S
 from harness.model.findings import Validity
 from harness.model.request import Outcome
@@ -71,9 +73,11 @@ def validity(facts: Facts) -> Validity:
         *_wholeness(facts),
         *_generator(facts, instrument),
         *_workers(facts),
-        *_sick_before(facts),
+        *sick_before(facts.recording.events),
         *_faults(facts),
-        *_guardian(facts),
+        *past_the_proxy(facts.when, facts.calls, facts.load),
+        *never_called(facts.when, facts.calls, facts.recording),
+        *hung(facts.recording.events),
         *_system(facts),
     )
     return Validity(valid=not reasons, reasons=reasons, notes=tuple(_notes(facts, instrument)), instrument=instrument)
@@ -278,35 +282,6 @@ def _faults(facts: Facts) -> Iterator[str]:
             yield f"Something was left broken or running: {left}. Run `agentstorm heal`."
 
 
-def _steady(facts: Facts, subject: str) -> Iterator[tuple[str, str]]:
-    """Yield each experiment whose system was sick `before` its first or `after` its last fault, and what was wrong."""
-    for event in facts.recording.events:
-        if event.kind == "steady" and event.subject == subject and event.data.get("state") == "sick":
-            sick = [c for c in event.data.get("checks", ()) if c.get("state") == "sick"]
-            said = "; ".join(f"{c['threshold']} (observed {c['observed']:.4g})" for c in sick)
-            yield str(event.data.get("experiment")), said
-
-
-def _sick_before(facts: Facts) -> Iterator[str]:
-    for experiment, sick in _steady(facts, "before"):
-        yield (
-            f"The system was sick before the first fault of {experiment}, so none was injected: {sick}. Make it well, or "
-            "say what its steady state is (steady_state in the experiment)."
-        )
-
-
-def _guardian(facts: Facts) -> Iterator[str]:
-    for event in facts.recording.events:
-        state = event.data.get("state")
-        if event.kind == "guardian" and state in ("took_back", "lost"):
-            said = str(event.data.get("message"))
-            yield f"{said[:1].upper()}{said[1:]}: " + (
-                "the harness had hung or been stopped, so nothing it timed then counts. Run it again."
-                if state == "took_back"
-                else "see logs/guardian.log."
-            )
-
-
 def _system(facts: Facts) -> Iterator[str]:
     for event in facts.recording.events:
         if event.kind == "system" and event.data.get("state") == "died":
@@ -320,7 +295,7 @@ def _notes(facts: Facts, instrument: dict[str, float | int | None]) -> Iterator[
             f"{lost} requests were never answered before the run ended. They count with the time waited, so "
             "percentiles are lower bounds and their upper sides may be open."
         )
-    yield from _safety(facts)
+    yield from notes(facts.recording.events)
     if errors := instrument["errors"]:
         yield f"The workload's own code raised {errors} times: see logs/{facts.recording.plan.engine}.log."
     if not len(facts.canary):
@@ -344,14 +319,6 @@ def _notes(facts: Facts, instrument: dict[str, float | int | None]) -> Iterator[
         wrong = facts.attribution.compared - facts.attribution.agree
         yield f"{wrong} of {facts.attribution.compared} answers name other providers than the ledgers do."
     yield from _disagreement(facts.cache)
-
-
-def _safety(facts: Facts) -> Iterator[str]:
-    for experiment, sick in _steady(facts, "after"):
-        yield f"The system was not in its steady state again at the end of {experiment}: {sick}."
-    for event in facts.recording.events:
-        if event.kind == "guardian" and event.data.get("state") == "replaced":
-            yield f"For a moment nobody would have healed if the run had died: {event.data.get('message')}."
 
 
 def _clocks(facts: Facts) -> Iterator[str]:

@@ -221,7 +221,7 @@ class Conductor:
         )
         with self._telling:
             self._effective.add(occurrence.fault_id)
-            self._tell("effective", occurrence, moment, acknowledged_ns=acknowledged_ns, bit=True)
+            self._tell("effective", occurrence, moment, acknowledged_ns=acknowledged_ns, bit=True, blocks=spec.blocks)
             self._on_effective(occurrence, moment)
         spec.hold(site.ground, since_ns + int((occurrence.end_s - occurrence.begin_s) * NS_PER_S), self._stop)
 

@@ -59,6 +59,8 @@ class Fault(FaultSpec):
 
     model_config = ConfigDict(extra="forbid")
 
+    blocks: ClassVar[bool] = False
+    """Whether nothing at all gets to the upstream while it is on, on any connection: what does went past the proxy."""
     grace_s: ClassVar[float] = 20.0
     """How long after its end it may take to be taken back and seen gone; whatever is on for longer was forgotten."""
 

@@ -23,6 +23,7 @@ class Refuse(ProxyFault):
     """Nothing listens: new connections are refused, open ones are closed. What a stopped service looks like."""
 
     kind: Literal["refuse"] = "refuse"
+    blocks: ClassVar[bool] = True
     needs_answer: ClassVar[bool] = False
 
     def inject(self, ground: Breakable, fault_id: str) -> None:  # noqa: ARG002 - it leaves no toxic to name
@@ -47,6 +48,7 @@ class Blackhole(ProxyFault):
     """
 
     kind: Literal["blackhole"] = "blackhole"
+    blocks: ClassVar[bool] = True
 
     def toxics(self) -> tuple[Toxic, ...]:
         """Time-out 0: data is dropped and the connection held open until the toxic goes, which then closes it."""

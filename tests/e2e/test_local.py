@@ -163,24 +163,6 @@ def test_a_component_that_dies_ends_the_run_which_never_passes(tmp_path: Path, v
     assert journals() == []
 
 
-def test_an_abort_condition_stops_load_and_heals(tmp_path: Path) -> None:
-    chaos = tmp_path / "chaos.yaml"
-    chaos.write_text(
-        "experiment: abort\n"
-        "faults: [{kind: blackhole, upstream: bedrock, at: 3s, for: 20s}]\n"
-        "abort: ['response_time: max>1500ms over 5s']\n"
-    )
-    done = agentstorm(
-        "run", "scenarios/demo.yaml", "--chaos", str(chaos), "--set", "load.warmup=1s", "--set", "load.spawn=50/s",
-        "--set", "load.hold=40s", "--out", str(tmp_path / "r"),
-    )  # fmt: skip
-    assert done.returncode == 108, done.stderr
-    aborts = [
-        e for e in map(json.loads, (tmp_path / "r" / "events.jsonl").read_text().splitlines()) if e["kind"] == "abort"
-    ]
-    assert len(aborts) == 1
-
-
 BAD_PLANS = {
     "unknown key": (["--set", "load.usrs=3"], "did you mean"),
     "wrong unit": (["--set", "load.hold=60"], "is no duration"),

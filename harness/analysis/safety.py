@@ -1,0 +1,51 @@
+"""What the run's own safety has to say: was the system well before it was broken, and was anybody there to heal it?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from harness.model.event import Event
+
+
+def sick_before(events: Sequence[Event]) -> Iterator[str]:
+    """Yield why no fault was injected, for each experiment whose system was sick before."""
+    for experiment, sick in _sick(events, "before"):
+        yield (
+            f"The system was sick before the first fault of {experiment}, so none was injected: {sick}. Make it well, "
+            "or say what its steady state is (steady_state in the experiment)."
+        )
+
+
+def hung(events: Sequence[Event]) -> Iterator[str]:
+    """Yield what the guardian had to do, or could not be there to do."""
+    for event in events:
+        state, said = event.data.get("state"), str(event.data.get("message"))
+        if event.kind == "guardian" and state in _SAY:
+            yield f"{said[:1].upper()}{said[1:]}{_SAY[state]}"
+
+
+_SAY = {
+    "took_back": ": the harness had hung or been stopped, so nothing it timed then counts. Run it again.",
+    "lost": ": see logs/guardian.log.",
+}
+
+
+def notes(events: Sequence[Event]) -> Iterator[str]:
+    """Yield what a reader should know besides."""
+    for experiment, sick in _sick(events, "after"):
+        yield f"The system was not in its steady state again at the end of {experiment}: {sick}."
+    for event in events:
+        if event.kind == "guardian" and event.data.get("state") == "replaced":
+            yield f"For a moment nobody would have healed if the run had died: {event.data.get('message')}."
+
+
+def _sick(events: Sequence[Event], subject: str) -> Iterator[tuple[str, str]]:
+    """Yield each experiment whose system was sick `before` its first or `after` its last fault, and what was wrong."""
+    for event in events:
+        if event.kind == "steady" and event.subject == subject and event.data.get("state") == "sick":
+            sick = [c for c in event.data.get("checks", ()) if c.get("state") == "sick"]
+            said = "; ".join(f"{c['threshold']} (observed {c['observed']:.4g})" for c in sick)
+            yield str(event.data.get("experiment")), said
