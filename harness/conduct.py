@@ -149,7 +149,7 @@ class _Run:
                 measuring = True
                 self._enter("baseline" if self._plan.experiments else "steady", self.zero_ns)
             self._note_boundaries(now)
-            self._note_guardian()
+            self.note_guardian()
             if not stopping:
                 self._pull_triggers(now, faults)
             if stopping:
@@ -179,7 +179,8 @@ class _Run:
             if come:
                 faults.fire(fault, now, come)
 
-    def _note_guardian(self) -> None:
+    def note_guardian(self) -> None:
+        """Tell what has become of the guardian, if anything has."""
         for news in self._guardian.news():
             self._messages.append(news.message)
             self._events.emit("guardian", "conduct", news.subject, state=news.state, message=news.message)
@@ -349,6 +350,7 @@ def _import_what_takes_long() -> None:
 def _finish(folder: Path, run: _Run, stage: Stage, events: EventLog) -> None:
     """Write the recording's last line; a full disk does not hide what could not be healed."""
     try:
+        run.note_guardian()
         finish(folder)
         events.emit("run", "conduct", "ended", healed=not stage.left, left=stage.left, message=run.message)
     except OSError as error:

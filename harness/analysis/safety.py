@@ -29,6 +29,7 @@ def hung(events: Sequence[Event]) -> Iterator[str]:
 
 _SAY = {
     "took_back": ": the harness had hung or been stopped, so nothing it timed then counts. Run it again.",
+    "replaced": ": what killed it may have hit the load, too, and for a moment nobody would have healed. Run it again.",
     "lost": ": see logs/guardian.log.",
 }
 
@@ -37,9 +38,6 @@ def notes(events: Sequence[Event]) -> Iterator[str]:
     """Yield what a reader should know besides."""
     for experiment, sick in _sick(events, "after"):
         yield f"The system was not in its steady state again at the end of {experiment}: {sick}."
-    for event in events:
-        if event.kind == "guardian" and event.data.get("state") == "replaced":
-            yield f"For a moment nobody would have healed if the run had died: {event.data.get('message')}."
 
 
 def _sick(events: Sequence[Event], subject: str) -> Iterator[tuple[str, str]]:

@@ -97,8 +97,8 @@ def test_a_system_that_was_sick_before_is_a_reason_and_after_a_note(tmp_path: Pa
     assert "not in its steady state again at the end of x" in "\n".join(after.notes)
 
 
-@pytest.mark.parametrize(("state", "valid"), [("took_back", False), ("lost", False), ("replaced", True)])
-def test_what_the_guardian_tells(tmp_path: Path, state: str, valid: bool) -> None:
+@pytest.mark.parametrize("state", ["took_back", "lost", "replaced"])
+def test_what_the_guardian_tells(tmp_path: Path, state: str) -> None:
     found = validity(tmp_path, lambda b: b.event(25, "guardian", "died", state=state, message="the guardian ended"))
-    assert found.valid is valid
-    assert "the guardian ended" in "\n".join([*found.reasons, *found.notes]).lower()
+    assert not found.valid
+    assert found.reasons[0].startswith("The guardian ended: ")
