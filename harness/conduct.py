@@ -97,8 +97,8 @@ class _Run:
         self._recent = Recent((longest_window_s([*self._aborts, *whens]) if plan.experiments else _VIEW_S) + 2)
         self._conditions = Conditions(self._recent, plan.scenario.slo)
         self._triggers = Triggers(plan, self._conditions)
-        self.steady = SteadyState(plan, self._conditions, events)
         self._pulses = Pulses(round(_VIEW_S) + 1)
+        self.steady = SteadyState(plan, self._conditions, events, lambda: self._pulses.in_flight)
         self._phase = ""
         self._on: set[str] = set()
         self._cleared_ns: int | None = None

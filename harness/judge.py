@@ -21,11 +21,12 @@ from harness.model.verdict import Check, Verdict, Verdicts
 from harness.wording import observation, quantity, setting
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import pyarrow as pa
 
     from harness.evidence import Samples
+    from harness.model.experiment import Experiment
     from harness.model.findings import Findings
     from harness.model.plan import Plan, Slo
     from harness.model.threshold import Threshold
@@ -38,6 +39,7 @@ def judge(plan: Plan, findings: Findings, measure: Samples) -> Verdicts:
         own = experiment.experiment
         cases += [Case(t, measure, findings.failovers, own) for t in parse_all(experiment.thresholds)]
     checks = tuple(_check(case, valid=findings.validity.valid) for case in cases)
+    checks += tuple(check for experiment in plan.experiments for check in _steady_again(experiment, findings))
     verdict, why = _overall(checks, findings.validity.reasons)
     return Verdicts(verdict=verdict, exit_code=int(EXIT_CODES[verdict]), checks=checks, why=why)
 
@@ -102,6 +104,42 @@ def _check(case: Case, *, valid: bool) -> Check:
         verdict=verdict,
         why=why,
     )
+
+
+def _steady_again(experiment: Experiment, findings: Findings) -> Iterator[Check]:
+    """Yield a check for each condition of a steady state that the experiment's author wrote down: does it hold again
+    after the last fault? What an SLO implies is only noted (`analysis.safety`)."""
+    looks = [look for look in findings.steady_state if (look.experiment, look.when) == (experiment.experiment, "after")]
+    seen = {check.threshold: check for look in looks for check in look.checks}
+    for threshold in parse_all(experiment.steady_state or {}):
+        check = seen.get(threshold.text)
+        observed = None if check is None else check.observed
+        if check is None or observed is None:
+            verdict, why = (
+                Verdict.INCONCLUSIVE,
+                "Inconclusive: the load ended too soon after the last fault to see whether",
+            )
+        elif check.state == "sick":
+            verdict, why = Verdict.FAIL, "Fails: after the last fault it is no longer true that"
+        elif findings.validity.valid and all(
+            side is not None and threshold.holds(side) for side in (check.low, check.high)
+        ):
+            verdict, why = Verdict.PASS, "Passes: after the last fault it is true again that"
+        else:
+            verdict, why = Verdict.INCONCLUSIVE, "Inconclusive: after the last fault it is not certain that"
+        said = "" if observed is None else f" (observed {quantity(observed, threshold.unit)})"
+        yield Check(
+            threshold=threshold.text,
+            scope=f"{experiment.experiment}, steady state",
+            observed=observed,
+            low=None if check is None else check.low,
+            high=None if check is None else check.high,
+            n=0 if check is None else check.n,
+            limit=threshold.limit,
+            unit=threshold.unit,
+            verdict=verdict,
+            why=f"{why} {threshold.text}{said}.",
+        )
 
 
 def _finite(value: float | None) -> float | None:

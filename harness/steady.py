@@ -9,10 +9,12 @@ import threading
 from typing import TYPE_CHECKING
 
 from harness.clock import NS_PER_S, now_ns
-from harness.conditions import STEADY_S, as_data, overall, steady_state
+from harness.conditions import STEADY_S, Checked, as_data, overall, steady_state
 
 if TYPE_CHECKING:
-    from harness.conditions import Checked, Conditions
+    from collections.abc import Callable
+
+    from harness.conditions import Conditions
     from harness.model.plan import Plan
     from harness.recording.tables import EventLog
 
@@ -21,8 +23,9 @@ class SteadyState:
     """Asks, tells in events, and objects to faults. `begin_ns` is when the load starts, `zero_ns` when its warm-up
     ends."""
 
-    def __init__(self, plan: Plan, conditions: Conditions, events: EventLog) -> None:
+    def __init__(self, plan: Plan, conditions: Conditions, events: EventLog, in_flight: Callable[[], int]) -> None:
         self._plan, self._conditions, self._events = plan, conditions, events
+        self._in_flight = in_flight
         self._slo = plan.scenario.slo
         self._lock = threading.Lock()
         self._objection: str | None = None
@@ -49,7 +52,10 @@ class SteadyState:
     def _ask(self, subject: str, now: int, window_s: float) -> str:
         wrong: list[Checked] = []
         for experiment in self._plan.experiments:
-            checks = self._conditions.well(steady_state(experiment, self._slo), now, window_s)
+            steady = steady_state(experiment, self._slo)
+            checks = self._conditions.well(steady, now, window_s)
+            if steady and not any(check.n for check in checks):
+                checks += self._silence(now)
             state = overall(checks)
             about = {"experiment": experiment.experiment, "window_s": window_s, "checks": as_data(checks)}
             self._events.emit("steady", "conduct", subject, t_ns=now, state=state, **about)
@@ -57,3 +63,10 @@ class SteadyState:
         if not wrong:
             return ""
         return f"the system was not in its steady state before the first fault: {'; '.join(c.words for c in wrong)}"
+
+    def _silence(self, now: int) -> list[Checked]:
+        """Return what is wrong when requests are on their way and not one was answered in twice the SLO's time."""
+        waited_s = (now - self.begin_ns) / NS_PER_S
+        if waited_s < 2 * self._slo.response_time or not (waiting := self._in_flight()):
+            return []
+        return [Checked(f"requests: count>0 over {waited_s:.0f}s", "sick", 0.0, 0.0, 0.0, waiting, holds=False)]

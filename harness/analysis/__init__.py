@@ -13,6 +13,7 @@ from harness.analysis.latency import load_findings
 from harness.analysis.ledger import Calls
 from harness.analysis.measure import Measure
 from harness.analysis.resources import resources
+from harness.analysis.safety import steady_looks
 from harness.analysis.streams import Tokens, stream_findings
 from harness.analysis.timeline import timeline
 from harness.analysis.validity import Facts, validity
@@ -46,5 +47,6 @@ def analyse(recording: Recording) -> tuple[Findings, Measure]:
         cache=cache,
         attribution=named,
         resources=resources(recording.samples, when),
+        steady_state=steady_looks(recording.events),
     )
     return findings, Measure(load, when, tokens)

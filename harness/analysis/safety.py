@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from harness.model.findings import SteadyLook
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from harness.model.event import Event
+
+
+def steady_looks(events: Sequence[Event]) -> tuple[SteadyLook, ...]:
+    """Return how the system was before the first fault and after the last, of each experiment."""
+    return tuple(
+        SteadyLook.model_validate(
+            {"when": e.subject, **{key: e.data.get(key) for key in ("experiment", "state", "checks")}}
+        )
+        for e in events
+        if e.kind == "steady"
+    )
 
 
 def sick_before(events: Sequence[Event]) -> Iterator[str]:
@@ -40,10 +53,9 @@ def notes(events: Sequence[Event]) -> Iterator[str]:
         yield f"The system was not in its steady state again at the end of {experiment}: {sick}."
 
 
-def _sick(events: Sequence[Event], subject: str) -> Iterator[tuple[str, str]]:
+def _sick(events: Sequence[Event], when: str) -> Iterator[tuple[str, str]]:
     """Yield each experiment whose system was sick `before` its first or `after` its last fault, and what was wrong."""
-    for event in events:
-        if event.kind == "steady" and event.subject == subject and event.data.get("state") == "sick":
-            sick = [c for c in event.data.get("checks", ()) if c.get("state") == "sick"]
-            said = "; ".join(f"{c['threshold']} (observed {c['observed']:.4g})" for c in sick)
-            yield str(event.data.get("experiment")), said
+    for look in steady_looks(events):
+        if look.when == when and look.state == "sick":
+            sick = [check for check in look.checks if check.state == "sick" and check.observed is not None]
+            yield look.experiment, "; ".join(f"{c.threshold} (observed {c.observed:.4g})" for c in sick)

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+def names_of(fault_id: str, kind: str) -> tuple[str, str, str]:
+    """Return all that a threshold's tag `fault` may call an occurrence: its id, its kind, what the fault is called."""
+    return fault_id, kind, fault_id.rpartition("-")[0]
+
+
 class FaultSpec(Frozen):
     """What every fault has; each kind adds its own settings in `harness.faults`, which planfile validates with: what
     it is on, too, which is an `upstream` or a `service`.

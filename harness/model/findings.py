@@ -260,6 +260,27 @@ class Attribution(Frozen):
     """The first few disagreements, for the engineer."""
 
 
+class SteadyCheck(Frozen):
+    """One condition of a steady state; an open side of the interval, or nothing observed, is null."""
+
+    threshold: str
+    state: Literal["steady", "sick", "unknown"]
+    observed: float | None
+    low: float | None
+    high: float | None
+    n: int
+    holds: bool
+
+
+class SteadyLook(Frozen):
+    """Whether an experiment's system was well `before` its first fault, or `after` its last."""
+
+    experiment: str
+    when: Literal["before", "after"]
+    state: Literal["steady", "sick", "unknown"]
+    checks: tuple[SteadyCheck, ...]
+
+
 class Findings(Frozen):
     """Everything a recording says."""
 
@@ -271,6 +292,7 @@ class Findings(Frozen):
     cache: CacheFindings
     attribution: Attribution | Literal["unsupported"]
     resources: dict[str, Resources]
+    steady_state: tuple[SteadyLook, ...] = ()
     cost: dict[str, Any] | None = None
     capacity: dict[str, Any] | None = None
     soak: dict[str, Any] | None = None

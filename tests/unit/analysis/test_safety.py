@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from harness.analysis import analyse
+from harness.judge import judge
 from harness.model.findings import Validity
 from tests.recordings import RecordingBuilder, experiment, plan
 
@@ -42,7 +43,11 @@ def test_what_was_on_its_way_is_no_traffic_past_the_proxy(tmp_path: Path) -> Non
 
 
 def test_calls_that_a_ledger_has_from_a_blocked_time_went_past_the_proxy(tmp_path: Path) -> None:
-    said = reasons(tmp_path, lambda b: [b.call("bedrock", s, s + 0.1) for s in (19, 22, 25, 31)])
+    def past(builder: RecordingBuilder) -> None:
+        for second in (19, 22, 25, 31):
+            builder.call("bedrock", second, second + 0.1)
+
+    said = reasons(tmp_path, past)
     assert "went past the proxy in front of bedrock" in said
     assert "its ledger has 2 calls" in said
 
@@ -81,7 +86,10 @@ def test_a_second_choice_may_only_be_called_while_it_is_broken_too(tmp_path: Pat
     assert "openai was broken" not in said
 
 
-CHECK = {"threshold": "request_failed: rate<=0.01", "state": "sick", "observed": 0.25, "n": 40}
+CHECK: dict[str, Any] = {
+    "threshold": "request_failed: rate<=0.01", "state": "sick", "observed": 0.25, "low": 0.14, "high": 0.4, "n": 40,
+    "holds": False,
+}  # fmt: skip
 
 
 def test_a_system_that_was_sick_before_is_a_reason_and_after_a_note(tmp_path: Path) -> None:
@@ -102,3 +110,37 @@ def test_what_the_guardian_tells(tmp_path: Path, state: str) -> None:
     found = validity(tmp_path, lambda b: b.event(25, "guardian", "died", state=state, message="the guardian ended"))
     assert not found.valid
     assert found.reasons[0].startswith("The guardian ended: ")
+
+
+@pytest.mark.parametrize(
+    ("seen", "verdict", "says"),
+    [
+        (CHECK, "fail", "no longer true that request_failed: rate<=0.01 (observed 25 %)"),
+        (CHECK | {"state": "steady", "observed": 0.0, "low": 0.0, "high": 0.009, "holds": True}, "pass", "true again"),
+        (
+            CHECK | {"state": "steady", "observed": 0.0, "low": 0.0, "high": 0.1, "holds": True},
+            "inconclusive",
+            "certain",
+        ),
+        (None, "inconclusive", "the load ended too soon"),
+    ],
+)
+def test_a_steady_state_that_was_written_down_is_judged(
+    tmp_path: Path, seen: dict[str, Any] | None, verdict: str, says: str
+) -> None:
+    own = experiment() | {"steady_state": {"request_failed": ["rate<=0.01"]}}
+    builder = RecordingBuilder(tmp_path, plan(hold_s=60, warmup_s=5, experiments=[own]))
+    builder.phases(warmup=-5, baseline=0, fault=20, recovery=30, cooldown=60)
+    builder.instrument(0, 60)
+    for i in range(60):
+        builder.request(i)
+        builder.request(i + 0.5, canary=True)
+    builder.fault("blackhole-bedrock-1", 20, 30)
+    if seen:
+        builder.event(60, "steady", "after", state=seen["state"], experiment=own["experiment"], checks=[seen])
+    recording = builder.close(61)
+    findings, measure = analyse(recording)
+    (check,) = judge(recording.plan, findings, measure).checks
+    assert check.verdict == verdict
+    assert says in check.why
+    assert check.scope == f"{own['experiment']}, steady state"
