@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
@@ -205,9 +206,22 @@ def resolve(  # noqa: PLR0913 - the options of the command line
     _check_engine(plan, documents["scenario"])
     _check_replicas(plan, documents["target"])
     crew.check(plan)
-    _check_triggers(plan)
-    check_timeline(plan.faults, _breakables(plan), plan.scenario.load.measured_s)
+    with _placing(plan, chaos_documents):
+        _check_triggers(plan)
+        check_timeline(plan.faults, _breakables(plan), plan.scenario.load.measured_s)
     return plan
+
+
+@contextmanager
+def _placing(plan: Plan, documents: Sequence[Document]) -> Iterator[None]:
+    """Say of a PlanError about an experiment in which file it stands."""
+    try:
+        yield
+    except PlanError as error:
+        named = zip(plan.experiments, documents, strict=True)
+        files = {f"experiment {e.experiment}": document.where(("faults",)) for e, document in named}
+        where = ": ".join(filter(None, (files.get(error.where), error.where)))
+        raise PlanError(error.what, where=where, hint=error.hint) from None
 
 
 def _breakables(plan: Plan) -> Breakables:

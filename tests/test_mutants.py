@@ -56,6 +56,8 @@ SCRAPS: list[Any] = [
     ["rate<1"], {"from": [], "map": {}}, {1: 2}, {True: False},
 ]  # fmt: skip
 PREFIXES = [" ", "  ", "\t", "- ", "? ", "& ", "* ", "<<: ", "!!set ", "---\n"]
+WHERE = re.compile(r"(\S+\.ya?ml|--set|--scale)")
+"""A file (and where that can be told, a line), or the option that changed it."""
 Place = tuple[Any, ...]
 
 
@@ -167,11 +169,12 @@ def planned(name: str, rng: random.Random) -> None:
     """Plan a run with the broken file among its own."""
     of = {"scenario": "scenarios/smoke.yaml", "chaos": "chaos/bedrock_refuse.yaml", "target": "targets/external.yaml"}
     kind = Path(name).parts[0].removesuffix("s") if name != COMPOSE else "target"
-    of[kind] = "targets/compose.yaml" if name == COMPOSE else name
-    if kind == "chaos":
-        of["target"] = "targets/local.yaml"
-    hold = [] if kind == "scenario" else ["load.hold=1h"]
     chaos = [of["chaos"]] if kind == "chaos" or rng.random() < 0.3 else []
+    if chaos:
+        of["target"] = "targets/compose.yaml"
+    of[kind] = "targets/compose.yaml" if name == COMPOSE else name
+    chaos = [of["chaos"]] if chaos else []
+    hold = [] if kind == "scenario" else ["load.hold=1h"]
     plan = resolve(of["scenario"], chaos, of["target"], seed=1, scale=rng.choice([1.0, 0.1]), overrides=hold)
     told = dump(plan)
     timeline(plan)
@@ -183,7 +186,7 @@ def verdict(name: str, rng: random.Random) -> str:
     try:
         planned(name, rng)
     except PlanError as error:
-        return str(error) if error.where and error.what else ""
+        return str(error) if WHERE.match(error.where) and error.what else ""
     except Exception:  # noqa: BLE001 - this is what is looked for
         return traceback.format_exc()
     return "plans"
