@@ -315,6 +315,7 @@ def conduct(plan: Plan, out: Path | None, console: Console) -> Ended:
         events = EventLog(folder / layout.EVENTS)
         stack.callback(events.close)
         journal = Journal(folder, run_id)
+        stack.callback(journal.close)  # also without a guardian; with one, it is closed before that is let go
         guardian = stack.enter_context(Guardian(journal.path, folder / layout.LOGS / "guardian.log"))
         stack.callback(journal.close)
         _announce(plan, folder, console)

@@ -247,3 +247,32 @@ def test_what_cannot_be_healed_at_once_is_tried_again(api: Toxiproxy, server: To
     finally:
         os.kill(server.process.real_pid, signal.SIGCONT)
     eventually(lambda: api.names() == [] and journals(tmp_path) == [], within_s=15)
+
+
+HUNG = """
+import pathlib, subprocess, sys, time
+from harness.clock import now_ns
+from harness.guardian import Guardian
+from harness.journal import Journal
+
+folder, run_id = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+journal = Journal(folder / "recording", run_id, folder)
+with Guardian(journal.path, folder / "guardian.log") as guardian:
+    print("guardian", guardian.pid, flush=True)
+    agents = subprocess.Popen(["sleep", "100"], start_new_session=True)
+    journal.process(agents.pid, "agents")
+    journal.expires(journal.fault("pause-agents-1", service="agents"), now_ns() + 500_000_000)
+    print("on", agents.pid, flush=True)
+    time.sleep(100)
+"""
+
+
+def test_a_run_that_holds_on_to_a_service_for_too_long_is_ended_and_undone(tmp_path: Path) -> None:
+    """Only the run itself could take such a fault back; it goes with the service, and that with the run."""
+    command = [sys.executable, "-c", HUNG, str(tmp_path), str(RUN_ID)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        running = Run(process)
+        agents = int(running.says("on")[0])
+        eventually(lambda: process.poll() == -signal.SIGTERM)
+        eventually(lambda: ended(agents) and journals(tmp_path) == [] and ended(running.guardian))
+    assert "holds on to pause-agents-1: it was ended" in (tmp_path / "guardian.log").read_text()
