@@ -165,7 +165,7 @@ def plan(**options: Any) -> None:
     click.echo(dump(resolved), nl=False)
     click.echo("\n# timeline, seconds after the load starts")
     for at, what in timeline(resolved):
-        click.echo(f"# {at:9.1f}  {what}")
+        click.echo(f"# {'' if at is None else f'{at:.1f}':>9}  {what}")
 
 
 def _check_workload(resolved: Plan) -> None:
@@ -182,19 +182,25 @@ def _check_workload(resolved: Plan) -> None:
             engine.kill()
 
 
-def timeline(resolved: Plan) -> list[tuple[float, str]]:
-    """Return (seconds after load start, what happens) in order."""
+def timeline(resolved: Plan) -> list[tuple[float | None, str]]:
+    """Return (seconds after load start, what happens) in order; last, without a time, what waits for a trigger."""
     from harness.faults.timeline import occurrences  # noqa: PLC0415
 
     load = resolved.scenario.load
-    rows = [(0.0, f"load starts ({load.kind})"), (load.total_s, "load ends")]
+    rows: list[tuple[float, str]] = [(0.0, f"load starts ({load.kind})"), (load.total_s, "load ends")]
+    waiting: list[tuple[float | None, str]] = []
     if load.warmup:
         rows.append((load.warmup, "warm-up ends, measuring starts"))
     rows += [(at, what) for at, what, _ in load.boundaries]
     for fault in occurrences(resolved.faults):
+        if fault.trigger is not None:
+            later = f", {fault.begin_s:g} s later" if fault.begin_s else ""
+            for_s = fault.end_s - fault.begin_s
+            waiting.append((None, f"{fault.fault_id} injected {fault.trigger}{later}, for {for_s:g} s"))
+            continue
         rows.append((load.warmup + fault.begin_s, f"{fault.fault_id} injected"))
         rows.append((load.warmup + fault.end_s, f"{fault.fault_id} cleared"))
-    return sorted(rows)
+    return [*sorted(rows), *waiting]
 
 
 @cli.command()
@@ -256,11 +262,13 @@ def judge(directory: Path) -> NoReturn:
 
 
 @cli.command()
-def heal() -> NoReturn:
+@click.option("--run", metavar="ID", help="Only what this run left (the name of its journal).")
+@click.option("--expired", is_flag=True, help="Also take back faults of living runs that outlived their time.")
+def heal(run: str | None, *, expired: bool) -> NoReturn:
     """Undo what a dead run left: faults, proxies, processes, containers. Safe at any time."""
     from harness.heal import heal as undo  # noqa: PLC0415
 
-    report = undo()
+    report = undo(run=run, expired=expired)
     for line in report.lines():
         click.echo(line)
     sys.exit(ExitCode.PASS if report.healed else ExitCode.HEALING_FAILED)

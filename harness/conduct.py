@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.clock import NS_PER_S, now_ns, sleep, utc_stamp
+from harness.conditions import Conditions, longest_window_s
 from harness.errors import (
     DirtyEnvironment,
     ExitCode,
@@ -27,12 +28,14 @@ from harness.errors import (
 )
 from harness.faults.conductor import Conductor
 from harness.faults.timeline import occurrences
+from harness.guardian import Guardian
 from harness.heal import dirty
 from harness.interrupt import Interrupt, Interrupted
 from harness.journal import Journal
 from harness.live import Recent, counts, percentiles_ms
 from harness.manifest import Manifest
 from harness.model.threshold import parse_abort
+from harness.model.trigger import When
 from harness.planfile import dump
 from harness.recording import layout
 from harness.recording.finish import finish
@@ -40,7 +43,9 @@ from harness.recording.tables import EventLog
 from harness.report.live import LiveState, LiveView
 from harness.seeds import fresh_run_id
 from harness.stage import Stage
+from harness.steady import SteadyState
 from harness.traffic import KINDS, Pulses
+from harness.triggers import Triggers
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -76,14 +81,27 @@ class Ended:
 class _Run:
     """A load under way."""
 
-    def __init__(self, plan: Plan, stage: Stage, engine: Engine, events: EventLog, interrupt: Interrupt) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        stage: Stage,
+        engine: Engine,
+        events: EventLog,
+        interrupt: Interrupt,
+        guardian: Guardian,
+    ) -> None:
         self._plan, self._stage, self._engine = plan, stage, engine
-        self._events, self._interrupt = events, interrupt
+        self._events, self._interrupt, self._guardian = events, interrupt, guardian
         self._aborts = [parse_abort(text) for e in plan.experiments for text in e.abort]
-        self._recent = Recent(max([_VIEW_S, *(a.window_s or 0 for a in self._aborts)]) + 2)
+        whens = [f.trigger.threshold for e in plan.experiments for f in e.faults if isinstance(f.trigger, When)]
+        self._recent = Recent((longest_window_s([*self._aborts, *whens]) if plan.experiments else _VIEW_S) + 2)
+        self._conditions = Conditions(self._recent, plan.scenario.slo)
+        self._triggers = Triggers(plan, self._conditions)
         self._pulses = Pulses(round(_VIEW_S) + 1)
+        self.steady = SteadyState(plan, self._conditions, events, lambda: self._pulses.in_flight)
         self._phase = ""
         self._on: set[str] = set()
+        self._cleared_ns: int | None = None
         self._outcomes: Counter[str] = Counter()
         self._messages: list[str] = []
         self.ended = ExitCode.PASS
@@ -97,6 +115,7 @@ class _Run:
         self.start_ns = now_ns() + (_FAR_HEAD_START_NS if self._plan.remote_workers else _HEAD_START_NS)
         self.zero_ns = self.start_ns + round(load.warmup * NS_PER_S)
         self.end_ns = self.start_ns + round(load.total_s * NS_PER_S)
+        self.steady.begin_ns, self.steady.zero_ns = self.start_ns, self.zero_ns
         self._engine.begin(self.start_ns, self._stage.url)
         self._events.emit("load", "conduct", "started", t_ns=self.start_ns, url=self._stage.url)
         if load.warmup:
@@ -109,17 +128,20 @@ class _Run:
     def fault_effective(self, fault: Occurrence, moment: Moment) -> None:
         """Called by the faults' conductor, one call at a time."""
         self._on.add(fault.fault_id)
+        self._cleared_ns = None
         self._enter("fault", moment.low_ns)
 
     def fault_cleared(self, fault: Occurrence, moment: Moment) -> None:
         """Called by the faults' conductor, one call at a time."""
         self._on.discard(fault.fault_id)
+        self._cleared_ns = None if self._on else moment.high_ns
+        self._triggers.cleared(fault, moment.high_ns)
         if not self._on and moment.high_ns < self.end_ns:
             self._enter("recovery", moment.high_ns)
 
     def drive(self, faults: Conductor, view: LiveView) -> None:
         """See the load through to its end, or stop it when something demands that."""
-        faults.start(self.zero_ns)
+        faults.start(self.zero_ns, self.end_ns)
         measuring = stopping = False
         while not self._engine.finished:
             now = now_ns()
@@ -127,6 +149,9 @@ class _Run:
                 measuring = True
                 self._enter("baseline" if self._plan.experiments else "steady", self.zero_ns)
             self._note_boundaries(now)
+            self.note_guardian()
+            if not stopping:
+                self._pull_triggers(now, faults)
             if stopping:
                 self._wait_no_longer_than_promised(now)
             elif self._must_stop(now) or now >= self.end_ns:
@@ -145,6 +170,20 @@ class _Run:
                 return
             _, _, data = self._boundaries.popleft()
             self._events.emit("load", "conduct", "step", t_ns=at_ns, **data)
+
+    def _pull_triggers(self, now: int, faults: Conductor) -> None:
+        for fault in faults.waiting:
+            come = self._triggers.come(
+                fault, start_ns=self.start_ns, zero_ns=self.zero_ns, now=now, users=self._pulses.users
+            )
+            if come:
+                faults.fire(fault, now, come)
+
+    def note_guardian(self) -> None:
+        """Tell what has become of the guardian, if anything has."""
+        for news in self._guardian.news():
+            self._messages.append(news.message)
+            self._events.emit("guardian", "conduct", news.subject, state=news.state, message=news.message)
 
     def _interrupted(self) -> bool:
         """Tell, once, that the user wants an end."""
@@ -169,15 +208,16 @@ class _Run:
             self.message = died.message
             self._events.emit("system", "stage", died.service, state="died", code=died.code, message=died.message)
             return True
+        if self._guardian.lost:
+            self.message = "the run's guardian could not be kept alive"
+            return True
         return any(self._crossed(abort, now) for abort in self._aborts)
 
     def _crossed(self, abort: Threshold, now: int) -> bool:
         window_s = abort.window_s or 0.0
         if now < self.zero_ns + window_s * NS_PER_S:
             return False
-        from harness.judge import abort_crossed  # noqa: PLC0415 - see _import_what_takes_long
-
-        observed = abort_crossed(abort, self._recent.table(now, window_s))
+        observed = self._conditions.met(abort, now)
         if observed is None:
             return False
         self.ended, self.message = ExitCode.ABORTED, f"aborted: {abort.text} (observed {observed:.4g})"
@@ -189,6 +229,8 @@ class _Run:
         self._drained_ns = now + _GRACE_NS + (0 if early else round(self._plan.scenario.load.drain * NS_PER_S))
         if early:  # what is in flight is not waited for: somebody, or a limit, wants this to end
             self._engine.stop(self.message, at_once=True)
+        else:
+            self.steady.after(now, self._cleared_ns)
         self.end_ns = min(now, self.end_ns)
         self._enter("cooldown", self.end_ns)
         self._events.emit("load", "conduct", "stopped", t_ns=self.end_ns, early=early)
@@ -273,10 +315,12 @@ def conduct(plan: Plan, out: Path | None, console: Console) -> Ended:
         events = EventLog(folder / layout.EVENTS)
         stack.callback(events.close)
         journal = Journal(folder, run_id)
+        stack.callback(journal.close)  # also without a guardian; with one, it is closed before that is let go
+        guardian = stack.enter_context(Guardian(journal.path, folder / layout.LOGS / "guardian.log"))
         stack.callback(journal.close)
         _announce(plan, folder, console)
         stage = Stage(plan, folder, run_id, events, journal, lambda text: console.print(text, style="dim"))
-        run = _Run(plan, stage, engine, events, interrupt)
+        run = _Run(plan, stage, engine, events, interrupt, guardian)
         events.emit("run", "conduct", "started", title=plan.title)
         try:
             stage.up(manifest, engine, interrupt.check)
@@ -307,6 +351,7 @@ def _import_what_takes_long() -> None:
 def _finish(folder: Path, run: _Run, stage: Stage, events: EventLog) -> None:
     """Write the recording's last line; a full disk does not hide what could not be healed."""
     try:
+        run.note_guardian()
         finish(folder)
         events.emit("run", "conduct", "ended", healed=not stage.left, left=stage.left, message=run.message)
     except OSError as error:
@@ -338,6 +383,7 @@ def _perform(run: _Run, plan: Plan, stage: Stage, events: EventLog, journal: Jou
         journal=journal,
         on_effective=run.fault_effective,
         on_cleared=run.fault_cleared,
+        objection=run.steady.objection,
     )
     try:
         with LiveView(console) as view:

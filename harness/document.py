@@ -108,6 +108,8 @@ def _loc_in_file(error: ErrorDetails, data: Any) -> Loc:
     here = data
     tag_passed = False
     for part in error["loc"]:
+        if str(part).startswith("<"):  # the tag of a union whose members no key tells apart
+            continue
         if isinstance(here, dict) and here.get("kind") == part and not tag_passed:
             tag_passed = True  # a key of the same name may follow
             continue

@@ -11,6 +11,7 @@ import numpy as np
 from harness.analysis import stats
 from harness.analysis.claims import recovered_within
 from harness.analysis.dependence import student
+from harness.model.experiment import names_of
 from harness.model.threshold import METRICS
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Case:
             for o in self.failovers
             if o.bit
             and self.experiment in (None, o.experiment)
-            and all(value in (o.fault, o.kind) for tag, value in tags if tag == "fault")
+            and all(value in names_of(o.fault, o.kind) for tag, value in tags if tag == "fault")
             and all(value == o.upstream for tag, value in tags if tag == "upstream")
         ]
 

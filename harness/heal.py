@@ -2,11 +2,15 @@
 provably ours.
 
 A process is ours when its id *and* its start time are as journalled; a proxy, or a Compose project, when its name
-carries the run's id. Faults live on those and go with them. A journal whose run is alive is left alone.
+carries the run's id. Faults live on those and go with them. A journal whose run is alive is left alone, except for a
+fault that outlived its time (`expired`): that alone is taken back.
+
+Two that heal at once (the guardian of a dead run, and its user) take turns, journal by journal.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 from contextlib import closing, suppress
@@ -49,24 +53,38 @@ class HealReport:
         return lines or ["nothing to heal"]
 
 
-def heal(state: Path | None = None) -> HealReport:
-    """Undo what dead runs left, verify it, and close their journals. `state` as in `journal.runs_dir`."""
+def heal(state: Path | None = None, *, run: str | None = None, expired: bool = False) -> HealReport:
+    """Undo what dead runs left, verify it, and close their journals. `state` as in `journal.runs_dir`.
+
+    `run`: only that one, by the name of its journal. `expired`: take back faults of living runs that outlived their
+    time, too; a run that holds on to one which only itself could take back is ended, and then undone as a dead one.
+    """
     report = HealReport()
     for path in journals(state):
-        found = _read(path, report.left)
-        if found is None:
-            continue
-        if found.owned:
-            report.living.append(_owner(found))
-            continue
-        problems: list[str] = []
+        if run in (None, path.stem):
+            try:
+                journal = path.open("rb")
+            except FileNotFoundError:  # closed just now
+                continue
+            with journal:
+                fcntl.flock(journal, fcntl.LOCK_EX)
+                _heal(path, report, expired=expired)
+    return report
+
+
+def _heal(path: Path, report: HealReport, *, expired: bool) -> None:
+    found = _read(path, report.left)
+    if found is None:
+        return
+    problems: list[str] = []
+    if found.owned and not (expired and _take_back_expired(found, report.undone, problems)):
+        report.living.append(_owner(found))
+    else:
         for entry in reversed(found.still_open):  # last in, first out
             _undo(entry, found, report.undone, problems)
-        if problems:
-            report.left += [f"{p}\n  run {found.run_id:016x}, {found.recording}; journal {path}" for p in problems]
-        else:
+        if not problems:
             path.unlink(missing_ok=True)
-    return report
+    report.left += [f"{p}\n  run {found.run_id:016x}, {found.recording}; journal {path}" for p in problems]
 
 
 def dirty(state: Path | None = None) -> list[str]:
@@ -126,6 +144,54 @@ def _undo(entry: Entry, found: Found, undone: list[str], problems: list[str]) ->
         undone.append(what)
     else:
         problems.append(f"{still}\n  {means.by_hand(entry.data)}")
+
+
+# --- faults of living runs
+
+
+def _take_back_expired(found: Found, undone: list[str], problems: list[str]) -> bool:
+    """Take back the faults of a living run that outlived their time; return whether the run had to be ended."""
+    late = [e for e in found.still_open if e.kind == "fault" and e.data.get("expires_ns", now_ns()) < now_ns()]
+    for entry in late:
+        if "proxy" not in entry.data:
+            _end_process(found.pid, found.create_time)
+            undone.append(f"{_owner(found)} and holds on to {entry.data['fault_id']}: it was ended")
+            return True
+        try:
+            if _mend_proxy(entry.data) | _mend_http(entry.data):
+                undone.append(f"{entry.data['fault_id']}, which outlived its time")
+        except (FaultFailed, OSError) as error:
+            problems.append(f"{entry.data['fault_id']} outlived its time and could not be taken back: {error}")
+    return False
+
+
+def _mend_proxy(data: dict[str, Any]) -> bool:
+    """Take a fault's toxics off its proxy and switch that on; return whether there was anything to do."""
+    from harness.faults.toxiproxy import Toxiproxy  # noqa: PLC0415
+
+    server = Toxiproxy(data["api"])
+    proxy = server.proxy(data["proxy"]) if server.listening() else None
+    if proxy is None:
+        return False
+    on = [name for name in data["toxics"] if name in proxy.toxics()]
+    if not on and proxy.enabled:
+        return False
+    proxy.remove(*on)
+    proxy.enable(enabled=True)
+    return True
+
+
+def _mend_http(data: dict[str, Any]) -> bool:
+    """Take a fault off the HTTP fault proxy, where that stands before the upstream; return whether it was on."""
+    from harness.faults.http_proxy import HttpRoute  # noqa: PLC0415
+
+    if (on := data.get("http")) is None:
+        return False
+    route = HttpRoute(on["admin"], on["route"], "")
+    if data["fault_id"] not in route.faults():
+        return False
+    route.behave(data["fault_id"])
+    return True
 
 
 # --- proxies

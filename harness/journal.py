@@ -1,8 +1,9 @@
 """What a run has changed outside itself, on disk before it is changed, so that it can be undone when the run is gone.
 
 One JSON-lines file per run in ``<state>/runs``; `<state>` is the user's state folder, or ``$AGENTSTORM_STATE``. The
-first line says who owns it; then one line for each process started, proxy made and fault injected, and one for each of
-them undone. A run that leaves nothing behind removes its journal; what is left of others is for `harness.heal`.
+first line says who owns it; then one line for each process started, proxy made and fault injected, one for each of them
+undone, and one that says until when a fault may be on. A run that leaves nothing behind removes its journal; what is
+left of others is for `harness.heal`.
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ def is_same(pid: int, create_time: float) -> bool:
 class Entry:
     """One line: a thing done. `data` by kind:
 
-    process {pid, create_time, what} · proxy {api, name} · fault {fault_id, api, proxy, toxics} or {fault_id, service} ·
-    containers {project, engine}
+    process {pid, create_time, what} · proxy {api, name} · fault {fault_id, api, proxy, toxics} or {fault_id, service},
+    both with expires_ns once that is known · containers {project, engine}
     """
 
     number: int
@@ -98,6 +99,14 @@ class Journal:
     def fault(self, fault_id: str, **on: Any) -> int:
         """Note a fault that will be injected; `on` says into what (see `Entry`). It goes with what it is on."""
         return self._add("fault", fault_id=fault_id, **on)
+
+    def expires(self, entry: int, at_ns: int) -> None:
+        """Note until when (monotonic) the fault of `entry` may be on: from then on `harness.heal` may take it back
+        although its run is alive."""
+        with self._lock:
+            if entry in self._open:
+                self._number += 1
+                self._write({"entry": self._number, "kind": "expires", "of": entry, "expires_ns": at_ns})
 
     def containers(self, project: str, engine: str) -> int:
         """Note a Compose project whose containers, networks and volumes the Docker engine at `engine` will make."""
@@ -177,9 +186,12 @@ def read(path: Path) -> Found:
             for row in rows[1:]
         }
         for row in rows:
-            if row["kind"] == "healed":
+            if row["kind"] in ("healed", "expires"):
                 entries.pop(row["entry"])
+            if row["kind"] == "healed":
                 entries.pop(row["of"], None)
+            elif row["kind"] == "expires" and row["of"] in entries:
+                entries[row["of"]].data["expires_ns"] = row["expires_ns"]
         return Found(
             path,
             int(owner["pid"]),

@@ -11,21 +11,24 @@ from typing import TYPE_CHECKING
 
 from harness.analysis.frame import Frame, last_row
 from harness.analysis.measure import OfFrame
+from harness.analysis.stats import Share, share_estimate
 from harness.analysis.timeline import Timeline
 from harness.errors import ExitCode
-from harness.evidence import Case, evidence_for
-from harness.model.threshold import parse_all
+from harness.evidence import Case, Evidence, evidence_for
+from harness.model.request import BAD
+from harness.model.threshold import METRICS, parse_all
 from harness.model.verdict import Check, Verdict, Verdicts
 from harness.wording import observation, quantity, setting
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import pyarrow as pa
 
-    from harness.evidence import Evidence, Samples
+    from harness.evidence import Samples
+    from harness.model.experiment import Experiment
     from harness.model.findings import Findings
-    from harness.model.plan import Plan
+    from harness.model.plan import Plan, Slo
     from harness.model.threshold import Threshold
 
 
@@ -36,9 +39,13 @@ def judge(plan: Plan, findings: Findings, measure: Samples) -> Verdicts:
         own = experiment.experiment
         cases += [Case(t, measure, findings.failovers, own) for t in parse_all(experiment.thresholds)]
     checks = tuple(_check(case, valid=findings.validity.valid) for case in cases)
+    checks += tuple(check for experiment in plan.experiments for check in _steady_again(experiment, findings))
     verdict, why = _overall(checks, findings.validity.reasons)
     return Verdicts(verdict=verdict, exit_code=int(EXIT_CODES[verdict]), checks=checks, why=why)
 
+
+_LEAST_BUDGET = 1e-6
+"""An SLO of 100 % leaves no budget; any bad request then spends it at once."""
 
 EXIT_CODES: Mapping[Verdict, ExitCode] = {
     Verdict.PASS: ExitCode.PASS,
@@ -99,6 +106,42 @@ def _check(case: Case, *, valid: bool) -> Check:
     )
 
 
+def _steady_again(experiment: Experiment, findings: Findings) -> Iterator[Check]:
+    """Yield a check for each condition of a steady state that the experiment's author wrote down: does it hold again
+    after the last fault? What an SLO implies is only noted (`analysis.safety`)."""
+    looks = [look for look in findings.steady_state if (look.experiment, look.when) == (experiment.experiment, "after")]
+    seen = {check.threshold: check for look in looks for check in look.checks}
+    for threshold in parse_all(experiment.steady_state or {}):
+        check = seen.get(threshold.text)
+        observed = None if check is None else check.observed
+        if check is None or observed is None:
+            verdict, why = (
+                Verdict.INCONCLUSIVE,
+                "Inconclusive: the load ended too soon after the last fault to see whether",
+            )
+        elif check.state == "sick":
+            verdict, why = Verdict.FAIL, "Fails: after the last fault it is no longer true that"
+        elif findings.validity.valid and all(
+            side is not None and threshold.holds(side) for side in (check.low, check.high)
+        ):
+            verdict, why = Verdict.PASS, "Passes: after the last fault it is true again that"
+        else:
+            verdict, why = Verdict.INCONCLUSIVE, "Inconclusive: after the last fault it is not certain that"
+        said = "" if observed is None else f" (observed {quantity(observed, threshold.unit)})"
+        yield Check(
+            threshold=threshold.text,
+            scope=f"{experiment.experiment}, steady state",
+            observed=observed,
+            low=None if check is None else check.low,
+            high=None if check is None else check.high,
+            n=0 if check is None else check.n,
+            limit=threshold.limit,
+            unit=threshold.unit,
+            verdict=verdict,
+            why=f"{why} {threshold.text}{said}.",
+        )
+
+
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
@@ -142,18 +185,38 @@ def _why(case: Case, evidence: Evidence, verdict: Verdict, limit: str) -> str:
     )
 
 
-def abort_crossed(threshold: Threshold, window: pa.Table) -> float | None:
-    """Return what was observed when the requests of `window` are certain to have crossed an abort condition.
-
-    `window` holds the requests answered within the condition's window (`layout.REQUEST_SCHEMA`). A condition is written
-    as what must not happen; it is crossed when the whole interval of what was observed lies beyond it, so that one
-    failed request of one does not stop a run.
-    """
+def observe_window(threshold: Threshold, window: pa.Table, slo: Slo) -> Evidence:
+    """Return what the requests of `window` (`layout.REQUEST_SCHEMA`), over within the last seconds, say of a threshold
+    that is asked while the load is on."""
     if not len(window):
-        return None
+        return Evidence(None)
     frame, end_ns = Frame.of(window), last_row(window) + 1
+    if METRICS[threshold.metric].kind == "budget":
+        return _burn(frame, slo)
     begin_ns = end_ns - round((threshold.window_s or 0.0) * 1e9)
     everything = Timeline(min(begin_ns, int(frame.due.min())), end_ns, ())
-    evidence = evidence_for(Case(threshold, OfFrame(frame, everything), ()))
+    return evidence_for(Case(threshold, OfFrame(frame, everything), ()))
+
+
+def _burn(frame: Frame, slo: Slo) -> Evidence:
+    """How many times faster than the SLO allows its budget is spent (SRE workbook, ch. 5): bad share / (1 - SLO).
+
+    Bad is what is bad for recovery, too: failed, or slower than the SLO's response time. What was lost may have been.
+    """
+    bad = frame.answered & (frame.outcome.among(BAD) | (frame.response > slo.response_time * 1e9))
+    share = share_estimate(Share(int(bad.sum()), int(frame.answered.sum()), int(frame.lost.sum())))
+    if share.value is None or share.low is None or share.high is None or not share.n:
+        return Evidence(None)
+    allowed = max(1 - slo.good_share, _LEAST_BUDGET)
+    return Evidence(share.value / allowed, share.low / allowed, share.high / allowed, share.n)
+
+
+def abort_crossed(threshold: Threshold, window: pa.Table, slo: Slo) -> float | None:
+    """Return what was observed when the requests of `window` are certain to have crossed an abort condition.
+
+    A condition is written as what must not happen; it is crossed when the whole interval of what was observed lies
+    beyond it, so that one failed request of one does not stop a run.
+    """
+    evidence = observe_window(threshold, window, slo)
     crossed = evidence.observed is not None and threshold.holds(evidence.low) and threshold.holds(evidence.high)
     return evidence.observed if crossed else None

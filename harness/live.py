@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -16,17 +17,19 @@ if TYPE_CHECKING:
 
 
 class Recent:
-    """Batches of requests that ended within the last `keep_s` seconds."""
+    """Batches of requests that ended within the last `keep_s` seconds. May be read in any thread."""
 
     def __init__(self, keep_s: float) -> None:
         self._keep_ns = int(keep_s * NS_PER_S)
+        self._lock = threading.Lock()
         self._batches: deque[tuple[int, pa.RecordBatch]] = deque()
 
     def add(self, now: int, batches: Iterable[pa.RecordBatch]) -> None:
         """Take new batches in and let those go that are too old."""
-        self._batches.extend((now, batch) for batch in batches)
-        while self._batches and self._batches[0][0] < now - self._keep_ns:
-            self._batches.popleft()
+        with self._lock:
+            self._batches.extend((now, batch) for batch in batches)
+            while self._batches and self._batches[0][0] < now - self._keep_ns:
+                self._batches.popleft()
 
     def table(self, now: int, window_s: float) -> pa.Table:
         """Return the requests that were over within the last `window_s` seconds (`layout.REQUEST_SCHEMA`).
@@ -34,7 +37,8 @@ class Recent:
         By their end, not their due time: a time-out of 60 s must be seen by a window of 30 s.
         """
         since = now - int(window_s * NS_PER_S)
-        batches = [batch for seen, batch in self._batches if seen >= since]
+        with self._lock:
+            batches = [batch for seen, batch in self._batches if seen >= since]
         table = pa.Table.from_batches(batches, REQUEST_SCHEMA).unify_dictionaries()
         due, end = table.column("due_ns").to_numpy(), table.column("end_ns").to_numpy()
         return table.filter(pa.array(np.where(end >= 0, end, due) >= since))

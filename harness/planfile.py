@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
@@ -22,6 +23,7 @@ from harness.model.experiment import Experiment, FaultSpec
 from harness.model.plan import Plan, Replayed, Scenario
 from harness.model.prices import Prices
 from harness.model.target import ComposeSystem, Target
+from harness.model.trigger import AtLoad
 from harness.model.units import Scaled
 from harness.observe import compile_observer
 from harness.seeds import fresh_seed
@@ -235,8 +237,22 @@ def resolve(  # noqa: PLR0913 - the options of the command line
     _check_engine(plan, documents["scenario"])
     _check_replicas(plan, documents["target"])
     crew.check(plan)
-    check_timeline(plan.faults, _breakables(plan), plan.scenario.load.measured_s)
+    with _placing(plan, chaos_documents):
+        _check_triggers(plan)
+        check_timeline(plan.faults, _breakables(plan), plan.scenario.load.measured_s)
     return plan
+
+
+@contextmanager
+def _placing(plan: Plan, documents: Sequence[Document]) -> Iterator[None]:
+    """Say of a PlanError about an experiment in which file it stands."""
+    try:
+        yield
+    except PlanError as error:
+        named = zip(plan.experiments, documents, strict=True)
+        files = {f"experiment {e.experiment}": document.where(("faults",)) for e, document in named}
+        where = ": ".join(filter(None, (files.get(error.where), error.where)))
+        raise PlanError(error.what, where=where, hint=error.hint) from None
 
 
 def _breakables(plan: Plan) -> Breakables:
@@ -256,6 +272,16 @@ def _breakables(plan: Plan) -> Breakables:
     if isinstance(system, ComposeSystem) and system.http_faults is None:
         offers -= {"http"}
     return Breakables(plan.target.upstreams, services, behind, tuple(plan.target.groups), offers)
+
+
+def _check_triggers(plan: Plan) -> None:
+    for experiment, fault in plan.faults:
+        if isinstance(fault.trigger, AtLoad) and plan.scenario.load.peak is None:
+            raise PlanError(
+                f"{fault.called} begins {fault.trigger}, and a {plan.scenario.load.kind} load has none that is planned",
+                where=f"experiment {experiment}",
+                hint="begin it `at` a time, or as in `when: {requests: rate>50 over 10s}`",
+            )
 
 
 def _check_replicas(plan: Plan, document: Document) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from harness.model.experiment import names_of
 from harness.model.threshold import METRICS
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ def setting(threshold: Threshold, outages: Iterable[Failover]) -> str:
         elif tag == "phase":
             words.append(_PHASES.get(value, f"in phase {value}"))
         elif tag == "fault":
-            words.append(_while(o for o in outages if value in (o.fault, o.kind)) or f"during {value}")
+            words.append(_while(o for o in outages if value in names_of(o.fault, o.kind)) or f"during {value}")
         elif tag == "upstream":
             words.append(_while(o for o in outages if o.upstream == value) or f"during faults on {value}")
         else:

@@ -243,9 +243,10 @@ class RecordingBuilder:
         experiment: str = "bedrock-blackhole",
         width_s: float = 0.002,
         clearing_s: float | None = None,
+        blocks: bool = False,
     ) -> None:
-        """Write a fault's events. The true moments lie in the middle of intervals `width_s` wide; it began to be taken
-        back at `clearing_s` (else 5 ms before it was)."""
+        """Write a fault's events; with `blocks` it lets nothing through. The true moments lie in the middle of
+        intervals `width_s` wide; it began to be taken back at `clearing_s` (else 5 ms before it was)."""
         about = {"kind": kind, "upstream": upstream, "experiment": experiment}
         begin = injecting_s if injecting_s is not None else (effective_s or 0.0) - 0.005
         self.event(begin - 0.001, "fault", fault, state="journalled", **about)
@@ -260,7 +261,8 @@ class RecordingBuilder:
                 begun = t_s - 0.005 if clearing_s is None else clearing_s
                 self.event(begun, "fault", fault, state="clearing", **about)
             low, high = ns(t_s - width_s / 2), ns(t_s + width_s / 2)
-            self.event(t_s + width_s, "fault", fault, state=state, low_ns=low, high_ns=high, **about)
+            more = about | ({"blocks": blocks} if state == "effective" else {})
+            self.event(t_s + width_s, "fault", fault, state=state, low_ns=low, high_ns=high, **more)
 
     def breaker(self, t_s: float, state: str, was: str, *, provider: str = "bedrock", width_s: float = 0.01) -> None:
         """Write a breaker event whose true moment lies in the middle of `width_s`."""

@@ -18,6 +18,7 @@ from harness.analysis.measure import Measure, OfPlan
 from harness.analysis.orders import Orders
 from harness.analysis.outages import outage_kinds
 from harness.analysis.resources import resources
+from harness.analysis.safety import steady_looks
 from harness.analysis.scan import scans
 from harness.analysis.stats import percentile
 from harness.analysis.streams import Tokens, stream_findings
@@ -67,5 +68,6 @@ def analyse(recording: Recording) -> tuple[Findings, Measure]:
         attribution=named,
         resources=resources(recording.samples, when),
         cost=cost(calls, orders, load.kinds, canary, when, plan.target.prices, plan.scenario.load),
+        steady_state=steady_looks(recording.events),
     )
     return findings, measure

@@ -13,7 +13,7 @@ import numpy as np
 
 from harness.analysis.frame import merged, overlap
 from harness.clock import NS_PER_S
-from harness.model.findings import CacheSaving, CostFindings, Spend
+from harness.model.cost import CacheSaving, CostFindings, Spend
 from harness.model.request import Outcome
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from harness.analysis.stats import Times
+from harness.model.experiment import names_of
 from harness.model.request import ANSWERED, Outcome
 from harness.recording import ordered
 from harness.recording.columns import values
@@ -277,7 +278,7 @@ def fault_spans(when: Timeline, tag: str, value: str, experiment: str | None = N
         fault.on(when.end_ns)
         for fault in when.faults
         if (experiment is None or fault.experiment == experiment)
-        and (tag == "phase" or value in ((fault.fault, fault.kind) if tag == "fault" else (fault.upstream,)))
+        and (tag == "phase" or value in (names_of(fault.fault, fault.kind) if tag == "fault" else (fault.upstream,)))
     ]
 
 

@@ -12,7 +12,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Literal
 
 from harness.model.base import nearest
-from harness.model.findings import CostFindings
+from harness.model.cost import CostFindings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

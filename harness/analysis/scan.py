@@ -241,7 +241,7 @@ def _some_within(ids: Array, low: int, high: int) -> bool:
     return int(np.searchsorted(ids, low)) < int(np.searchsorted(ids, high, "right"))
 
 
-_ASKED = [name for name in ordered.SHARED if name not in ("worker", "cached")]
+_ASKED = [name for name in ordered.SHARED if name != "worker"]
 """What findings and thresholds ask of a kind."""
 _ASKED_SCHEMA = pa.schema([ordered.KIND_SCHEMA.field(name) for name in _ASKED])
 

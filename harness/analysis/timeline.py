@@ -33,6 +33,8 @@ class FaultSpan:
     clearing_ns: int | None = None
     """When it began to be taken back."""
     cleared: Span | None = None
+    blocks: bool = False
+    """Whether nothing gets to the upstream while it is on."""
     failed: str = ""
     """Why it was not seen to bite, or not to heal."""
 
@@ -105,7 +107,7 @@ def _faults(events: Iterable[Event]) -> tuple[FaultSpan, ...]:
         if state == "failed":
             span = replace(span, failed=str(data.get("evidence", "")))
         elif state == "effective" and span.effective is None:
-            span = replace(span, effective=moment)
+            span = replace(span, effective=moment, blocks=data.get("blocks") is True)
         elif state == "clearing" and span.clearing_ns is None:
             span = replace(span, clearing_ns=event.t_ns)
         elif state == "cleared" and span.cleared is None:  # healing may say so again: the first time is when it went

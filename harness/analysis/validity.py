@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.analysis.attribution import MOST_NAMES, accounted, everybody_named
+from harness.analysis.bypass import never_called, past_the_proxy
 from harness.analysis.frame import numbers, words
 from harness.analysis.ledger import losses
+from harness.analysis.safety import hung, notes, sick_before
 from harness.analysis.stats import percentile
 from harness.clock import NS_PER_MS, NS_PER_S
 from harness.model.findings import Validity
@@ -44,6 +46,10 @@ ERROR_SHARE = 0.05
 """Exceptions of the workload's own code per request from which on the load is not the planned one."""
 CLOCK_NOTE_MS = 1.0
 """Clocks that agree to better than this are no matter: failover times are good to 10 ms."""
+LEFT_OUT = "not injected: "
+NEVER = "never injected: "
+"""How the reason of a fault begins that was left out because the system was sick (`_sick_before` tells), and of one
+whose trigger never fired."""
 SILENT_AFTER_S = 5.0
 """A worker reports once a second; this long without a word before the load ended, it was dead or stuck."""
 
@@ -75,7 +81,11 @@ def validity(facts: Facts) -> Validity:
         *_wholeness(facts),
         *_generator(facts, instrument),
         *_workers(facts),
+        *sick_before(facts.recording.events),
         *_faults(facts),
+        *past_the_proxy(facts.when, facts.calls, facts.load),
+        *never_called(facts.when, facts.calls, facts.recording),
+        *hung(facts.recording.events),
         *_system(facts),
     )
     return Validity(valid=not reasons, reasons=reasons, notes=tuple(_notes(facts, instrument)), instrument=instrument)
@@ -266,7 +276,11 @@ def _faults(facts: Facts) -> Iterator[str]:
     for fault in facts.when.faults:
         name = f"Fault {fault.fault} ({fault.kind} on {fault.upstream})"
         why = f": {fault.failed}" if fault.failed else ""
-        if fault.effective is None:
+        if fault.failed.startswith(LEFT_OUT):
+            continue
+        if fault.failed.startswith(NEVER):
+            yield f"{name} was {fault.failed}. Wait for something that comes, or let the load last longer."
+        elif fault.effective is None:
             yield f"{name} did not bite, so nothing was tested{why}."
         elif fault.cleared is None:
             yield f"{name} was not seen to heal{why}: run `agentstorm heal` before the next run."
@@ -289,6 +303,7 @@ def _notes(facts: Facts, instrument: dict[str, float | int | None]) -> Iterator[
             f"{lost} requests were never answered before the run ended. They count with the time waited, so "
             "percentiles are lower bounds and their upper sides may be open."
         )
+    yield from notes(facts.recording.events)
     if errors := instrument["errors"]:
         yield f"The workload's own code raised {errors} times: see logs/{facts.recording.plan.engine}.log."
     if not len(facts.canary):

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from harness.faults.answer import Answer
     from harness.faults.probe_socket import Seen
 
-_OF_THE_WHOLE = ("upstream", "at", "for", "repeat", "every")
+_OF_THE_WHOLE = ("name", "upstream", "at", "after", "when", "for", "repeat", "every")
 
 Inner = Annotated[
     Refuse | Reset | Blackhole | Slow | Jitter | Bandwidth | Sliced | Cut | SlowClose

@@ -36,12 +36,17 @@ _LATE_NS = NS_PER_S
 """A fault this late is left out, so that late repeats do not pile up."""
 
 
-def _by_site(occurrence: Occurrence) -> tuple[bool, str, float]:
-    return isinstance(occurrence.spec, ServiceFault), occurrence.spec.on, occurrence.begin_s
+def _by_walk(occurrence: Occurrence) -> tuple[bool, str, int, float]:
+    return isinstance(occurrence.spec, ServiceFault), occurrence.spec.on, occurrence.group, occurrence.begin_s
 
 
 def _nothing(_occurrence: Occurrence, _moment: Moment) -> None:
     """Nobody wants to know."""
+
+
+def _always(_occurrence: Occurrence) -> str:
+    """Nothing speaks against it."""
+    return ""
 
 
 @dataclass(frozen=True)
@@ -55,10 +60,13 @@ class Uncleared:
 
 
 class _Walk:
-    """One site, the faults that shall be on it, and the one that is, if any."""
+    """One site, the faults that shall be on it by the clock or after one trigger, and the one that is, if any."""
 
     def __init__(self, site: Site, occurrences: Sequence[Occurrence]) -> None:
         self.site, self.occurrences = site, occurrences
+        self.from_ns: int | None = None
+        """What its times count from, once that is known."""
+        self.begun = threading.Event()
         self.on: tuple[Occurrence, Fault, int] | None = None
         """The fault to clear, with its entry in the journal."""
         self.healthy_ns = 0
@@ -69,10 +77,10 @@ class Conductor:
 
     `t_zero_ns` is when the warm-up ends; `upstreams` and `services` have the sites by name. `on_effective` and
     `on_cleared` are called one at a time, with the fault and the moment, never for one that did not bite; `on` tells
-    which are on then.
+    which are on then. `objection` is asked before each is injected, in any thread, and returns why it must not be.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it walks, where it tells, and whom it asks
         self,
         occurrences: Sequence[Occurrence],
         upstreams: Mapping[str, Site],
@@ -82,18 +90,24 @@ class Conductor:
         journal: Journal,
         on_effective: Callback = _nothing,
         on_cleared: Callback = _nothing,
+        objection: Callable[[Occurrence], str] = _always,
         deadline_s: float = 5.0,
     ) -> None:
         self._walks = [
             _Walk((services or {} if on_service else upstreams)[name], list(found))
-            for (on_service, name), found in groupby(sorted(occurrences, key=_by_site), key=lambda o: _by_site(o)[:2])
+            for (on_service, name, _), found in groupby(
+                sorted(occurrences, key=_by_walk), key=lambda o: _by_walk(o)[:3]
+            )
         ]
         self._events, self._journal = events, journal
-        self._on_effective, self._on_cleared = on_effective, on_cleared
+        self._on_effective, self._on_cleared, self._objection = on_effective, on_cleared, objection
         self._deadline_ns = int(deadline_s * NS_PER_S)
         self._stop = threading.Event()
         self._telling = threading.RLock()
         self._effective: set[str] = set()
+        self._taken: dict[int, str] = {}
+        """What is on a site, or about to be, by the site's identity."""
+        self._end_ns: int | None = None
         self._threads: list[threading.Thread] = []
         self.failed: list[str] = []
         """Faults that did not bite, were left out, not cleared or not recorded, in words: they make a run invalid."""
@@ -103,13 +117,30 @@ class Conductor:
         """Ids of the faults that are effective and not yet seen cleared."""
         return frozenset(self._effective)
 
-    def start(self, t_zero_ns: int) -> None:
-        """Begin the walk."""
+    def start(self, t_zero_ns: int, end_ns: int | None = None) -> None:
+        """Begin the walk. What a trigger begins must end before `end_ns`."""
+        self._end_ns = end_ns
         for walk in self._walks:
+            if walk.occurrences[0].trigger is None:
+                walk.from_ns = t_zero_ns
+                walk.begun.set()
             name = f"faults-{walk.site.name}"
-            thread = threading.Thread(target=self._follow, args=(walk, t_zero_ns), name=name, daemon=True)
+            thread = threading.Thread(target=self._follow, args=(walk,), name=name, daemon=True)
             self._threads.append(thread)
             thread.start()
+
+    @property
+    def waiting(self) -> list[Occurrence]:
+        """Of each trigger that has not fired, what it begins with."""
+        return [walk.occurrences[0] for walk in self._walks if walk.from_ns is None]
+
+    def fire(self, first: Occurrence, t_ns: int, evidence: str) -> None:
+        """Tell that the trigger of `first` (see `waiting`) came at `t_ns`."""
+        for walk in self._walks:
+            if walk.from_ns is None and walk.occurrences[0] is first:
+                self._tell("triggered", first, t_ns=t_ns, evidence=evidence)
+                walk.from_ns = t_ns
+                walk.begun.set()
 
     @property
     def done(self) -> bool:
@@ -119,17 +150,28 @@ class Conductor:
     def stop(self) -> list[Uncleared]:
         """Clear whatever is on, now, and return what could not be cleared. May be called twice."""
         self._stop.set()
+        for walk in self._walks:
+            if walk.occurrences[0].trigger is not None and not walk.begun.is_set():
+                walk.begun.set()
+                for occurrence in walk.occurrences:
+                    reason = f"never injected: it waited for its trigger ({occurrence.trigger}) until the load ended"
+                    self.failed.append(f"{occurrence.fault_id}: {reason}")
+                    self._tell("failed", occurrence, evidence=reason, bit=False)
         for thread in self._threads:
             thread.join()
         left = [(walk, problem) for walk in self._walks if (problem := self._clear(walk)) is not None]
         return [Uncleared(problem, isinstance(walk.site, ServiceSite)) for walk, problem in left]
 
-    def _follow(self, walk: _Walk, t_zero_ns: int) -> None:
+    def _follow(self, walk: _Walk) -> None:
+        walk.begun.wait()
+        if walk.from_ns is None:  # the load is over
+            return
         for occurrence in walk.occurrences:
-            begin_ns = t_zero_ns + int(occurrence.begin_s * NS_PER_S)
+            begin_ns = walk.from_ns + int(occurrence.begin_s * NS_PER_S)
             if not wait_until(begin_ns - _PREPARE_NS, self._stop):
                 return
             try:
+                self._check_turn(walk, occurrence, begin_ns)
                 self._run(walk, occurrence, begin_ns)
             except (FaultFailed, OSError) as error:
                 self._failed(occurrence, str(error))
@@ -137,18 +179,31 @@ class Conductor:
                 self._failed(occurrence, f"internal error: {error!r}")
             finally:
                 self._clear(walk)
+                if walk.on is None and self._taken.get(id(walk.site)) == occurrence.fault_id:
+                    del self._taken[id(walk.site)]
+
+    def _check_turn(self, walk: _Walk, occurrence: Occurrence, begin_ns: int) -> None:
+        """FaultFailed when it cannot, or must not, be injected now."""
+        if now_ns() > begin_ns + _LATE_NS:
+            raise FaultFailed(f"left out: {(now_ns() - begin_ns) / NS_PER_S:.1f} s late, its predecessor took so long")
+        over_ns = begin_ns + int((occurrence.end_s - occurrence.begin_s) * NS_PER_S) - (self._end_ns or 0)
+        if occurrence.trigger is not None and self._end_ns is not None and over_ns > 0:
+            late_s = over_ns / NS_PER_S
+            raise FaultFailed(f"left out: its trigger came so late that it would end {late_s:.1f} s after the load")
+        if reason := self._objection(occurrence):
+            raise FaultFailed(f"not injected: {reason}")
+        if (holder := self._taken.setdefault(id(walk.site), occurrence.fault_id)) != occurrence.fault_id:
+            raise FaultFailed(f"left out: {holder} is still on")
 
     def _run(self, walk: _Walk, occurrence: Occurrence, begin_ns: int) -> None:
         """Inject one fault and hold it until its end; FaultFailed when it did not bite. Clearing is the caller's."""
         spec, site = occurrence.spec, walk.site
         if not isinstance(spec, Fault):
             raise FaultFailed(f"{spec.kind} has no behaviour: the experiment was read without the fault catalogue")
-        if walk.on is not None:
-            raise FaultFailed(f"left out: {walk.on[0].fault_id} is still on")
-        if now_ns() > begin_ns + _LATE_NS:
-            raise FaultFailed(f"left out: {(now_ns() - begin_ns) / NS_PER_S:.1f} s late, its predecessor took so long")
         walk.healthy_ns = site.probe.healthy_ns(spec.question())
         walk.on = (occurrence, spec, site.journal(self._journal, spec, occurrence.fault_id))
+        lasts_s = occurrence.end_s - occurrence.begin_s + spec.grace_s
+        self._journal.expires(walk.on[2], begin_ns + int(lasts_s * NS_PER_S))
         self._tell("journalled", occurrence)
         if not wait_until(begin_ns, self._stop):
             return
@@ -166,7 +221,7 @@ class Conductor:
         )
         with self._telling:
             self._effective.add(occurrence.fault_id)
-            self._tell("effective", occurrence, moment, acknowledged_ns=acknowledged_ns, bit=True)
+            self._tell("effective", occurrence, moment, acknowledged_ns=acknowledged_ns, bit=True, blocks=spec.blocks)
             self._on_effective(occurrence, moment)
         until_ns = since_ns + int((occurrence.end_s - occurrence.begin_s) * NS_PER_S)
         for state in spec.hold(site.ground, occurrence.fault_id, until_ns, self._stop):

@@ -82,6 +82,13 @@ class Fault(FaultSpec):
     """What somebody who asks what it is on meets, in a line."""
     needs: ClassVar[frozenset[Need]] = frozenset()
     """What a target must have, beside an upstream."""
+    grace_s: ClassVar[float] = 20.0
+    """How long after its end it may take to be taken back and seen gone; whatever is on for longer was forgotten."""
+
+    @property
+    def blocks(self) -> bool:
+        """Whether nothing gets to the upstream while it is on, on any connection: what does went past the proxy."""
+        return False
 
     def inject(self, ground: Any, fault_id: str) -> None:
         """Break it. FaultFailed says what was not acknowledged."""

@@ -209,16 +209,16 @@ class SlowFirstToken(PartialHttpFault):
 
 
 class StreamStall(PartialHttpFault):
-    """An answer begins and stops after `after` of its body, or before its last byte; the connection stays open. Only a
-    time-out between tokens notices. Stalled answers are cut when the fault ends."""
+    """An answer begins and stops after `after_bytes` of its body, or before its last byte; the connection stays
+    open. Only a time-out between tokens notices. Stalled answers are cut when the fault ends."""
 
     kind: Literal["stream_stall"] = "stream_stall"
     client_sees: ClassVar[str] = "The beginning of an answer, and then nothing until its own time-out"
-    after: Bytes = Field(default=200, ge=0)
+    after_bytes: Bytes = Field(default=200, ge=0)
 
     def effect(self) -> dict[str, Any]:
         """The upstream's answer, as far as that."""
-        return {"after": self.after, "then": "stall"}
+        return {"after": self.after_bytes, "then": "stall"}
 
     def shows(self, answer: Answer, seen: Seen, healthy_ns: int) -> bool:  # noqa: ARG002
         """The beginning of an answer, and then nothing."""
@@ -226,16 +226,16 @@ class StreamStall(PartialHttpFault):
 
 
 class StreamCut(PartialHttpFault):
-    """An answer begins and its connection is closed after `after` of its body, or before its last byte: status 200, and
-    no end."""
+    """An answer begins and its connection is closed after `after_bytes` of its body, or before its last byte: status
+    200, and no end."""
 
     kind: Literal["stream_cut"] = "stream_cut"
     client_sees: ClassVar[str] = "The beginning of an answer, and then an error, or what it takes for the end"
-    after: Bytes = Field(default=200, ge=0)
+    after_bytes: Bytes = Field(default=200, ge=0)
 
     def effect(self) -> dict[str, Any]:
         """The upstream's answer, as far as that."""
-        return {"after": self.after, "then": "cut"}
+        return {"after": self.after_bytes, "then": "cut"}
 
     def shows(self, answer: Answer, seen: Seen, healthy_ns: int) -> bool:  # noqa: ARG002
         """The beginning of an answer, and then the end of the connection."""

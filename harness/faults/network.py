@@ -32,6 +32,11 @@ class Refuse(ProxyFault):
     client_sees: ClassVar[str] = "An error at once; often the mildest outage, because nobody waits"
     needs_answer: ClassVar[bool] = False
 
+    @property
+    def blocks(self) -> bool:
+        """Nobody gets through."""
+        return True
+
     def inject(self, ground: Breakable, fault_id: str) -> None:  # noqa: ARG002 - it leaves no toxic to name
         """Switch the proxy off."""
         ground.enable(enabled=False)
@@ -54,21 +59,21 @@ class Reset(PartialFault):
 
     kind: Literal["reset"] = "reset"
     client_sees: ClassVar[str] = "An error as soon as it has asked; open connections are closed"
-    after: Seconds = Field(default=0.0, ge=0)
+    delay: Seconds = Field(default=0.0, ge=0)
 
     def toxic(self) -> Toxic:
         """Reset on the first data that the client sends."""
-        return Toxic("reset_peer", "upstream", {"timeout": to_ms(self.after)})
+        return Toxic("reset_peer", "upstream", {"timeout": to_ms(self.delay)})
 
     def patience_ns(self, healthy_ns: int) -> int:
         """Wait for the reset, and a second more."""
-        return to_ns(self.after + 1) + super().patience_ns(healthy_ns)
+        return to_ns(self.delay + 1) + super().patience_ns(healthy_ns)
 
     def bites(self, seen: Seen, healthy_ns: int) -> bool:  # noqa: ARG002
         """An accepted connection is reset, not sooner than it should be. Behind a port forwarder of a container engine
         that looks like a service that is not there, except that it was connected."""
         met = seen.outcome == "reset" or (seen.outcome == "refused" and seen.connected)
-        return met and seen.took_ns >= 0.8 * to_ns(self.after)
+        return met and seen.took_ns >= 0.8 * to_ns(self.delay)
 
 
 class Blackhole(PartialFault):
@@ -84,6 +89,11 @@ class Blackhole(PartialFault):
 
     kind: Literal["blackhole"] = "blackhole"
     client_sees: ClassVar[str] = "Nothing, until its own time-out; users wait for that until a breaker opens"
+
+    @property
+    def blocks(self) -> bool:
+        """Nothing gets through on the connections it is for."""
+        return self.share == 1
 
     def toxic(self) -> Toxic:
         """Time-out 0: data is dropped and the connection held open until the toxic goes, which then closes it."""
@@ -247,19 +257,19 @@ class Sliced(PartialFault):
 
 
 class Cut(PartialFault):
-    """Connections are closed after `after` bytes of answers, in the middle of one or between two."""
+    """Connections are closed after `after_bytes` of answers, in the middle of one or between two."""
 
     kind: Literal["cut"] = "cut"
     client_sees: ClassVar[str] = "Answers that end in the middle, and pooled connections that die between two"
-    after: Bytes = Field(ge=1, le=16_384)
+    after_bytes: Bytes = Field(ge=1, le=16_384)
 
     def toxic(self) -> Toxic:
         """Limit of data towards the client."""
-        return Toxic("limit_data", "downstream", {"bytes": self.after})
+        return Toxic("limit_data", "downstream", {"bytes": self.after_bytes})
 
     def question(self) -> Question:
         """Ask on one connection until more than that came."""
-        return Question(until="whole", least=self.after + 1)
+        return Question(until="whole", least=self.after_bytes + 1)
 
     def patience_ns(self, healthy_ns: int) -> int:
         """Healthy is all of the asking; a second more."""
@@ -267,4 +277,4 @@ class Cut(PartialFault):
 
     def bites(self, seen: Seen, healthy_ns: int) -> bool:  # noqa: ARG002
         """A connection ends after some bytes, and no more than these."""
-        return seen.outcome in {"cut", "closed", "reset", "refused"} and 0 < seen.size <= self.after
+        return seen.outcome in {"cut", "closed", "reset", "refused"} and 0 < seen.size <= self.after_bytes

@@ -92,7 +92,8 @@ class Proxied:
     def journal(self, journal: Journal, fault: Fault, fault_id: str) -> int:
         """Write down that `fault` will be injected; return the entry's number."""
         toxics = fault.toxic_names(fault_id) if isinstance(fault, UpstreamFault) else []
-        return journal.fault(fault_id, api=self.proxy.server.address, proxy=self.proxy.name, toxics=toxics)
+        http = {} if self.route is None else {"http": {"admin": self.route.admin, "route": self.route.name}}
+        return journal.fault(fault_id, api=self.proxy.server.address, proxy=self.proxy.name, toxics=toxics, **http)
 
     def direct(self) -> Seen:
         """Ask the upstream past all faults."""

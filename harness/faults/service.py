@@ -100,6 +100,8 @@ class ServiceFault(Fault):
     """How many of its copies; all when left out."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({"services"})
+    grace_s: ClassVar[float] = 300.0
+    """Copies are started again, one after the other, a minute each."""
 
     def victims(self, ground: Control) -> list[str]:
         """Return the names of the copies it is for; FaultFailed when there are not that many."""

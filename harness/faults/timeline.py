@@ -1,4 +1,4 @@
-"""The faults of a plan on one timeline. Pure; times are seconds after the end of the warm-up."""
+"""The faults of a plan on one timeline. Pure; times are seconds after the end of the warm-up, or after a trigger."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from harness.errors import PlanError
 from harness.faults.fault import UpstreamFault
 from harness.faults.service import ServiceFault
 from harness.model.base import nearest
+from harness.model.trigger import Recovered
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from harness.model.experiment import FaultSpec
     from harness.model.target import Upstream
+    from harness.model.trigger import Trigger
 
 _EPSILON_S = 1e-6
 
@@ -28,24 +30,36 @@ class Occurrence:
     begin_s: float
     end_s: float
     fault_id: str
-    """``blackhole-bedrock-1``: unique in the run, numbered by time."""
+    """``blackhole-bedrock-1``, or ``name-1``: unique in the run, numbered by time."""
     spec: FaultSpec
     experiment: str
+    group: int = 0
+    """Which fault of the plan it is, from 1, where that waits for a trigger; those by the clock are all 0."""
+
+    @property
+    def trigger(self) -> Trigger | None:
+        """What `begin_s` and `end_s` count from; None: the end of the warm-up."""
+        return self.spec.trigger
 
     def __str__(self) -> str:
+        if self.trigger is not None:
+            return f"{self.fault_id} ({self.trigger}, of {self.experiment})"
         return f"{self.fault_id} ({self.begin_s:g} s to {self.end_s:g} s of {self.experiment})"
 
 
 def occurrences(specs: Iterable[tuple[str, FaultSpec]]) -> list[Occurrence]:
-    """Return every occurrence of all faults, by time; `specs` are (experiment, fault)."""
-    drafts = [(begin, end, spec, experiment) for experiment, spec in specs for begin, end in spec.occurrences()]
-    drafts.sort(key=lambda draft: draft[:2])
+    """Return every occurrence of all faults, by time, then those of each trigger; `specs` are (experiment, fault)."""
+    drafts = [
+        (number if spec.trigger is not None else 0, begin, end, spec, experiment)
+        for number, (experiment, spec) in enumerate(specs, 1)
+        for begin, end in spec.occurrences()
+    ]
+    drafts.sort(key=lambda draft: draft[:3])
     count: Counter[str] = Counter()
     found = []
-    for begin, end, spec, experiment in drafts:
-        name = f"{spec.kind}-{spec.on}"
-        count[name] += 1
-        found.append(Occurrence(begin, end, f"{name}-{count[name]}", spec, experiment))
+    for group, begin, end, spec, experiment in drafts:
+        count[spec.called] += 1
+        found.append(Occurrence(begin, end, f"{spec.called}-{count[spec.called]}", spec, experiment, group))
     return found
 
 
@@ -76,6 +90,7 @@ def check(specs: Iterable[tuple[str, FaultSpec]], there: Breakables, load_end_s:
     `load_end_s` is when the load ends, in seconds after the warm-up.
     """
     specs = list(specs)
+    _check_names(specs)
     for experiment, spec in specs:
         _check_repeats(experiment, spec)
         if isinstance(spec, ServiceFault):
@@ -90,13 +105,41 @@ def check(specs: Iterable[tuple[str, FaultSpec]], there: Breakables, load_end_s:
                 where=f"experiment {occurrence.experiment}",
                 hint="hold the load for longer, or begin the fault earlier, repeat it less or shorten its `for`",
             )
-    for place in {there.place(o.spec) for o in found}:
-        for earlier, later in pairwise(o for o in found if there.place(o.spec) == place):
+    # What a trigger begins while another fault is on there is left out then, and told.
+    for place, group in {(there.place(o.spec), o.group) for o in found}:
+        for earlier, later in pairwise(o for o in found if (there.place(o.spec), o.group) == (place, group)):
             if later.begin_s < earlier.end_s - _EPSILON_S:
                 raise PlanError(
                     f"{earlier} and {later} overlap on {place}",
                     where=f"experiment {later.experiment}",
                     hint="it can have one fault at a time: move one of them (`at`, `for`, `every`)",
+                )
+
+
+def _check_names(specs: Sequence[tuple[str, FaultSpec]]) -> None:
+    """Names must be told apart, and whoever waits for one must not wait for itself."""
+    names: dict[str, FaultSpec] = {}
+    for experiment, spec in specs:
+        if spec.name is not None and names.setdefault(spec.name, spec) is not spec:
+            raise PlanError(f"two faults are called {spec.name!r}", where=f"experiment {experiment}", hint="rename one")
+    called = {spec.called: spec for _, spec in specs}
+    for experiment, spec in specs:
+        waiting = [spec]
+        while isinstance(waited := waiting[-1].trigger, Recovered):
+            if waited.recovered not in called:
+                known, listed = tuple(called), ", ".join(called)
+                raise PlanError(
+                    f"{spec.called} waits for {waited.recovered!r} to recover, which is no fault of this plan",
+                    where=f"experiment {experiment}",
+                    hint=f"{nearest(waited.recovered, known)}its faults, by `name` or kind-upstream: {listed}",
+                )
+            waiting.append(called[waited.recovered])
+            if waiting[-1] in waiting[:-1]:
+                circle = " waits for ".join(fault.called for fault in waiting)
+                raise PlanError(
+                    f"{circle}: none of them would ever begin",
+                    where=f"experiment {experiment}",
+                    hint="begin one of them `at` a time",
                 )
 
 

@@ -6,7 +6,9 @@ from typing import Any, Literal
 
 from harness.model.base import Frozen
 
-EventKind = Literal["run", "system", "phase", "load", "fault", "breaker", "health", "instrument", "probe", "abort"]
+EventKind = Literal[
+    "run", "system", "phase", "load", "fault", "breaker", "health", "instrument", "probe", "abort", "guardian", "steady"
+]
 
 PHASES = ("warmup", "baseline", "steady", "fault", "recovery", "cooldown")
 """`baseline` precedes the first fault; a run without faults is `steady` instead; `recovery` follows every fault."""
@@ -28,6 +30,9 @@ class Event(Frozen):
                   makes no load), ``raised`` (an exception of the workload's own, each text once)
       run         {state: started|ended|interrupted|..., ...}
       abort       {threshold, observed}
+      guardian    {state: replaced|lost|took_back, message}    subject: ``died``, or the fault it took back
+      steady      {experiment, state: steady|sick|unknown, checks: [{threshold, observed, n, state}]}
+                  subject: ``before`` the first fault, ``after`` the last
     """
 
     t_ns: int

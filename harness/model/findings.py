@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from harness.model.base import Frozen
+from harness.model.cost import CostFindings
 
 
 class Estimate(Frozen):
@@ -329,52 +330,25 @@ class Attribution(Frozen):
     """The first few disagreements, for the engineer."""
 
 
-class Spend(Frozen):
-    """What some requests cost, in the currency of the price table: the ledgers' tokens times their prices."""
+class SteadyCheck(Frozen):
+    """One condition of a steady state; an open side of the interval, or nothing observed, is null."""
 
-    spent: float
-    requests: int
-    """Those sent."""
-    answers: int
-    """Those answered (ok or degraded)."""
-    calls: int
-    """Provider calls they led to, whatever became of them."""
-    tokens_in: int
-    tokens_out: int
-    per_1k_requests: float | None
-    per_answer: float | None
+    threshold: str
+    state: Literal["steady", "sick", "unknown"]
+    observed: float | None
+    low: float | None
+    high: float | None
+    n: int
+    holds: bool
 
 
-class CacheSaving(Frozen):
-    """What cache hits spared: the mean cost of a call for the same agent, times its hits."""
+class SteadyLook(Frozen):
+    """Whether an experiment's system was well `before` its first fault, or `after` its last."""
 
-    saved: float
-    share: float | None
-    """Of what would have been spent without a cache."""
-    hits: int
-
-
-class CostFindings(Frozen):
-    """What the measured part of the load cost (`analysis.cost`)."""
-
-    currency: str
-    total: Spend
-    per_user_hour: float | None
-    """null in an open loop, which has no number of users."""
-    per_user_hour_by_state: dict[str, float]
-    by_state: dict[str, Spend]
-    """``healthy``, and each kind of outage (``bedrock blackhole``) while it was on."""
-    by_tenant: dict[str, Spend]
-    by_agent: dict[str, Spend]
-    by_upstream: dict[str, Spend]
-    """As `by_model`, per request and answer of all, whoever gave them."""
-    by_model: dict[str, Spend]
-    canary: float
-    """What the probe's own calls cost; not in the total."""
-    cache: CacheSaving | None
-    """null when answers do not show cache hits."""
-    unpriced: dict[str, int]
-    """Models without a price -> calls, which are counted as free."""
+    experiment: str
+    when: Literal["before", "after"]
+    state: Literal["steady", "sick", "unknown"]
+    checks: tuple[SteadyCheck, ...]
 
 
 class Findings(Frozen):
@@ -391,6 +365,7 @@ class Findings(Frozen):
     cache: CacheFindings
     attribution: Attribution | Literal["unsupported"]
     resources: dict[str, Resources]
+    steady_state: tuple[SteadyLook, ...] = ()
     cost: CostFindings | Literal["unsupported"] | None = None
     """null without a price table; unsupported where ledgers do not tell whose calls they were."""
     capacity: dict[str, Any] | None = None

@@ -37,6 +37,15 @@ class _Profile(Frozen):
         return None
 
     @property
+    def peak(self) -> float | None:
+        """The most users, or requests per second (`open_loop`), there will be; None when only the arrivals know."""
+        return None
+
+    def planned(self, at_s: float) -> float:  # noqa: ARG002 - most are at their peak from the start
+        """Return the rate planned `at_s` seconds after the start of the load; of open loops only."""
+        return self.peak or 0.0
+
+    @property
     def open_loop(self) -> bool:
         """Whether requests are due at times of their own, whatever the answers do."""
         return False
@@ -72,6 +81,11 @@ class UsersLoad(_Held):
         lasts = min(self.hold, missing / self.spawn)
         return self.users - (missing - self.spawn * lasts / 2) * lasts / self.hold
 
+    @property
+    def peak(self) -> float:
+        """All users."""
+        return self.users
+
 
 class RateLoad(_Held):
     """Open loop: one arrival per due time, whatever the answers do."""
@@ -80,6 +94,11 @@ class RateLoad(_Held):
     rate: PerSecond = Field(gt=0)
     arrivals: Literal["constant", "poisson"] = "constant"
     max_in_flight: MaxInFlight = 5000
+
+    @property
+    def peak(self) -> float:
+        """Its rate."""
+        return self.rate
 
     @property
     def open_loop(self) -> bool:
@@ -126,6 +145,11 @@ class SpikeLoad(_Held):
     def mean_users(self) -> float:
         """Half of them during the ramp, all of them after it."""
         return self.users * (self.ramp / 2 + self.hold) / self.measured_s
+
+    @property
+    def peak(self) -> float:
+        """All users."""
+        return self.users
 
     @property
     def measured_s(self) -> float:
@@ -192,6 +216,18 @@ class StepsLoad(_Profile):
             if not self.open_loop and getattr(self, name) != type(self).model_fields[name].default:
                 raise located(name, f"{name!r} is for steps of 'rate'; these are of 'users'")
         return self
+
+    @property
+    def peak(self) -> float:
+        """The highest level."""
+        return max(step.level for step in self.steps)
+
+    def planned(self, at_s: float) -> float:
+        """Return the level at `at_s`; on its way from one to the next during a ramp."""
+        n = max(i for i, begin in enumerate(self.begins_s) if begin <= max(0.0, at_s))
+        step, before = self.steps[n], self.steps[n - 1].level if n else self.steps[n].level
+        passed = at_s - self.begins_s[n]
+        return step.level if passed >= step.ramp else before + (step.level - before) * passed / step.ramp
 
     @property
     def measured_s(self) -> float:

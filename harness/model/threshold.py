@@ -2,7 +2,8 @@
 
 response_time: "p(95)<3s"                       aggregator operator limit
 response_time{phase:fault,agent:coordinator}    tags narrow the requests
-request_failed: "rate>0.5 over 30s"             window (abort conditions)
+request_failed: "rate>0.5 over 30s"             window (abort conditions, triggers)
+error_budget: "burn>14.4 over 1m"               how many times faster than allowed errors come (only with a window)
 response_time: "p(95)<1.5x vs baseline"         limit as a multiple of the baseline phase
 failover_claim: "0.90 at 0.95 under 5s"         at least 90 % of outages recover in 5 s, at 95 % confidence
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import operator
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator
@@ -23,7 +25,7 @@ from harness.model.units import parse_duration
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-MetricKind = Literal["trend", "rate", "counter", "outage", "claim"]
+MetricKind = Literal["trend", "rate", "counter", "budget", "outage", "claim"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Metric:
     """A metric thresholds can name: what it is over, and in which unit its values are."""
 
     kind: MetricKind
-    unit: Literal["ms", "s", "share", "count", "per_s"]
+    unit: Literal["ms", "s", "share", "count", "per_s", "x"]
     about: str
     live: bool = True
     """Whether it is known while the run lasts."""
@@ -50,6 +52,7 @@ METRICS: Mapping[str, Metric] = {
     "stream_complete": Metric("rate", "share", "streams that were answered to their end marker"),
     "cache_hit": Metric("rate", "share", "cache hits per lookup, as the answers claim"),
     "requests": Metric("counter", "count", "requests, as count or rate per second"),
+    "error_budget": Metric("budget", "x", "share of bad requests by what the SLO leaves for them; only with a window"),
     "impact_delay": Metric("outage", "s", "fault effective to first harm"),
     "detection_time": Metric("outage", "s", "fault effective to breaker open"),
     "failover_time": Metric("outage", "s", "fault effective to first answer by another provider"),
@@ -70,6 +73,7 @@ _AGGREGATORS: Mapping[MetricKind, tuple[str, ...]] = {
     "trend": ("p(N)", "med", "avg", "min", "max"),
     "rate": ("rate", "count"),
     "counter": ("count", "rate"),
+    "budget": ("burn",),
     "outage": ("p(N)", "med", "avg", "min", "max", "count"),
     "claim": (),
 }
@@ -209,6 +213,10 @@ def parse_threshold(name: str, check: str, *, windowed: bool = False) -> Thresho
     allowed = _AGGREGATORS[metric.kind]
     if ("p(N)" if aggregator.startswith("p(") else aggregator) not in allowed:
         raise ValueError(f"{metric_name} cannot be aggregated by {aggregator!r}; allowed: {', '.join(allowed)}")
+    if metric.kind == "budget" and not windowed:
+        raise ValueError(
+            f"{metric_name} is for abort conditions and triggers, over a window; write request_failed here"
+        )
     if aggregator.startswith("p(") and not 0 < float(aggregator[2:-1]) < 100:
         raise ValueError(f"{aggregator!r}: a percentile lies between 0 and 100")
     window = _window(found["window"], check, windowed=windowed)
@@ -223,7 +231,7 @@ def parse_threshold(name: str, check: str, *, windowed: bool = False) -> Thresho
 
 
 def _unit_kind(threshold: Threshold) -> str:
-    return "count" if threshold.unit == "per_s" else threshold.unit
+    return "count" if threshold.unit in ("per_s", "x") else threshold.unit
 
 
 def parse_abort(text: str) -> Threshold:
@@ -231,7 +239,13 @@ def parse_abort(text: str) -> Threshold:
     name, colon, check = text.rpartition(": ")
     if not colon:
         raise ValueError(f"{text!r} is no abort condition; write METRIC: CHECK over WINDOW")
-    threshold = parse_threshold(name, check, windowed=True)
+    return parse_live(name, check)
+
+
+def parse_live(name: str, check: str, *, windowed: bool = True) -> Threshold:
+    """Parse a check of what a running load does: with a window, or (`windowed` off) of a window that is not its own."""
+    text = f"{name}: {check}"
+    threshold = parse_threshold(name, check, windowed=windowed)
     late = [f"the tag {tag!r}" for tag, _ in threshold.tags if tag in WHEN_TAGS]
     metric = METRICS[threshold.metric]
     if metric.kind in ("outage", "claim") or not metric.live:
@@ -239,13 +253,13 @@ def parse_abort(text: str) -> Threshold:
     if threshold.vs_baseline:
         late.append("the baseline")
     if late:
-        raise ValueError(f"{text!r}: {late[0]} is only known after the run; abort on a metric of requests")
-    if threshold.window_s is None:
-        raise ValueError(f"{text!r}: an abort condition needs a window, as in 'rate>0.5 over 30s'")
+        raise ValueError(f"{text!r}: {late[0]} is only known after the run; take a metric of requests")
+    if windowed and threshold.window_s is None:
+        raise ValueError(f"{text!r}: it needs a window, as in 'rate>0.5 over 30s'")
     return threshold
 
 
-def _checked(value: object) -> object:
+def _checked(value: object, parse: Callable[[str, str], Threshold]) -> object:
     if not isinstance(value, dict):
         return value
     value = {k: (v,) if isinstance(v, str) else v for k, v in value.items()}
@@ -254,14 +268,20 @@ def _checked(value: object) -> object:
             raise located(str(name), f"{name}: write one threshold or a list of them, as in 'p(95)<3s'")
         for check in checks:
             try:
-                parse_threshold(str(name), check)
+                parse(str(name), check)
             except ValueError as error:
                 raise located(str(name), str(error)) from None
     return value
 
 
-Thresholds = Annotated[dict[str, tuple[str, ...]], BeforeValidator(_checked)]
+Thresholds = Annotated[dict[str, tuple[str, ...]], BeforeValidator(partial(_checked, parse=parse_threshold))]
 """Thresholds as they stand in a file: metric (with tags) -> checks. Checked when the file is read."""
+
+
+SteadyState = Annotated[
+    dict[str, tuple[str, ...]], BeforeValidator(partial(_checked, parse=partial(parse_live, windowed=False)))
+]
+"""The same of what a steady state is: it is held against the requests of a few seconds, so only metrics of requests."""
 
 
 def parse_all(thresholds: Mapping[str, tuple[str, ...]]) -> list[Threshold]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from harness.model.findings import CostFindings
+from harness.model.cost import CostFindings
 from harness.report import units, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from harness.model.findings import Findings, Spend
+    from harness.model.cost import Spend
+    from harness.model.findings import Findings
 
 COLUMNS = ("requests", "calls", "tokens in", "tokens out", "spent", "per 1,000 requests", "per answer")
 FOLDED = (("tenant", "by_tenant"), ("agent", "by_agent"), ("provider", "by_upstream"), ("model", "by_model"))

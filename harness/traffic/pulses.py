@@ -35,7 +35,7 @@ class Pulses:
     @property
     def in_flight(self) -> int:
         """Requests in flight of all workers."""
-        return sum(pulses[-1].in_flight for pulses in self._pulses.values())
+        return sum(pulses[-1].in_flight for pulses in list(self._pulses.values()))
 
     @property
     def troubles(self) -> list[str]:

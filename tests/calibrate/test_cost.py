@@ -11,7 +11,7 @@ import pytest
 
 from harness.analysis import analyse
 from harness.document import read
-from harness.model.findings import CostFindings
+from harness.model.cost import CostFindings
 from harness.planfile import load_prices
 from tests.recordings import RecordingBuilder, experiment, plan
 

@@ -37,7 +37,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "jitter": {"most": "800ms"},
     "bandwidth": {"rate": "2kB/s"},
     "sliced": {"size": "20B", "delay": "20ms"},
-    "cut": {"after": "200B"},
+    "cut": {"after_bytes": "200B"},
     "slow_close": {"delay": "500ms"},
     "quota": {"requests": 1, "per": "60s"},
     "slow_first_token": {"latency": "500ms"},

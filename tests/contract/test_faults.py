@@ -50,7 +50,7 @@ SETTINGS: dict[str, dict[str, str]] = {
     "jitter": {"most": f"{2 * SLOW_S}s"},
     "bandwidth": {"rate": "1kB/s"},
     "sliced": {"size": "10B", "delay": f"{SLOW_S / 10}s"},
-    "cut": {"after": "60B"},
+    "cut": {"after_bytes": "60B"},
     "slow_close": {"delay": f"{2 * SLOW_S}s"},
 }
 EFFECT: dict[str, set[str]] = {

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.clock import NS_PER_S, now_ns, sleep
+from harness.faults.http_proxy import HttpFaultProxy
 from harness.faults.probe_socket import ProbeSocket
 from harness.faults.toxiproxy import Toxiproxy, proxy_name
 from harness.faults.toxiproxy_server import ToxiproxyServer
@@ -291,3 +292,24 @@ def test_a_proxy_went_with_its_own_server_whoever_has_the_port_now(tmp_path: Pat
         assert dirty(tmp_path) == []
         assert heal(tmp_path).healed
         assert journals(tmp_path) == []
+
+
+def test_a_fault_of_http_answers_that_outlived_its_time_is_taken_back(server: ToxiproxyServer, tmp_path: Path) -> None:
+    """The run is alive and stays so: only its fault goes."""
+    api, name = Toxiproxy(server.address), proxy_name(RUN_ID, "bedrock")
+    http = HttpFaultProxy.start({"bedrock": "127.0.0.1:9"}, tmp_path / "http.log")
+    try:
+        api.create(name, http.routes["bedrock"].listen)
+        with closing(Journal(tmp_path / "recording", RUN_ID, tmp_path)) as journal:
+            on = {"admin": http.admin, "route": "bedrock"}
+            entry = journal.fault("http_error-bedrock-1", api=api.address, proxy=name, toxics=[], http=on)
+            journal.expires(entry, now_ns() - NS_PER_S)
+            http.routes["bedrock"].misbehave("http_error-bedrock-1", {"answer": {"what": "error", "status": 503}})
+            report = heal(tmp_path, expired=True)
+            assert http.routes["bedrock"].faults() == {}
+            assert report.undone == ["http_error-bedrock-1, which outlived its time"]
+            assert report.left == []
+            journal.healed(entry)
+    finally:
+        http.stop()
+        api.delete(name)

@@ -13,6 +13,7 @@ from harness import conduct
 from harness.clock import NS_PER_S
 from harness.errors import ExitCode, TrafficFailed
 from harness.interrupt import Interrupt
+from harness.model.plan import Slo
 from harness.recording.tables import EventLog
 from harness.traffic import Progress
 
@@ -44,12 +45,15 @@ def driven(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Drive a stuck generator whose load ended a moment ago; return it, the run and the interrupt."""
     monkeypatch.setattr(conduct, "_GRACE_NS", NS_PER_S // 10)
     load = SimpleNamespace(warmup=0.0, total_s=0.0, drain=0.1, boundaries=())
-    plan: Any = SimpleNamespace(experiments=(), remote_workers=0, scenario=SimpleNamespace(load=load))
+    plan: Any = SimpleNamespace(
+        experiments=(), remote_workers=0, faults=(), scenario=SimpleNamespace(load=load, slo=Slo())
+    )
     stage: Any = SimpleNamespace(url="", flush=lambda: None, died=list, trouble="")
-    faults: Any = SimpleNamespace(start=lambda _: None, stop=list, on=(), failed=[])
+    faults: Any = SimpleNamespace(start=lambda *_: None, stop=list, on=(), failed=[], waiting=())
     view: Any = SimpleNamespace(update=lambda _: None)
+    guardian: Any = SimpleNamespace(news=list, lost=False)
     engine, interrupt, events = Stuck(), Interrupt(), EventLog(tmp_path / "events.jsonl")
-    run = conduct._Run(plan, stage, engine, events, interrupt)  # type: ignore[arg-type]
+    run = conduct._Run(plan, stage, engine, events, interrupt, guardian)  # type: ignore[arg-type]
     run.schedule()
     yield SimpleNamespace(drive=lambda: run.drive(faults, view), engine=engine, run=run, interrupt=interrupt)
     events.close()

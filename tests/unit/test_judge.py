@@ -16,6 +16,7 @@ from harness.analysis.claims import claims
 from harness.analysis.stats import Share, Times
 from harness.judge import abort_crossed, judge
 from harness.model.findings import Failover, Findings, Interval, Validity
+from harness.model.plan import Slo
 from harness.model.threshold import parse_abort, parse_threshold
 from harness.model.verdict import Check, Verdict, Verdicts
 from tests.recordings import RecordingBuilder, experiment, plan, storm
@@ -334,5 +335,5 @@ def window(tmp_path: Path, outcomes: str, took_s: float = 0.3) -> pa.Table:
     ],
 )
 def test_abort_conditions(tmp_path: Path, condition: str, outcomes: str, observed: float | None) -> None:
-    found = abort_crossed(parse_abort(condition), window(tmp_path, outcomes))
+    found = abort_crossed(parse_abort(condition), window(tmp_path, outcomes), Slo())
     assert found == (None if observed is None else pytest.approx(observed, rel=1e-6))

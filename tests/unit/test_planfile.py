@@ -100,6 +100,18 @@ def edit(folder: Path, name: str, old: str, new: str) -> None:
 @pytest.mark.parametrize(
     ("name", "old", "new", "where", "says"),
     [
+        ("chaos/c.yaml", "at: 10s", "at: {load: 180%}", "c.yaml:5", "at.load: input should be less than or equal to 1"),
+        ("chaos/c.yaml", "at: 10s", "at: {lod: 80%}", "c.yaml:5", "did you mean 'load'"),
+        ("chaos/c.yaml", "at: 10s", "at: 10", "c.yaml:5", "at: 10 is no duration"),
+        ("chaos/c.yaml", "    at: 10s\n", "", "c.yaml:3", "begins 'at', 'after' or 'when'"),
+        ("chaos/c.yaml", "at: 10s", "at: 10s\n    when: {requests: rate>3 over 5s}", "c.yaml:6", "found at and when"),
+        ("chaos/c.yaml", "at: 10s", "when: {requests: rate>3}", "c.yaml:5", "needs a window"),
+        ("chaos/c.yaml", "at: 10s", "when: {recovery_time: max<3s over 5s}", "c.yaml:5", "only known after the run"),
+        ("chaos/c.yaml", "at: 10s", "after: {recovered: gon}", "experiment gone", "'gon'"),
+        ("chaos/c.yaml", "faults:", "steady_state: {request_faild: rate<0.1}\nfaults:", "c.yaml:2", "request_failed"),
+        ("chaos/c.yaml", "faults:", "steady_state: {recovery_time: max<3s}\nfaults:", "c.yaml:2", "after the run"),
+        ("chaos/c.yaml", "faults:", "abort: ['error_budget: brn>3 over 1m']\nfaults:", "c.yaml:2", "allowed: burn"),
+        ("chaos/c.yaml", "faults:", "thresholds: {error_budget: burn<3}\nfaults:", "c.yaml:2", "over a window"),
         ("scenarios/s.yaml", "users: 3", "usrs: 3", "s.yaml:3", "did you mean 'users'"),
         ("scenarios/s.yaml", "hold: 60s", "hold: 60", "s.yaml:3", "is no duration"),
         ("scenarios/s.yaml", "hold: 60s, ", "", "s.yaml:3", "'hold' is missing"),

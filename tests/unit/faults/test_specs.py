@@ -27,7 +27,7 @@ EXTRA: dict[str, dict[str, Any]] = {
     "jitter": {"most": "200ms"},
     "bandwidth": {"rate": "10kB/s"},
     "sliced": {"size": "10B", "delay": "10ms"},
-    "cut": {"after": "200B"},
+    "cut": {"after_bytes": "200B"},
     "slow_close": {"delay": "200ms"},
     "quota": {"requests": 10, "per": "1s"},
     "slow_first_token": {"latency": "200ms"},
@@ -236,8 +236,8 @@ def test_flapping_ends_when_it_shall() -> None:
 
 
 def test_a_reset_that_comes_sooner_than_it_should_is_none_of_ours() -> None:
-    assert not make("reset", after="500ms").bites(seen("reset", 300), MS)
-    assert make("reset", after="500ms").bites(seen("reset", 501), MS)
+    assert not make("reset", delay="500ms").bites(seen("reset", 300), MS)
+    assert make("reset", delay="500ms").bites(seen("reset", 501), MS)
 
 
 @pytest.mark.parametrize(
@@ -250,13 +250,13 @@ def test_a_reset_that_comes_sooner_than_it_should_is_none_of_ours() -> None:
         ("bandwidth", {"rate": "1MB/s"}, "less than or equal to 100000"),
         ("bandwidth", {"share": 0.5}, "share"),
         ("refuse", {"share": 0.5}, "share"),
-        ("cut", {"after": "1MB"}, "less than or equal to 16384"),
+        ("cut", {"after_bytes": "1MB"}, "less than or equal to 16384"),
         ("slow", {"share": 0.01}, "greater than or equal to 0.05"),
         ("http_error", {"status": 418}, "500, 502, 503, 504 or 529"),
         ("quota", {"requests": 0}, "greater than or equal to 1"),
         ("quota", {"share": 0.5}, "share"),
         ("wrong_content_type", {"content_type": "a\r\nb"}, "match pattern"),
-        ("stream_cut", {"after": "200"}, "write a number with a unit"),
+        ("stream_cut", {"after_bytes": "200"}, "write a number with a unit"),
         ("flapping", {"fault": {"kind": "kill"}}, "does not match any of the expected tags"),
         ("flapping", {"fault": {"kind": "flapping"}}, "does not match any of the expected tags"),
         ("flapping", {"fault": {"kind": "refuse", "at": "5s"}}, "'at' belongs to the flapping"),

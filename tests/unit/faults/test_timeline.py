@@ -45,6 +45,52 @@ def test_repeats_are_numbered_by_time_over_several_experiments() -> None:
     ]
 
 
+def triggered(upstream: str = "openai", *, name: str | None = None, **begins: Any) -> Refuse:
+    return Refuse.model_validate({"kind": "refuse", "upstream": upstream, "for": "5s", "name": name, **begins})
+
+
+def test_what_waits_for_a_trigger_comes_last_and_counts_from_it() -> None:
+    found = occurrences(
+        [
+            ("a", triggered(name="second", after={"recovered": "blackhole-bedrock"}, repeat=2, every="9s")),
+            ("a", triggered(at={"load": "80%"})),
+            ("b", blackhole(100, 5)),
+        ]
+    )
+    assert [(o.begin_s, o.end_s, o.fault_id, o.group) for o in found] == [
+        (100, 105, "blackhole-bedrock-1", 0),
+        (0, 5, "second-1", 1),
+        (9, 14, "second-2", 1),
+        (0, 5, "refuse-openai-1", 2),
+    ]
+    assert [str(o.trigger) for o in found[1:3]] == ["after blackhole-bedrock has recovered"] * 2
+
+
+def test_triggers_on_one_upstream_are_no_overlap() -> None:
+    check([("a", triggered(at={"load": "80%"})), ("a", triggered(when={"requests": "rate>3 over 5s"}))], THERE, 600)
+
+
+@pytest.mark.parametrize(
+    ("faults", "said"),
+    [
+        ([triggered(after={"recovered": "hng"}), triggered(name="hang", at="1s")], ["'hng'", "did you mean 'hang'?"]),
+        ([triggered(name="hang", at="1s"), triggered(name="hang", at="9s")], ["two faults are called 'hang'"]),
+        (
+            [triggered(name="a", after={"recovered": "b"}), triggered(name="b", after={"recovered": "a"})],
+            ["a waits for b waits for a", "none of them would ever begin"],
+        ),
+        ([triggered(after={"recovered": "refuse-openai"})], ["refuse-openai waits for refuse-openai"]),
+        ([triggered(at={"load": "80%"}, repeat=9, every="20s")], ["refuse-openai-6", "would not end before the load"]),
+    ],
+    ids=["unknown-name", "same-name", "circle", "itself", "outlives-the-load"],
+)
+def test_a_trigger_that_cannot_come_is_refused(faults: list[FaultSpec], said: list[str]) -> None:
+    with pytest.raises(PlanError) as caught:
+        check([("storm", fault) for fault in faults], THERE, 100)
+    for words in [*said, "experiment storm"]:
+        assert words in str(caught.value)
+
+
 def test_a_plan_that_can_be_run_passes() -> None:
     faults: list[tuple[str, FaultSpec]] = [
         ("a", blackhole(60, 45, repeat=5, every=90)),

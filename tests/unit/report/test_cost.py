@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from harness.model.findings import CacheSaving, CostFindings, Spend
+from harness.model.cost import CacheSaving, CostFindings, Spend
 from harness.report import block_cost
 
 if TYPE_CHECKING:

@@ -1,0 +1,73 @@
+"""Whether what a fault waits for has come: a share of the load, the recovery from another fault, a condition."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from harness.clock import NS_PER_S
+from harness.faults.timeline import occurrences
+from harness.model.trigger import AtLoad, Recovered, When
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from harness.conditions import Conditions
+    from harness.faults.timeline import Occurrence
+    from harness.model.plan import Plan
+
+
+class Triggers:
+    """Watches for the triggers of a plan, in one thread; `cleared` may be called in any. Times are monotonic ns."""
+
+    def __init__(self, plan: Plan, conditions: Conditions) -> None:
+        self._load, self._conditions = plan.scenario.load, conditions
+        self._left = Counter(occurrence.spec.called for occurrence in occurrences(plan.faults))
+        self._cleared_ns: dict[str, int] = {}
+        self._recovered_ns: dict[str, int] = {}
+
+    def cleared(self, fault: Occurrence, t_ns: int) -> None:
+        """Take note that a fault is gone."""
+        self._cleared_ns[fault.spec.called] = t_ns
+        self._left[fault.spec.called] -= 1
+
+    def come(self, fault: Occurrence, *, start_ns: int, zero_ns: int, now: int, users: int) -> str:
+        """Return what was observed when the trigger of `fault` has come; "" while it has not.
+
+        `start_ns` is when the load started, `zero_ns` when its warm-up ends: no trigger comes before that.
+        """
+        if now < zero_ns:
+            return ""
+        level = self._load.planned((now - start_ns) / NS_PER_S) if self._load.open_loop else users
+        return _COME[type(fault.trigger)](self, fault.trigger, level, zero_ns, now)
+
+    def _at_load(self, trigger: AtLoad, level: float, _zero_ns: int, _now: int) -> str:
+        peak = self._load.peak or 0.0
+        unit = "requests/s" if self._load.open_loop else "users"
+        return f"{level:.4g} of {peak:.4g} {unit}" if peak and level >= trigger.load * peak else ""
+
+    def _recovered(self, trigger: Recovered, _level: float, _zero_ns: int, now: int) -> str:
+        name = trigger.recovered
+        if self._left[name] > 0:
+            return ""
+        if name not in self._recovered_ns:
+            if not self._conditions.good_for(self._cleared_ns[name], now):
+                return ""
+            self._recovered_ns[name] = now
+        after_s = (self._recovered_ns[name] - self._cleared_ns[name]) / NS_PER_S
+        waited = now >= self._recovered_ns[name] + round(trigger.delay * NS_PER_S)
+        return f"service was good again {after_s:.1f} s after {name} was cleared" if waited else ""
+
+    def _when(self, trigger: When, _level: float, zero_ns: int, now: int) -> str:
+        threshold = trigger.threshold
+        if now < zero_ns + round((threshold.window_s or 0.0) * NS_PER_S):
+            return ""
+        observed = self._conditions.met(threshold, now)
+        return "" if observed is None else f"observed {observed:.4g}"
+
+
+_COME: Mapping[type, Callable[..., str]] = {
+    AtLoad: Triggers._at_load,  # noqa: SLF001 - the class's own
+    Recovered: Triggers._recovered,  # noqa: SLF001
+    When: Triggers._when,  # noqa: SLF001
+}

@@ -1,0 +1,157 @@
+"""What makes an experiment worthless: a system that was sick before, traffic past the proxy, nothing to take away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.analysis import analyse
+from harness.judge import judge
+from harness.model.findings import Validity
+from tests.recordings import RecordingBuilder, experiment, plan
+
+Story = Callable[[RecordingBuilder], object]
+
+
+def validity(path: Path, story: Story, *, during: str = "openai") -> Validity:
+    """A minute with Bedrock blocked from 20 s to 30 s, answered by `during` meanwhile; and what `story` adds."""
+    builder = RecordingBuilder(path, plan(hold_s=60, warmup_s=5, experiments=[experiment()]))
+    builder.phases(warmup=-5, baseline=0, fault=20, recovery=30, cooldown=60)
+    builder.instrument(0, 60)
+    for i in range(60):
+        for half in (0, 0.5):
+            provider = during if 19 < i < 30 else "bedrock"
+            builder.request(i + half, provider=provider, canary=half > 0)
+    builder.fault("blackhole-bedrock-1", 20, 30, blocks=True)
+    story(builder)
+    return analyse(builder.close(61))[0].validity
+
+
+def reasons(path: Path, story: Story, **options: Any) -> str:
+    return "\n".join(validity(path, story, **options).reasons)
+
+
+def test_a_fault_that_stood_in_the_way_is_valid(tmp_path: Path) -> None:
+    assert validity(tmp_path, lambda _: None).reasons == ()
+
+
+def test_what_was_on_its_way_is_no_traffic_past_the_proxy(tmp_path: Path) -> None:
+    assert validity(tmp_path, lambda b: b.call("bedrock", 20.05, None)).reasons == ()
+
+
+def test_calls_that_a_ledger_has_from_a_blocked_time_went_past_the_proxy(tmp_path: Path) -> None:
+    def past(builder: RecordingBuilder) -> None:
+        for second in (19, 22, 25, 31):
+            builder.call("bedrock", second, second + 0.1)
+
+    said = reasons(tmp_path, past)
+    assert "went past the proxy in front of bedrock" in said
+    assert "its ledger has 2 calls" in said
+
+
+def test_a_fault_that_lets_some_through_is_no_witness(tmp_path: Path) -> None:
+    builder = RecordingBuilder(tmp_path, plan(hold_s=60, warmup_s=5, experiments=[experiment()]))
+    builder.phases(warmup=-5, baseline=0, fault=20, recovery=30, cooldown=60)
+    builder.instrument(0, 60)
+    for i in range(60):
+        builder.request(i)
+        builder.request(i + 0.5, canary=True)
+    builder.fault("slow-bedrock-1", 20, 30, kind="slow")
+    assert analyse(builder.close(61))[0].validity.reasons == ()
+
+
+@pytest.mark.parametrize(("hits", "past"), [(0, True), (1, False)])
+def test_without_a_ledger_answers_that_name_the_provider_tell(tmp_path: Path, hits: int, past: bool) -> None:
+    builder = RecordingBuilder(tmp_path, plan(hold_s=60, warmup_s=5, experiments=[experiment()]))
+    builder.phases(warmup=-5, baseline=0, fault=20, recovery=30, cooldown=60)
+    builder.instrument(0, 60)
+    for i in range(60):
+        builder.request(i, ledger=False, hits=hits)
+        builder.request(i + 0.5, canary=True, ledger=False)
+    builder.fault("refuse-bedrock-1", 20, 30, kind="refuse", blocks=True)
+    said = "\n".join(analyse(builder.close(61))[0].validity.reasons)
+    assert ("9 answers name it, none of them from a cache" in said) is past
+
+
+def test_an_upstream_nobody_ever_called_was_no_experiment(tmp_path: Path) -> None:
+    said = reasons(tmp_path, lambda b: b.fault("refuse-openai-1", 40, 45, upstream="openai"), during="google")
+    assert "openai was broken by refuse-openai-1, but its ledger has not one call" in said
+
+
+def test_a_second_choice_may_only_be_called_while_it_is_broken_too(tmp_path: Path) -> None:
+    said = reasons(tmp_path, lambda b: b.fault("refuse-openai-1", 22, 28, upstream="openai"), during="local")
+    assert "openai was broken" not in said
+
+
+CHECK: dict[str, Any] = {
+    "threshold": "request_failed: rate<=0.01", "state": "sick", "observed": 0.25, "low": 0.14, "high": 0.4, "n": 40,
+    "holds": False,
+}  # fmt: skip
+
+
+def test_a_system_that_was_sick_before_is_a_reason_and_after_a_note(tmp_path: Path) -> None:
+    before = validity(
+        tmp_path / "before", lambda b: b.event(19, "steady", "before", state="sick", experiment="x", checks=[CHECK])
+    )
+    assert "sick before the first fault of x" in before.reasons[0]
+    assert "request_failed: rate<=0.01 (observed 0.25)" in before.reasons[0]
+    after = validity(
+        tmp_path / "after", lambda b: b.event(60, "steady", "after", state="sick", experiment="x", checks=[CHECK])
+    )
+    assert after.valid
+    assert "not in its steady state again at the end of x" in "\n".join(after.notes)
+
+
+@pytest.mark.parametrize("state", ["took_back", "lost", "replaced"])
+def test_what_the_guardian_tells(tmp_path: Path, state: str) -> None:
+    found = validity(tmp_path, lambda b: b.event(25, "guardian", "died", state=state, message="the guardian ended"))
+    assert not found.valid
+    assert found.reasons[0].startswith("The guardian ended: ")
+
+
+@pytest.mark.parametrize(
+    ("seen", "verdict", "says"),
+    [
+        (CHECK, "fail", "no longer true that request_failed: rate<=0.01 (observed 25 %)"),
+        (CHECK | {"state": "steady", "observed": 0.0, "low": 0.0, "high": 0.009, "holds": True}, "pass", "true again"),
+        (
+            CHECK | {"state": "steady", "observed": 0.0, "low": 0.0, "high": 0.1, "holds": True},
+            "inconclusive",
+            "certain",
+        ),
+        (None, "inconclusive", "the load ended too soon"),
+    ],
+)
+def test_a_steady_state_that_was_written_down_is_judged(
+    tmp_path: Path, seen: dict[str, Any] | None, verdict: str, says: str
+) -> None:
+    own = experiment() | {"steady_state": {"request_failed": ["rate<=0.01"]}}
+    builder = RecordingBuilder(tmp_path, plan(hold_s=60, warmup_s=5, experiments=[own]))
+    builder.phases(warmup=-5, baseline=0, fault=20, recovery=30, cooldown=60)
+    builder.instrument(0, 60)
+    for i in range(60):
+        builder.request(i)
+        builder.request(i + 0.5, canary=True)
+    builder.fault("blackhole-bedrock-1", 20, 30)
+    if seen:
+        builder.event(60, "steady", "after", state=seen["state"], experiment=own["experiment"], checks=[seen])
+    recording = builder.close(61)
+    findings, measure = analyse(recording)
+    (check,) = judge(recording.plan, findings, measure).checks
+    assert check.verdict == verdict
+    assert says in check.why
+    assert check.scope == f"{own['experiment']}, steady state"
+
+
+def test_a_spare_need_not_be_called(tmp_path: Path) -> None:
+    spare = experiment("refuse", "openai", at="40s") | {"standby": True}
+    builder = RecordingBuilder(tmp_path, plan(hold_s=60, warmup_s=5, experiments=[spare]))
+    builder.phases(warmup=-5, baseline=0, fault=40, recovery=45, cooldown=60)
+    builder.instrument(0, 60)
+    for i in range(60):
+        builder.request(i)
+    builder.fault("refuse-openai-1", 40, 45, kind="refuse", upstream="openai", experiment="openai-refuse", blocks=True)
+    assert analyse(builder.close(61))[0].validity.reasons == ()

@@ -1,0 +1,89 @@
+"""Triggers: what has come, and what has not."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+
+from harness.clock import NS_PER_S
+from harness.faults.network import Refuse
+from harness.faults.timeline import Occurrence, occurrences
+from harness.model.load import Load
+from harness.triggers import Triggers
+
+STEPS = {
+    "kind": "steps",
+    "warmup": "10s",
+    "steps": [{"rate": "10/s", "hold": "20s"}, {"rate": "100/s", "ramp": "10s", "hold": "20s"}],
+}
+USERS = {"kind": "users", "users": 50, "hold": "60s", "warmup": "10s"}
+
+
+def refuse(**begins: Any) -> Refuse:
+    return Refuse.model_validate({"kind": "refuse", "upstream": "bedrock", "for": "5s", **begins})
+
+
+class Rig:
+    """Triggers of some faults under a load, with conditions that say what they are told to."""
+
+    def __init__(self, load: dict[str, Any], *faults: Refuse) -> None:
+        self.good = self.met = False
+        conditions: Any = SimpleNamespace(
+            good_for=lambda _since, _now: self.good, met=lambda _threshold, _now: 0.4 if self.met else None
+        )
+        named = [("x", fault) for fault in faults]
+        plan: Any = SimpleNamespace(
+            scenario=SimpleNamespace(load=TypeAdapter(Load).validate_python(load)), faults=named
+        )
+        self.triggers = Triggers(plan, conditions)
+        self.found = {o.fault_id: o for o in occurrences(named)}
+
+    def come(self, fault: Occurrence, at_s: float, users: int = 0) -> str:
+        return self.triggers.come(fault, start_ns=0, zero_ns=10 * NS_PER_S, now=round(at_s * NS_PER_S), users=users)
+
+
+@pytest.mark.parametrize(
+    ("load", "share", "at_s", "users", "said"),
+    [
+        (USERS, "80%", 20, 39, ""),
+        (USERS, "80%", 20, 40, "40 of 50 users"),
+        (USERS, "80%", 5, 50, ""),  # the warm-up is not judged
+        (STEPS, "80%", 34, 0, ""),  # 46 of 100
+        (STEPS, "80%", 38, 0, "82 of 100 requests/s"),
+        (STEPS, "80%", 45, 0, "100 of 100 requests/s"),
+        (STEPS, 0.1, 10, 0, "10 of 100 requests/s"),
+        ({"kind": "rate", "rate": "16.7/s", "hold": "60s", "warmup": "10s"}, "100%", 10, 0, "16.7 of 16.7 requests/s"),
+    ],
+)
+def test_a_share_of_the_load(load: dict[str, Any], share: object, at_s: float, users: int, said: str) -> None:
+    rig = Rig(load, refuse(at={"load": share}))
+    assert rig.come(rig.found["refuse-bedrock-1"], at_s, users) == said
+
+
+def test_recovered_means_good_again_after_its_last_clearing_and_the_delay() -> None:
+    rig = Rig(
+        USERS, refuse(name="first", at="1s", repeat=2, every="20s"), refuse(after={"recovered": "first", "delay": "3s"})
+    )
+    second = rig.found["refuse-bedrock-1"]
+    rig.good = True
+    assert not rig.come(second, 15)
+    rig.triggers.cleared(rig.found["first-1"], 20 * NS_PER_S)
+    assert not rig.come(second, 21), "it is on once more"
+    rig.triggers.cleared(rig.found["first-2"], 40 * NS_PER_S)
+    rig.good = False
+    assert not rig.come(second, 45)
+    rig.good = True
+    assert not rig.come(second, 50), "good again, but not for as long as the delay"
+    assert rig.come(second, 53) == "service was good again 10.0 s after first was cleared"
+
+
+def test_a_condition_needs_its_whole_window_after_the_warm_up() -> None:
+    rig = Rig(USERS, refuse(when={"cache_hit": "rate>0.3 over 10s"}))
+    fault = rig.found["refuse-bedrock-1"]
+    assert not rig.come(fault, 25)
+    rig.met = True
+    assert not rig.come(fault, 15)
+    assert rig.come(fault, 20) == "observed 0.4"
