@@ -17,6 +17,7 @@ from harness.recording import layout
 from harness.recording.requests import RequestWriter
 from harness.recording.tokens import TokenWriter
 from harness.traffic import locust_load, locust_phase, locust_session, locust_turn, locust_workload
+from harness.traffic.locust_measuring import Measuring
 from harness.traffic.locust_pulse import PulseMaker
 from harness.traffic.locust_record import Recorder
 from harness.traffic.locust_stats import Statistics
@@ -115,7 +116,7 @@ class Run:
             self._load.complete(min(end_ns, self._stopped_ns or now_ns()) if early else end_ns)
         self._statistics.settle()
         environment.events.test_stopping.fire(environment=environment)
-        locust_session.Measuring.stopping = True
+        Measuring.stopping = True
         self._load.stop()
         drained = gevent.spawn(self._load.join, self._load_spec["drain"])
         gevent.wait([drained, self._cut], count=1)
