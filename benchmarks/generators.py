@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -12,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import plans
+from benchmarks import machine, plans
 from harness.clock import now_ns
 
 if TYPE_CHECKING:
@@ -97,12 +96,12 @@ def wrk(program: str) -> Start:
 
 def found() -> dict[str, Start]:
     """Every generator this machine has, by name; the first two are the ones with a goal."""
-    external = {"k6": k6, "wrk": wrk}
+    external = {name: (make, path) for name, make in (("k6", k6), ("wrk", wrk)) if (path := machine.program(name))}
     return {
         "agentstorm": ours(),
         "FastHttpUser": locust("fast"),
         "HttpUser": locust("requests"),
         "CsvRequestLogger": locust("fast", csv=True),
         **({TWO_WORKERS: ours(2)} if 2 in plans.workers() else {}),
-        **{name: make(path) for name, make in external.items() if (path := shutil.which(name))},
+        **{name: make(path) for name, (make, path) in external.items()},
     }

@@ -14,6 +14,9 @@ from typing import Any
 
 import psutil
 
+from harness.errors import MissingComponent
+from harness.programs import K6
+
 _PACKAGES = ("agentstorm", "locust", "gevent", "geventhttpclient", "pyarrow", "duckdb", "numpy", "pandas", "uvloop")
 _PROGRAMS = {"k6": "version", "wrk": "-v"}
 
@@ -31,6 +34,17 @@ def describe() -> dict[str, Any]:
         },
         "versions": {"python": platform.python_version(), **_packages(), **_programs()},
     }
+
+
+def program(name: str) -> str | None:
+    """Where a program to compare with is, if it is here; k6 wherever a run would look for it."""
+    if name != "k6":
+        return shutil.which(name)
+    try:
+        found = K6.locate()
+    except MissingComponent:  # one that is of no use to a run either
+        return None
+    return str(found.path) if found else None
 
 
 def _processor() -> str:
@@ -52,7 +66,7 @@ def _packages() -> dict[str, str]:
 def _programs() -> dict[str, str]:
     found = {}
     for name, option in _PROGRAMS.items():
-        if path := shutil.which(name):
+        if path := program(name):
             said = subprocess.run([path, option], capture_output=True, text=True, check=False)
             number = re.search(r"\d+(\.\d+)+\S*", said.stdout + said.stderr)
             found[name] = number[0] if number else "of unknown version"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import traceback
 from typing import TYPE_CHECKING
 
 import gevent
@@ -11,7 +10,7 @@ from gevent.pool import Group
 from locust.exception import StopTest, StopUser
 
 from harness.traffic.locust_alarm import Alarm
-from harness.traffic.locust_workload import own_line
+from harness.traffic.locust_complaints import line_of, told
 
 if TYPE_CHECKING:
     from locust.env import Environment
@@ -78,11 +77,12 @@ class Load:
 
     def _note(self, error: BaseException) -> None:
         self.errors, self._noted = self.errors + 1, error
-        line = own_line(error)
+        line = line_of(error)
         self.last_error = f"{type(error).__name__}: {error}"[:300] + (f" ({line})" if line else "")
 
     def _crashed(self, error: BaseException) -> None:
         if error is self._noted:  # Locust has reported and logged it, and let it go on
             return
         self._note(error)
-        logger.error("%s", "".join(traceback.format_exception(error)))
+        if text := told(error):
+            logger.error("%s", text)

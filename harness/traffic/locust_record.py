@@ -43,8 +43,8 @@ def explain(error: BaseException) -> tuple[Outcome, str]:
     if isinstance(error, TimeoutError | gevent.Timeout | requests.exceptions.Timeout):
         return Outcome.TIMEOUT, "no answer in time"
     if isinstance(error, HTTPConnectionClosed):
-        reused = getattr(error, "reused", False)
-        return Outcome.FAILED, f"connection closed before the answer{' (keep-alive race)' if reused else ''}"
+        kept = getattr(error, "kept", False)
+        return Outcome.FAILED, f"connection closed before the answer{' (keep-alive race)' if kept else ''}"
     if isinstance(error, HTTPParseError):
         return Outcome.FAILED, "connection closed in the middle of the answer, or no HTTP"
     if isinstance(error, OSError):
@@ -80,6 +80,8 @@ class Exchange:
     """The workload itself called it a success."""
     open_stream = False
     """Its body is still being read."""
+    ahead_ns = 0
+    """What passed between its start and its being handed to Locust, which counts from there."""
     reported = False
     """Locust's request event was fired."""
     written = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from array import array
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,11 @@ from harness.clock import NS_PER_S, now_ns
 from harness.model.target import Observe
 from harness.observe import Observation
 from harness.recording import layout
-from harness.recording.requests import RequestWriter
+from harness.recording.requests import WORDS, RequestWriter
+from harness.recording.spool import Nowhere
 from harness.recording.tokens import TokenWriter
-from harness.traffic import locust_load, locust_phase, locust_session, locust_turn, locust_workload
+from harness.traffic import locust_complaints, locust_load, locust_phase, locust_session, locust_turn, locust_workload
+from harness.traffic.locust_measuring import Measuring
 from harness.traffic.locust_pulse import PulseMaker
 from harness.traffic.locust_record import Recorder
 from harness.traffic.locust_stats import Statistics
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
     from harness.recording.spool import Sink
 
 _FLUSH_S = 1.0
+_ROWS = 1000
+_WORDS = [name for name in WORDS if name != "worker"]
+_NUMBERS = [name for name in layout.REQUEST_SCHEMA.names if name not in WORDS]
 _HOPELESS = 20
 """A workload that raised so often and made no request never will."""
 logger = logging.getLogger("agentstorm")
@@ -40,9 +46,24 @@ def load_workload(order: dict[str, Any], environment: Environment) -> None:
     workload = Path(order["workload"])
     locust_turn.install(seeds.python_random(order["seed"], "workload"))
     locust_phase.install()
+    locust_complaints.install()
     environment.user_classes = locust_workload.load(workload, weighted=order["load"]["open_loop"])
     environment.locustfile = workload.name
     environment.events.init.fire(environment=environment, runner=environment.runner, web_ui=None)
+
+
+def _warm_up() -> None:
+    """Write rows nowhere: the first batches of a process take milliseconds, for code and memory that nothing has used.
+
+    None of them shall hold up the load.
+    """
+    requests, tokens = RequestWriter(Nowhere(), ""), TokenWriter(Nowhere())
+    for batch in range(3):
+        for number in range(_ROWS):
+            requests.add(**dict.fromkeys(_NUMBERS, number), **dict.fromkeys(_WORDS, str(batch)))  # type: ignore[arg-type]
+            tokens.add(number, array("q", (number,)))
+        requests.flush()
+        tokens.flush()
 
 
 class Run:
@@ -61,6 +82,7 @@ class Run:
         self._load_spec, self._announce, self._environment = order["load"], announce, environment
         self._worker = order["worker"]
         seed = order["seed"]
+        _warm_up()
         self._statistics = Statistics(environment)
         load_workload(order, environment)
         observe = Observe.model_validate(order["observe"])
@@ -115,7 +137,7 @@ class Run:
             self._load.complete(min(end_ns, self._stopped_ns or now_ns()) if early else end_ns)
         self._statistics.settle()
         environment.events.test_stopping.fire(environment=environment)
-        locust_session.Measuring.stopping = True
+        Measuring.stopping = True
         self._load.stop()
         drained = gevent.spawn(self._load.join, self._load_spec["drain"])
         gevent.wait([drained, self._cut], count=1)

@@ -303,6 +303,44 @@ def test_the_workloads_own_listeners_hear_what_locust_tells_them(driver: Driver,
     assert f"begun {url}" in driver.log
 
 
+def test_an_error_that_comes_again_and_again_does_not_fill_the_log(driver: Driver, url: str) -> None:
+    workload = """
+        @events.request.add_listener
+        def deaf(**_): raise KeyError("deaf")
+        class U(FastHttpUser):
+            wait_time = constant(0)
+            @task
+            def t(self):
+                self.client.get("/ms/1")
+                raise ValueError(f"no {id(object())}")
+    """
+    driver.run(workload, {"kind": "users", "users": 5, "hold": "2s"}, url)
+    times = int(driver.most("errors"))
+    assert times > 200
+    each_full, each_line = 5, len(str(times))
+    for error in ("ValueError: no", "KeyError: 'deaf'"):
+        assert each_full <= driver.log.count(error) <= driver.workers * (2 * each_full + each_line), error
+    assert "for the 100th time" in driver.log
+    assert all(pulse.last_error.endswith("(workload.py:10)") for pulse in driver.pulses if pulse.errors)
+
+
+@pytest.mark.parametrize("path", ["/ms/200", "/stream/2/100", "/tokens/3/50/bare", "/body/x%0D%0A"])
+def test_listeners_hear_how_long_it_took_whichever_way_it_went(driver: Driver, url: str, path: str) -> None:
+    """Plain answers go the short way; others are handed to Locust when they have begun."""
+    workload = """
+        import time
+        @events.request.add_listener
+        def heard(response_time, start_time, response, **_):
+            print("HEARD", response_time, 1000 * (time.time() - start_time), 1000 * response.elapsed.total_seconds())
+    """
+    frame = driver.run(textwrap.dedent(workload) + once(f"self.client.get({path!r}, name='n')"), ONE, url)
+    took_ms, since_ms, elapsed_ms = map(float, driver.log.partition("HEARD ")[2].splitlines()[0].split())
+    service_ms = float(frame.end_ns[0] - frame.start_ns[0]) / 1e6
+    first_byte_ms = float(frame.first_byte_ns[0] - frame.start_ns[0]) / 1e6
+    assert service_ms - 1 <= took_ms <= since_ms <= service_ms + 50
+    assert 0 < elapsed_ms <= first_byte_ms + 1
+
+
 def test_a_client_of_the_workloads_own_is_recorded_from_its_event(driver: Driver, url: str) -> None:
     workload = """
         import time

@@ -19,15 +19,14 @@ def passes(script: str) -> None:
 def test_a_known_url_has_the_parts_of_an_unknown_one() -> None:
     passes("""
     from geventhttpclient.url import URL
-    from harness.traffic.locust_client import known_url
+    from harness.traffic.locust_client import KnownUrl
     parts = "scheme netloc hostname host port request_uri quoted_uri path query username password quoted".split()
     for text in ("http://a.b:81/c d;e?f=g h#i", "https://u:p@x/", "http://[::1]:8000", "http://x/\u00e5?\u00e4=\u00f6"):
-        known, plain = known_url(text), URL(text)
+        known, plain = KnownUrl(text), URL(text)
         for part in parts * 2:
             assert getattr(known, part) == getattr(plain, part), (text, part)
         assert str(known) == str(plain) and known == plain and tuple(known) == tuple(plain)
         assert known.redirect("../z?q=1") == plain.redirect("../z?q=1")
-        assert known_url(text) is known
     """)
 
 
@@ -58,68 +57,16 @@ def test_cookies_are_kept_and_sent_as_by_the_jar_it_stands_in_for() -> None:
 
 def test_a_kept_connection_is_alive_until_there_is_something_to_read_even_its_end() -> None:
     passes("""
+    import types
     import gevent.socket
     from harness.traffic.locust_client import is_alive
+    pool = types.SimpleNamespace(taken=None)
     ours, theirs = gevent.socket.socketpair()
-    assert is_alive(None, ours) and is_alive(None, ours)
-    theirs.sendall(b"x"); assert not is_alive(None, ours)
-    assert ours.recv(10) == b"x" and is_alive(None, ours)
-    theirs.close(); assert not is_alive(None, ours)
-    ours.close(); assert not is_alive(None, ours) and not is_alive(None, None)
-    """)
-
-
-def test_a_head_from_a_template_is_the_head_that_would_be_built() -> None:
-    passes("""
-    import itertools
-    from geventhttpclient.client import HTTPClient
-    from geventhttpclient.header import Headers
-    from harness.traffic.locust_client import TemplateClient
-
-    ours, theirs = TemplateClient("h", 81), HTTPClient("h", 81)
-    kinds = [
-        {}, {"X-A": "1"}, {"x-a": "1"}, {"traceparent": "00-" + "a1" * 16 + "-" + "b2" * 8 + "-01"},
-        {"Traceparent": "of my own: not hex"}, {"traceparent": "00-" + "a3" * 16 + "-" + "b4" * 8 + "-01"},
-        {"Content-Length": "3"}, {"content-length": "4"}, {"Host": "other", "Expect": "nothing"},
-    ]
-    for _ in range(3):
-        pairs = itertools.combinations(kinds, 2)
-        for (a, b), body, method in itertools.product(pairs, (b"", b"abcd"), ("GET", "POST")):
-            headers = Headers(); headers.update(a); headers.update(b)
-            before = list(headers.items())
-            for uri in ("/", "/x?y=1", "/4611686018427387904"):
-                args = (method, uri, body, headers, False)
-                assert ours._build_request(*args) == theirs._build_request(*args), args
-            assert list(headers.items()) == before
-    several = Headers(); several.add("X", "1"); several.add("X", "2")
-    for client in (ours, ours, theirs):
-        assert client._build_request("GET", "/", b"", several, False).count("X: ") == 2
-        for bad in ({"X": "a\\r\\nY: b"}, {"traceparent": "a\\r\\nY: b"}, {"": "x"}):
-            headers = Headers(); headers.update(bad)
-            try:
-                client._build_request("GET", "/", b"", headers, False)
-            except ValueError:
-                continue
-            raise AssertionError(bad)
-    for number in range(1000):
-        ours._build_request("GET", f"/{number}", b"", Headers(), False)
-    assert len(ours._templates) <= 256
-    """)
-
-
-def test_chunks_and_continue_are_told_as_by_those_they_stand_in_for() -> None:
-    passes("""
-    import io
-    from geventhttpclient import client
-    from geventhttpclient.header import Headers
-    from harness.traffic.locust_client import uses_chunks, waits_for_continue
-    chunks = ({"Transfer-Encoding": "chunked"}, {"transfer-encoding": "gzip"})
-    for fields in ({}, *chunks, {"Expect": "100-continue"}, {"EXPECT": "x"}):
-        headers = Headers(); headers.update(fields)
-        assert waits_for_continue(headers) == client._requests_100_continue(headers)
-        assert waits_for_continue(fields) == client._requests_100_continue(fields)
-        for body in (b"", b"x", None, io.BytesIO(b"x"), iter([b"x"]), bytearray(b"x")):
-            assert uses_chunks(headers, body) == client._uses_chunked_transfer(headers, body)
+    assert is_alive(pool, ours) and is_alive(pool, ours) and pool.taken is ours
+    theirs.sendall(b"x"); pool.taken = None; assert not is_alive(pool, ours) and pool.taken is None
+    assert ours.recv(10) == b"x" and is_alive(pool, ours)
+    theirs.close(); assert not is_alive(pool, ours)
+    ours.close(); assert not is_alive(pool, ours) and not is_alive(pool, None)
     """)
 
 
