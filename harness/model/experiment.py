@@ -94,7 +94,7 @@ class Experiment(Frozen):
     abort: Annotated[tuple[str, ...], AfterValidator(_abort_conditions)] = ()
     """Thresholds that, once crossed for their window, stop load and heal: ``request_failed: rate>0.5 over 30s``."""
     standby: bool = False
-    """What is broken is a spare, which nobody need call while all is well; else a run in which nobody does is invalid."""
+    """What is broken is a spare that nobody need call while all is well; else a run in which nobody does is invalid."""
     steady_state: SteadyState | None = None
     """What holds of a system that is well: checked before the first fault and after the last. Left out: what the
     scenario's SLO says. Empty: nothing is checked."""
