@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,34 @@ from tests.e2e.runs import ROOT, agentstorm, load
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 DELAY_S = 0.4
-OUTAGES = 20
 RATE = 200
+LEAD_S = 3.0
+
+
+@dataclass(frozen=True)
+class Planted:
+    """Outages of one kind: the settings of the fault, how often, how long each, and how far apart."""
+
+    kind: str
+    outages: int
+    lasts_s: float
+    every_s: float
+    settings: str = ""
+    comes_back: int = 0
+    """Times it lets the primary answer in between."""
+
+    @property
+    def hold_s(self) -> int:
+        return math.ceil(LEAD_S + self.outages * self.every_s + 1)
+
+
+# A hundred in all. While it flaps the primary is there for 0.6 s, gone for 0.6 s: gone, there, gone, there, gone.
+PLANTED = (
+    Planted("refuse", 30, 0.8, 1.6),
+    Planted("blackhole", 30, 0.8, 1.6),
+    Planted("rate_limited", 30, 0.8, 1.6),
+    Planted("flapping", 10, 3.0, 4.5, ", period: 1.2s, fault: {kind: refuse}", comes_back=2),
+)
 
 TARGET = """\
 target: scripted
@@ -65,7 +92,8 @@ thresholds:
 """
 CHAOS = """\
 experiment: scripted
-faults: [{kind: %(kind)s, upstream: primary, at: 3s, for: 800ms, repeat: %(outages)d, every: 2s}]
+faults: [{kind: %(kind)s, upstream: primary, at: %(at)ss, for: %(lasts)ss, repeat: %(outages)d,
+          every: %(every)ss%(settings)s}]
 """
 
 
@@ -73,6 +101,7 @@ faults: [{kind: %(kind)s, upstream: primary, at: 3s, for: 800ms, repeat: %(outag
 class Truth:
     """What the scripted system wrote down, and what we made of it."""
 
+    planted: Planted
     turns: list[dict[str, int]]
     findings: dict[str, Any]
     recording: Path
@@ -83,17 +112,23 @@ class Truth:
 
     def errors_ms(self, key: str, truth: str, since: str = "effective_ns") -> np.ndarray[Any, Any]:
         """Return how far the middle of each interval lies from the scripted truth, ms."""
-        times = [turn[truth] for turn in self.turns if truth in turn]
         errors = []
-        for failover, time_ns in zip(self.failovers, times, strict=True):
+        for failover in self.failovers:
             middle_s = (failover[key]["low"] + failover[key]["high"]) / 2
-            errors.append((failover[since] + middle_s * 1e9 - time_ns) / 1e6)
+            errors.append((failover[since] + middle_s * 1e9 - self.within(failover, truth)[0]) / 1e6)
         return np.array(errors)
 
+    def within(self, failover: dict[str, Any], truth: str) -> list[int]:
+        """Return when the scripted system did something in one outage, from its injection to the next one's."""
+        begin = failover["injecting_ns"]
+        end = begin + self.planted.every_s * 1e9 - 2e8
+        return [turn[truth] for turn in self.turns if begin <= turn.get(truth, 0) < end]
 
-@pytest.fixture(scope="module", params=["refuse", "blackhole"])
+
+@pytest.fixture(scope="module", params=PLANTED, ids=lambda planted: planted.kind)
 def truth(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Truth:
-    folder = tmp_path_factory.mktemp(f"scripted-{request.param}")
+    planted: Planted = request.param
+    folder = tmp_path_factory.mktemp(f"scripted-{planted.kind}")
     log = folder / "truth.jsonl"
     values = {
         "script": ROOT / "tests" / "calibrate" / "scripted_agents.py",
@@ -101,9 +136,13 @@ def truth(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         "delay": DELAY_S,
         "patience": 0.1,
         "rate": RATE,
-        "hold": 3 + 2 * OUTAGES + 1,
-        "kind": request.param,
-        "outages": OUTAGES,
+        "hold": planted.hold_s,
+        "kind": planted.kind,
+        "at": LEAD_S,
+        "lasts": planted.lasts_s,
+        "every": planted.every_s,
+        "settings": planted.settings,
+        "outages": planted.outages,
     }
     # Beside the reference system, which the target's commands import.
     files = {
@@ -123,13 +162,24 @@ def truth(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     )  # fmt: skip
     assert (recording / "findings.json").exists(), done.stdout + done.stderr
     turns = [json.loads(line) for line in log.read_text().splitlines()]
-    return Truth(turns, load(recording, "findings.json"), recording)
+    return Truth(planted, turns, load(recording, "findings.json"), recording)
 
 
 def test_every_outage_bit_and_was_seen(truth: Truth) -> None:
-    assert len(truth.failovers) == OUTAGES
+    assert len(truth.failovers) == truth.planted.outages
     assert all(f["bit"] and not f["censored"] for f in truth.failovers)
-    assert len([t for t in truth.turns if "switch_ns" in t]) == OUTAGES
+    assert [len(truth.within(f, "switch_ns")) for f in truth.failovers] == [
+        1 + truth.planted.comes_back for _ in truth.failovers
+    ]
+
+
+def test_every_flap_is_counted(truth: Truth) -> None:
+    """Back to the primary and away again is two; the last time back is the failback."""
+    for failover in truth.failovers:
+        assert failover["flaps"] == 2 * (len(truth.within(failover, "back_ns")) - 1)
+    assert (
+        sum(failover["flaps"] for failover in truth.failovers) == 2 * truth.planted.comes_back * truth.planted.outages
+    )
 
 
 def test_failover_times_lie_within_10_ms_of_the_truth(truth: Truth) -> None:
@@ -138,18 +188,16 @@ def test_failover_times_lie_within_10_ms_of_the_truth(truth: Truth) -> None:
 
 
 def test_failover_intervals_hold_the_truth(truth: Truth) -> None:
-    switches = [t["switch_ns"] for t in truth.turns if "switch_ns" in t]
     held = 0
-    for failover, switch in zip(truth.failovers, switches, strict=True):
-        seconds = (switch - failover["effective_ns"]) / 1e9
+    for failover in truth.failovers:
+        seconds = (truth.within(failover, "switch_ns")[0] - failover["effective_ns"]) / 1e9
         held += failover["failover_s"]["low"] - 0.005 <= seconds <= failover["failover_s"]["high"] + 0.005
-    assert held >= 0.9 * OUTAGES
+    assert held >= 0.9 * truth.planted.outages
 
 
 def test_detection_comes_within_a_scrape_of_the_truth(truth: Truth) -> None:
-    noticed = [t["noticed_ns"] for t in truth.turns if "noticed_ns" in t]
-    for failover, time_ns in zip(truth.failovers, noticed, strict=True):
-        seconds = (time_ns - failover["effective_ns"]) / 1e9
+    for failover in truth.failovers:
+        seconds = (truth.within(failover, "noticed_ns")[0] - failover["effective_ns"]) / 1e9
         low, high = failover["detection_s"]["low"], failover["detection_s"]["high"]
         assert low - 0.02 <= seconds <= high + 0.02, (low, seconds, high)
 
@@ -178,5 +226,5 @@ def test_percentiles_are_numpys_on_the_raw_nanoseconds(truth: Truth) -> None:
 
 
 def test_open_loop_sent_exactly_what_was_due(truth: Truth) -> None:
-    assert truth.findings["load"]["requests"] == RATE * (3 + 2 * OUTAGES + 1)
+    assert truth.findings["load"]["requests"] == RATE * truth.planted.hold_s
     assert truth.findings["load"]["dropped"] == 0

@@ -277,6 +277,7 @@ def test_an_answer_goes_so_far_and_no_further(
                 connection.recv(1)
             route.behave("f-1")  # what is held up is closed
             assert read(connection) == b""
+    route.behave("f-1")
     assert route.faults() == {}
     assert exchange(route, get(), 0.3)[1] == whole
 
