@@ -79,7 +79,7 @@ def _refuse_twice(runs: Sequence[Run]) -> None:
 
 def _differences(sides: Sequence[Sequence[Run]]) -> list[str]:
     """Say what differs between the runs, besides what must not."""
-    notes = []
+    notes: list[str] = []
     told = [[circumstances(run) for run in side] for side in sides]
     for key in told[0][0]:
         values = [list(dict.fromkeys(one[key] for one in side)) for side in told]

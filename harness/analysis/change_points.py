@@ -42,7 +42,7 @@ class ChangePoint:
 
 
 def change_points(
-    values: Sequence[float], random: np.random.Generator, significance: float = SIGNIFICANCE
+    values: Sequence[float] | Array, random: np.random.Generator, significance: float = SIGNIFICANCE
 ) -> list[ChangePoint]:
     """Return where a series changes, in order. `random` draws the permutations; fewer than six values never change."""
     series = np.asarray(values, dtype=np.float64)
