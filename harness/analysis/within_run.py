@@ -81,7 +81,7 @@ def _change(
     unseen = quantity.worsening((high - low) / 2)
     if agree == "agree":
         unit = "%" if quantity.scale == "ratio" else "points"
-        why += f"; a difference below {100 * unseen:.2g} {unit} would not be seen"
+        why += f"; a difference below {100 * unseen:.3g} {unit} would not be seen"
     return Change(
         metric=quantity.name,
         unit=quantity.unit,
