@@ -102,6 +102,8 @@ class Compose:
         return {name: self._plan.target.upstreams[name].address for name in self._plan.http_upstreams}
 
     def _http_fault_proxy(self) -> dict[str, dict[str, Any]]:
+        if not self._http:
+            return {}
         beside = compose_file.services_in(self._file)[self._system.toxiproxy]
         image, seed = self._system.http_faults or "", self._plan.seed
         return {

@@ -184,7 +184,8 @@ def test_workloads_find_what_locust_gives_them(stage: Any, url: str) -> None:
             else:
                 told.append(f"worker-{environment.runner.worker_index}")
         @events.test_stop.add_listener
-        def end(environment, **_): print("stopped", type(environment.runner).__name__)
+        def end(environment, **_):
+            print(f"stopped {type(environment.runner).__name__}")  # in one piece: all of them share a log
     """
     driver = stage.driver(2)
     frame = driver.run(
