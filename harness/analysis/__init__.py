@@ -25,6 +25,7 @@ from harness.analysis.streams import Tokens, stream_findings
 from harness.analysis.timeline import timeline
 from harness.analysis.validity import Facts, validity
 from harness.analysis.windows import Felt, healthy_limit
+from harness.memory import give_back
 from harness.model.findings import Findings
 
 if TYPE_CHECKING:
@@ -48,8 +49,10 @@ def analyse(recording: Recording) -> tuple[Findings, Measure]:
     healthy = healthy_limit(orders, load.kinds, canary.kinds, when.healthy)
     outages = Outages(orders, load.kinds, canary, when)
     orders.run()
+    give_back()
 
     calls, everything = Calls(recording.ledger, load), orders.counts([ALWAYS])
+    give_back()
     limit = percentile(healthy, 95) * (1 + plan.scenario.slo.p95_within) if len(healthy) else math.inf
     found = outages.failovers(Felt(load, canary, plan.scenario.slo, limit), calls, recording.events)
     cache = cache_findings(orders, load.kinds, canary, calls, recording.samples, plan.target.metrics, when)

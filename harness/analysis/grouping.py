@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from harness.analysis.sample import Sample
 
 ATOMS = 512
-"""Most atoms of a cluster: its tables stay in the processor's cache."""
+"""Most atoms of a cluster: with more its tables would not stay in the processor's cache."""
+SHORT = 1 << 22
+"""In recordings of fewer rows to make a table costs more than to look things up in two: a quarter of the atoms."""
 FEW = 1024
 SUMS = 1 << 18
 """Most counts by fine batch and level that are held at a time."""
@@ -45,14 +47,15 @@ class _Cluster:
 class Lens:
     """The samples of one metric that are looked at together in a stretch."""
 
-    def __init__(self, metric: str, samples: list[Sample]) -> None:
+    def __init__(self, metric: str, samples: list[Sample], rows: int) -> None:
         self.metric, self.samples = metric, samples
+        most = ATOMS if rows >= SHORT else max(1, ATOMS // 4)
         self.clusters: list[_Cluster] = []
         mine: list[Sample] = []
         atom = np.zeros(len(samples[0].kinds), np.int64)
         for sample in samples:
             finer = np.unique(2 * atom + sample.kinds, return_inverse=True)[1]
-            if mine and finer.max() >= ATOMS:
+            if mine and finer.max() >= most:
                 self.clusters.append(_Cluster(mine, atom))
                 mine, finer = [], np.unique(sample.kinds, return_inverse=True)[1]
             mine, atom = [*mine, sample], finer

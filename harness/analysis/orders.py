@@ -247,5 +247,5 @@ class Orders:
     def _lens(self, metric: str, numbers: tuple[int, ...]) -> Lens:
         key = metric, numbers
         if key not in self._lenses:
-            self._lenses[key] = Lens(metric, [self._samples[i] for i in numbers])
+            self._lenses[key] = Lens(metric, [self._samples[i] for i in numbers], self._load.rows)
         return self._lenses[key]

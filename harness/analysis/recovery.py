@@ -15,7 +15,7 @@ from harness.clock import NS_PER_S
 if TYPE_CHECKING:
     from harness.analysis.windows import Felt, Service
 
-ROWS = 1 << 18
+ROWS = 1 << 16
 """About as many requests are held at a time, and those of two windows more."""
 
 

@@ -109,7 +109,7 @@ class Sample:
             low, high = same[0][:2]
             values, weights = (np.concatenate([found[i] for found in same]) for i in (2, 4))
             order = np.argsort(values, kind="stable")
-            self._ranges.append((low, high, values[order], np.cumsum(weights[order])))
+            self._ranges.append((low, high, values[order], np.cumsum(weights[order], dtype=np.int32)))
         if not series or not self._n or self.bare or self.constant:
             return
         for percent in self.percents:

@@ -34,10 +34,10 @@ BLOCK = 1 << 17
 _MOMENTS = ("due_ns", "start_ns", "end_ns")
 """What is always read."""
 _OF_STREAMS = ("first_token_ns", "last_token_ns", "stream_tokens", "tokens_out", "request_id")
-PART, MOST_PARTS = 1 << 22, 8
+PART, MOST_PARTS = 1 << 18, 8
 """Rows of a part that is worth a thread of its own, and how many of these there are at most."""
 ALWAYS_BEFORE = -(2**62)
-AHEAD = 2
+AHEAD = 1
 """Row groups that are decoded while one is looked at."""
 MOST_THREADS = 4
 """Each keeps some memory of its own."""

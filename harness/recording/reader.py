@@ -122,9 +122,9 @@ class Recording:
         """Samples (`layout.SAMPLE_SCHEMA`)."""
         return self._table(self.path / layout.SAMPLES, layout.SAMPLE_SCHEMA)
 
-    @cached_property
+    @property
     def ledger(self) -> pa.Table:
-        """The providers' own account (`layout.LEDGER_SCHEMA`)."""
+        """The providers' own account (`layout.LEDGER_SCHEMA`). Read each time, because it may be large: look once."""
         return self._table(self.path / layout.LEDGER, layout.LEDGER_SCHEMA)
 
     def ordered(self, name: str) -> list[Path]:
