@@ -21,6 +21,10 @@ def check(plan: Plan) -> None:
         split_port(plan.bind)
     except ValueError as error:
         raise PlanError(str(error), where="--bind") from None
+    if plan.bind != type(plan).model_fields["bind"].default and not plan.remote_workers:
+        raise PlanError(
+            "nobody is to join from elsewhere", where=f"--bind {plan.bind}", hint="give --remote-workers, how many will"
+        )
     load = plan.scenario.load
     for what in ("users", "max_in_flight"):
         most = getattr(load, what, None)

@@ -99,7 +99,10 @@ def test_a_thousand_a_minute_are_a_thousand_in_every_minute(tmp_path: Path, url:
     load = {"kind": "rate", "rate": "1000/min", "warmup": "0s", "hold": "60s"}
     seen = measure(tmp_path / "run", url, "/ms/5", load)
     assert len(seen) == 1000
-    assert list(seen.due - seen.due[0]) == [i * 60_000_000 for i in range(1000)]
+    # When k6 began is known from how soon its first arrivals were dispatched; one that is faster still was due then.
+    early = np.arange(1000) * 60_000_000 - (seen.due - seen.due[0])
+    assert ((early >= 0) & (early <= 0.1 * NS_PER_MS)).all(), early[early != 0]
+    assert np.count_nonzero(early) <= 10
     assert 0 <= seen.due[0] < 0.25 * NS_PER_S
 
 

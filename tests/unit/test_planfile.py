@@ -367,6 +367,7 @@ def test_whatever_a_file_holds_either_plans_or_is_one_message(
         ({"workers": 0}, "nobody is there to make the load"),
         ({"workers": 2, "remote_workers": 2}, "4 workers cannot share users: 3"),
         ({"remote_workers": 1, "bind": "5557"}, "--bind: '5557' is no address"),
+        ({"bind": "10.0.0.5:5557"}, "--bind 10.0.0.5:5557: nobody is to join from elsewhere"),
     ],
 )
 def test_workers_that_cannot_be(files: Path, options: dict[str, Any], said: str) -> None:
