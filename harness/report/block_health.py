@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from harness.model.findings import Findings, HealthFindings, HealthOutage, Interval
 
+_ALL = {1: "the outage", 2: "both outages"}
 COLUMNS = ("noticed", "after", "said ok meanwhile", "well again after")
 
 
@@ -36,9 +37,7 @@ def _noticed(found: HealthFindings) -> str:
     if not noticed:
         return "noticed no outage while it lasted" if n > 1 else "did not notice the outage while it lasted"
     lag = max(o.noticed_s.high for o in noticed if o.noticed_s)
-    which = (
-        "the outage" if n == 1 else f"all {n:,} outages" if len(noticed) == n else f"{len(noticed):,} of {n:,} outages"
-    )
+    which = _ALL.get(n, f"all {n:,} outages") if len(noticed) == n else f"{len(noticed):,} of {n:,} outages"
     return f"noticed {which} within {units.seconds(lag)}"
 
 
