@@ -14,25 +14,32 @@ BUCKETS = 4096
 NOWHERE = BUCKETS - 1
 """The bucket of rows without a value."""
 _DROPPED_BITS = 12
-_FINE = 1 << (31 - _DROPPED_BITS)
+FINE = 1 << (31 - _DROPPED_BITS)
 """The upper bits of a value's float32 are a bucket of 1/2048 of an octave (as in HdrHistogram)."""
 
 
-def _fine(values: Array) -> Array:
+def fine(values: Array) -> Array:
+    """Return the fine bucket of every value, of `FINE`; all below zero are in the one of zero."""
     bits = np.maximum(values, 0).astype(np.float32).view(np.int32)
     bits >>= _DROPPED_BITS
     return bits
+
+
+def middle(bucket: Array) -> Array:
+    """Return the value in the middle of fine buckets."""
+    bits = (bucket.astype(np.int32) << _DROPPED_BITS) + (1 << (_DROPPED_BITS - 1))
+    return bits.view(np.float32).astype(np.float64)
 
 
 class Buckets:
     """About as many of the sampled values in each bucket. A larger value is never in a lower bucket."""
 
     def __init__(self) -> None:
-        self._counts = np.zeros(_FINE, np.int64)
+        self._counts = np.zeros(FINE, np.int64)
 
     def sample(self, values: Array) -> None:
         """Take values into account; all of them before the first is asked for."""
-        self._counts += np.bincount(_fine(values), minlength=_FINE)
+        self._counts += np.bincount(fine(values), minlength=FINE)
 
     @cached_property
     def _bucket(self) -> Array:
@@ -41,4 +48,4 @@ class Buckets:
 
     def of(self, values: Array) -> Array:
         """Return the bucket of every value; all below zero are in the one of zero."""
-        return self._bucket.take(_fine(values))
+        return self._bucket.take(fine(values))

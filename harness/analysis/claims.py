@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness.analysis.dependence import CONFIDENCE
+from harness.analysis.outages import alike
 from harness.analysis.stats import CLAIM_SHARES, at_least, more_successes
 from harness.model.findings import Claim
 from harness.model.threshold import parse_all
@@ -23,11 +24,7 @@ def claims(plan: Plan, failovers: Iterable[Failover]) -> tuple[Claim, ...]:
     """Return one claim per kind of fault and what it was on, for the limit and confidence the plan claims (else 5 s at
     0.95)."""
     found = []
-    alike: dict[tuple[str, str], list[Failover]] = {}
-    for failover in failovers:
-        if failover.bit:
-            alike.setdefault((failover.upstream, failover.kind), []).append(failover)
-    for (upstream, kind), outages in alike.items():
+    for (upstream, kind), outages in alike(failover for failover in failovers if failover.bit).items():
         limit, confidence = _claimed(plan, upstream, kind)
         recovered, n = sum(recovered_within(outage, limit) for outage in outages), len(outages)
         share = at_least(recovered, n, confidence)

@@ -16,16 +16,21 @@ MONTH_S = 30 * 86_400
 """What error budgets are counted over (SRE workbook, ch. 2: four weeks or a month)."""
 
 
+def alike(failovers: Iterable[Failover]) -> dict[tuple[str, str], list[Failover]]:
+    """Group outages by what was broken how: (upstream or service, kind), in order of injection."""
+    found: dict[tuple[str, str], list[Failover]] = {}
+    for failover in failovers:
+        found.setdefault((failover.upstream, failover.kind), []).append(failover)
+    return found
+
+
 def outage_kinds(failovers: Iterable[Failover], availability: float) -> tuple[OutageKind, ...]:
     """Return what the outages that bit have in common, by what they were on and their kind, in order of injection.
 
     `availability` is what is promised over a month.
     """
-    alike: dict[tuple[str, str], list[Failover]] = {}
-    for failover in failovers:
-        if failover.bit:
-            alike.setdefault((failover.upstream, failover.kind), []).append(failover)
-    return tuple(_kind(upstream, kind, outages, availability) for (upstream, kind), outages in alike.items())
+    bit = alike(failover for failover in failovers if failover.bit)
+    return tuple(_kind(upstream, kind, outages, availability) for (upstream, kind), outages in bit.items())
 
 
 def _kind(upstream: str, kind: str, outages: Sequence[Failover], availability: float) -> OutageKind:

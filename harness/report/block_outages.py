@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from harness.analysis.outages import alike
 from harness.report import micro, units, words
 from harness.report.toll import per_answer, toll
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 def outages(findings: Findings, figures: Figures) -> list[dict[str, Any]]:
     """Return one entry per kind of outage; one that was never seen to bite has its answer only."""
     found = []
-    for (upstream, kind), group in words.kinds(findings).items():
+    for (upstream, kind), group in alike(findings.failovers).items():
         claim = words.claim_of(findings, upstream, kind)
         entry: dict[str, Any] = {
             "answer": words.sentence(words.outage(upstream, kind, group, claim)),

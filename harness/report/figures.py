@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness.analysis.outages import alike
 from harness.analysis.scan import scans
-from harness.report import figure_failover, figure_resources, figure_summary, figure_time, palette, series, words
+from harness.report import figure_failover, figure_resources, figure_summary, figure_time, palette, series
 from harness.report.seen import seen
 from harness.report.timeline import Timeline, timeline
 
@@ -58,7 +59,7 @@ def figures(recording: Recording, findings: Findings) -> Figures:
         drawn[f"resources-{metric}"] = figure_resources.resources(used, axis, metric)
     recorders = {
         kind: figure_failover.recorder(recording, axis, bit, slo_s)
-        for kind, outages in words.kinds(findings).items()
+        for kind, outages in alike(findings.failovers).items()
         if (bit := [f for f in outages if f.bit])
     }
     return Figures(axis, drawn, recorders, colours, shares, users.sparks)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from harness.analysis.outages import alike
 from harness.report import block_cost, block_health, block_streams, units, words
 from harness.report.toll import toll, unharmed
 from harness.report.units import middle
@@ -51,7 +52,7 @@ def _median(intervals: Sequence[Interval | None], never: str) -> str:
 
 def _outages(findings: Findings) -> list[str]:
     rows, tolls = [], []
-    for (upstream, kind), group in words.kinds(findings).items():
+    for (upstream, kind), group in alike(findings.failovers).items():
         bit = [f for f in group if f.bit]
         tolls.append(f"- {plain(words.sentence(toll(upstream, kind, group)))}")
         if bit:

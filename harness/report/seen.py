@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.analysis.buckets import FINE, fine, middle
 from harness.clock import NS_PER_S
 from harness.model.request import ANSWERED, BAD, Outcome
 
@@ -202,7 +203,7 @@ class _Times:
         self.many += len(times)
         self.held.append(times)
         if self.many > EXACT:
-            found = np.bincount(_fine(np.concatenate(self.held)), minlength=_FINE)
+            found = np.bincount(fine(np.concatenate(self.held)), minlength=FINE)
             self.counts = found if self.counts is None else self.counts + found
             self.held.clear()
 
@@ -211,21 +212,7 @@ class _Times:
             return np.sort(np.concatenate(self.held))
         # Evenly spaced ranks stand for all.
         ranks = np.linspace(0, self.many - 1, EXACT // 2)
-        return _middle(np.searchsorted(np.cumsum(self.counts), ranks, "right"))
-
-
-_BITS = 12
-_FINE = 1 << (31 - _BITS)
-
-
-def _fine(times: Array) -> Array:
-    """Return the bucket of each time: 1/2048 of an octave, as in HdrHistogram (the upper bits of its float32)."""
-    return np.maximum(times, 0).astype(np.float32).view(np.int32) >> _BITS
-
-
-def _middle(bucket: Array) -> Array:
-    bits = (bucket.astype(np.int32) << _BITS) + (1 << (_BITS - 1))
-    return bits.view(np.float32).astype(np.float64)
+        return middle(np.searchsorted(np.cumsum(self.counts), ranks, "right"))
 
 
 class _Spread:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
+from harness.analysis.outages import alike
 from harness.model.verdict import Verdict
 from harness.report import block_streams, units, words
 from harness.report.toll import toll
@@ -74,7 +75,7 @@ def print_summary(console: Console, recording: Recording, findings: Findings, ve
     line(console, f"users        {words.users(findings.load)}")
     if flow := block_streams.said(findings):
         line(console, f"streams      {flow}")
-    for (upstream, kind), group in words.kinds(findings).items():
+    for (upstream, kind), group in alike(findings.failovers).items():
         claim = words.claim_of(findings, upstream, kind)
         said = words.outage(upstream, kind, group, claim)
         line(console, f"outage       {said}" + (f" (claim: {words.claim(claim)})" if claim else ""))

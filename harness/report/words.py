@@ -113,14 +113,6 @@ def users(group: Group) -> str:
     return said + (f"{units.share(group.failed_share.value)} failed." if bad else "none failed.")
 
 
-def kinds(findings: Findings) -> dict[tuple[str, str], list[Failover]]:
-    """Group outages by what was broken how: (upstream, kind)."""
-    found: dict[tuple[str, str], list[Failover]] = {}
-    for failover in findings.failovers:
-        found.setdefault((failover.upstream, failover.kind), []).append(failover)
-    return found
-
-
 def kind_of(findings: Findings, upstream: str, kind: str) -> OutageKind | None:
     """Return what outages of this kind on `upstream` have in common; None when none bit."""
     return next((k for k in findings.outage_kinds if (k.upstream, k.kind) == (upstream, kind)), None)

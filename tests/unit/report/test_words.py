@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from harness.analysis.outages import alike
 from harness.model.findings import CacheWitness, Claim, Resources, Usage
 from harness.model.load import RateLoad, ReplayLoad, SpikeLoad, StepsLoad, UsersLoad
 from harness.report import units, words
@@ -81,7 +82,7 @@ def test_witnesses_are_heard_together(told: Reported, rates: tuple[float | None,
 
 
 def test_outages_are_grouped_by_what_was_broken_how(told: Reported) -> None:
-    groups = words.kinds(told.findings)
+    groups = alike(told.findings.failovers)
     assert {key: len(group) for key, group in groups.items()} == {("bedrock", "blackhole"): 3, ("bedrock", "refuse"): 2}
     hung = groups["bedrock", "blackhole"]
     assert (
@@ -92,8 +93,8 @@ def test_outages_are_grouped_by_what_was_broken_how(told: Reported) -> None:
 
 
 def test_what_never_bit_did_not_recover(parted: Reported) -> None:
-    (missed,) = words.kinds(parted.findings)["cache", "slow"]
-    killed = words.kinds(parted.findings)["agents", "kill"]
+    (missed,) = alike(parted.findings.failovers)["cache", "slow"]
+    killed = alike(parted.findings.failovers)["agents", "kill"]
     assert words.outage("cache", "slow", [missed], None) == "cache slow: not seen to bite"
     both = [*killed, missed.model_copy(update={"kind": "kill"})]
     assert words.outage("agents", "kill", both, None).endswith("2 of 2 recovered while observed; 1 not seen to bite")
