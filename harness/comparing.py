@@ -117,9 +117,7 @@ def compare(
     if agree and not single:
         raise NotComparable("agreement is a question to one run against one; leave --agree out")
     decide = _agreement if agree else _alone if single else _worst
-    verdict, why = decide(changes)
-    if verdict is Verdict.PASS and chosen.warnings:
-        verdict, why = Verdict.INCONCLUSIVE, f"Inconclusive, because these runs should not be compared. {why}"
+    verdict, why = _warned(*decide(changes), chosen.warnings)
     return Comparison(
         kind="within-run" if single else "runs",
         plan=sides[0][0].plan.title,
@@ -133,6 +131,13 @@ def compare(
         exit_code=EXIT_CODES[verdict],
         why=why,
     )
+
+
+def _warned(verdict: Verdict, why: str, warnings: Sequence[str]) -> tuple[Verdict, str]:
+    """Runs that were compared in spite of warnings never pass."""
+    if verdict is Verdict.PASS and warnings:
+        return Verdict.INCONCLUSIVE, f"Inconclusive, because these runs should not be compared. {why}"
+    return verdict, why
 
 
 def _within(base: Run, candidate: Run, tolerances: Mapping[str, float], metrics: Sequence[str]) -> list[Change]:
@@ -192,9 +197,7 @@ def noise(
         raise NotComparable(f"{len(kept)} runs; a noise floor needs {FEWEST}: two halves of two")
     random = generator(kept[0].plan.seed, "noise-floor")
     floors = noise_floor([run.figures for run in kept], tolerances, random, metrics)
-    verdict, why = _floor_verdict(floors)
-    if verdict is Verdict.PASS and chosen.warnings:
-        verdict, why = Verdict.INCONCLUSIVE, f"Inconclusive, because these runs should not be compared. {why}"
+    verdict, why = _warned(*_floor_verdict(floors), chosen.warnings)
     return NoiseFloor(
         plan=kept[0].plan.title,
         base=tuple(run.ref for run in kept),
