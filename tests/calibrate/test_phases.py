@@ -19,7 +19,7 @@ from harness.model.plan import Plan, Scenario
 from harness.model.target import ExternalSystem, Target
 from harness.recording.reader import read_stream
 from harness.traffic import LocustEngine
-from tests.calibrate.serving import serving
+from tests.calibrate.serving import ask, serving
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
@@ -124,12 +124,8 @@ def test_poisson_arrivals_are_sent_as_a_poisson_process(tmp_path: Path, url: str
 
 def test_a_pace_that_an_outage_broke_is_found_again(tmp_path: Path, url: str) -> None:
     """All answers are held for longer than a period, so all users come back at once; a period later they must not."""
-    import json  # noqa: PLC0415
-    import urllib.request  # noqa: PLC0415
-
     begin = now_ns() + 6 * NS_PER_S
-    with urllib.request.urlopen(f"{url}/stall/{begin}/{begin + 3 * NS_PER_S}") as answer:  # noqa: S310 - our own server
-        json.load(answer)
+    ask(f"{url}/stall/{begin}/{begin + 3 * NS_PER_S}")
     load = {"kind": "users", "users": 100, "spawn": "1000/s", "hold": "18s"}
     times = arrivals(tmp_path, url, load, "constant_pacing(2)")
     assert dispersion(times, 3, 18) > 2.5, "the outage is seen"

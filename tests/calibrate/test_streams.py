@@ -5,8 +5,6 @@ As in `test_latency`, everything shares the cores of the test machine, so a clai
 
 from __future__ import annotations
 
-import json
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ from harness.model.target import ExternalSystem, Observe, Target
 from harness.recording import layout
 from harness.recording.reader import read_stream
 from harness.traffic import LocustEngine
-from tests.calibrate.serving import serving
+from tests.calibrate.serving import ask, serving
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
@@ -54,8 +52,7 @@ class Seen:
         rows = read_stream(tokens)[0].to_pydict() if tokens.exists() else {"request_id": [], "t_ns": []}
         ids, times = np.array(rows["request_id"], int), np.array(rows["t_ns"], int)
         self.tokens = {int(number): times[ids == number] for number in np.unique(ids)}
-        with urllib.request.urlopen(f"{url}/token-log") as answer:  # noqa: S310 - our own server
-            log = json.load(answer)
+        log = ask(f"{url}/token-log")
         self.received = {int(trace[19:35], 16): received for _, received, trace, _ in log}
         self.written = {int(trace[19:35], 16): np.array(written) for _, _, trace, written in log}
 
