@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from harness.analysis.goodput import goodput
 from harness.analysis.ledger import losses
 from harness.analysis.outage_cost import Chosen, Costs, ask_times
 from harness.analysis.provider_shift import PrimaryShare, failed_back, failed_over, flaps, primary_share
@@ -92,6 +93,7 @@ class Outages:
             tokens_per_answer=costs.tokens(stretch.during),
             extra_provider_calls=extra[0],
             extra_tokens=extra[1],
+            goodput=goodput(felt, events, stretch.during, stretch.until),
             resolution_s=outage.resolution_s,
             bit=True,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from harness.analysis.goodput import comeback
 from harness.model.findings import Failover, OutageKind, Spread
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def _kind(upstream: str, kind: str, outages: Sequence[Failover], availability: f
         unavailable_s=unavailable,
         budget_spent=unavailable / ((1 - availability) * MONTH_S),
         availability=availability,
+        comeback=comeback(outages),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from harness.model.base import Frozen
 from harness.model.cost import CostFindings
+from harness.model.goodput import Comeback, Goodput
 
 
 class Estimate(Frozen):
@@ -174,6 +175,7 @@ class Failover(Frozen):
     extra_provider_calls: int | None
     """Calls made beyond those that full answers needed; null, as `extra_tokens`, when a ledger was lost meanwhile."""
     extra_tokens: int | None
+    goodput: Goodput | None = None
     resolution_s: float
     """Mean gap between the observations times rest on."""
     bit: bool
@@ -214,6 +216,8 @@ class OutageKind(Frozen):
     """Share of the error budget of 30 days at `availability` that they spent together: unavailable seconds by allowed
     ones."""
     availability: float
+    comeback: Comeback | None = None
+    """null when none of them was watched for long enough after its end."""
 
 
 class HealthOutage(Frozen):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.analysis.outages import alike
-from harness.report import micro, units, words
+from harness.report import comeback, micro, units, words
 from harness.report.toll import per_answer, toll
 
 if TYPE_CHECKING:
@@ -47,6 +47,9 @@ def _told(bit: Sequence[Failover], together: OutageKind, figures: Figures) -> di
         "answers_bar": micro.share_bar([(css, s) for _, s, css in shares], f"Requests answered: {said}"),
         "cost": _cost(bit, together),
         "spread": _spread(together),
+        "comeback": words.sentence(comeback.said(together.comeback)),
+        "loads": comeback.rows(together.comeback),
+        "load_columns": comeback.COLUMNS,
         "columns": ["at", *(column.name for column in columns)],
         "each": [
             [units.clock(figures.axis.at(f.effective_ns or f.injecting_ns)), *(column.say(f) for column in columns)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness.analysis.outages import alike
-from harness.report import block_cost, block_health, block_streams, units, words
+from harness.report import block_cost, block_health, block_streams, comeback, units, words
 from harness.report.toll import toll, unharmed
 from harness.report.units import middle
 
@@ -64,7 +64,12 @@ def _outages(findings: Findings) -> list[str]:
     claims = [
         f"- claim, {plain(claim.upstream)} {plain(claim.kind)}: {words.claim(claim)}" for claim in findings.claims
     ]
-    return [*lines, "", *tolls, *claims]
+    backs = [
+        f"- {plain(together.upstream)} {plain(together.kind)}: {plain(said)}"
+        for together in findings.outage_kinds
+        if (said := comeback.said(together.comeback))
+    ]
+    return [*lines, "", *tolls, *backs, *claims]
 
 
 def _times(group: Sequence[Failover]) -> list[str]:
