@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from harness import probes
 from harness.faults import service
 from harness.faults.http_proxy import HttpFaultProxy, HttpRoute
+from harness.faults.probe_socket import split_address
 from harness.faults.proxies import Place, Proxied, put_in_front, take_away
 from harness.faults.toxiproxy import Toxiproxy
 from harness.faults.toxiproxy_server import ToxiproxyServer
@@ -188,6 +189,9 @@ class Stage:
         self._watch(probes.Resources(lambda: self._pids | self._system.processes(), self.samples, self._events))
         if self._system.containers():
             self._watch(probes.Containers(self._system.containers, self.samples, self._events))
+        if self._toxiproxy is not None:  # not one in a container, whose connections its network has
+            ports = {name: split_address(site.address)[1] for name, site in self.proxied.items()}
+            self._watch(probes.Callers(self._toxiproxy.process.real_pid, ports, self.samples, self._events))
         if ledgers:
             self._watch(probes.Ledger(ledgers, self._run_id, self._ledger, self._events))
         if target.metrics:

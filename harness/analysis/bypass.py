@@ -1,20 +1,26 @@
 """Did the fault stand in the way of anything? Traffic that goes past the proxy is not broken by what is on the proxy.
 
 A probe through the proxy sees such a fault bite; only those who were called, or who answered, can tell that the system
-was not hit. The ledgers are the better witness; without them, answers that name their provider.
+was not hit. The ledgers are the better witness; without them, answers that name their provider, and whether anybody
+was ever connected to the proxy.
 """
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
+from harness.analysis.frame import numbers, words
 from harness.analysis.ledger import losses
-from harness.clock import NS_PER_MS
+from harness.clock import NS_PER_MS, NS_PER_S
 from harness.model.request import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import pyarrow as pa
+
+    from harness.analysis.frame import Array
     from harness.analysis.ledger import Calls
     from harness.analysis.scan import Scan
     from harness.analysis.timeline import FaultSpan, Span, Timeline
@@ -22,6 +28,10 @@ if TYPE_CHECKING:
 
 _MARGIN_NS = 100 * NS_PER_MS
 """What was on its way through the proxy when the fault came has arrived by then."""
+_PROBED_NS = 2 * NS_PER_S
+"""A fault's probe socket is connected from so long before the fault to so long after it."""
+_FEWEST_LOOKS = 10
+"""With fewer looks at the connections, callers that keep none open may have been missed."""
 
 
 def past_the_proxy(when: Timeline, calls: Calls, load: Scan) -> Iterator[str]:
@@ -65,22 +75,47 @@ def _answered(provider: str, load: Scan, span: Span) -> int:
 def never_called(when: Timeline, calls: Calls, recording: Recording) -> Iterator[str]:
     """Yield a reason for each upstream that was broken and that nobody ever called: there was nothing to take away.
 
-    Only where its ledger was read and is whole, and where no other fault was on: with that, all calls to a second
-    choice may have been made while this one was broken too. A spare (`Experiment.standby`) need not be called.
+    Only where its ledger was read and is whole, or without one where its proxy's connections were counted; and where no
+    other fault was on: with that, all calls to a second choice may have been made while this one was broken too. A
+    spare (`Experiment.standby`) need not be called.
     """
     spare = {e.experiment for e in recording.plan.experiments if e.standby}
-    upstreams = recording.plan.target.upstreams
-    lost = {name for name, _ in losses(recording.events)}
     for name in dict.fromkeys(fault.upstream for fault in when.faults if fault.effective is not None):
         mine = [fault for fault in when.faults if fault.upstream == name]
         alone = not any(_overlap(one, other, when) for one in mine for other in when.faults if other.upstream != name)
-        ledger = name in upstreams and upstreams[name].ledger is not None and name not in lost and len(calls)
-        if ledger and alone and not calls.by(name).any() and not {fault.experiment for fault in mine} <= spare:
+        if not alone or {fault.experiment for fault in mine} <= spare:
+            continue
+        if witness := _nobody(name, when, calls, recording):
             yield (
-                f"{name} was broken by {mine[0].fault}, but its ledger has not one call of this whole run: there was "
-                "nothing to take away. Let the load use it, correct the upstream's address in the target, or say "
-                "`standby: true` in the experiment if it is a spare."
+                f"{name} was broken by {mine[0].fault}, but {witness}: there was nothing to take away. Let the load "
+                "use it, correct the upstream's address in the target, see that the system calls it at its proxy's, or "
+                "say `standby: true` in the experiment if it is a spare."
             )
+
+
+def _nobody(name: str, when: Timeline, calls: Calls, recording: Recording) -> str:
+    """Return what shows that nobody ever called an upstream; "" where somebody did, or nobody can know."""
+    upstream = recording.plan.target.upstreams.get(name)
+    if upstream is not None and upstream.ledger is not None:
+        whole = name not in {lost for lost, _ in losses(recording.events)} and len(calls)
+        return "its ledger has not one call of this whole run" if whole and not calls.by(name).any() else ""
+    seen = _connections(name, when, recording.samples)
+    if len(seen) < _FEWEST_LOOKS or seen.any():
+        return ""
+    return f"not one connection to its proxy was open in {len(seen):,} looks while no fault was on"
+
+
+def _connections(name: str, when: Timeline, samples: pa.Table) -> Array:
+    """Return how many callers were connected to an upstream's proxy, look by look, without those that a probe of ours
+    may have been among: around and during faults on it."""
+    chosen = words(samples, "source").among(["proxies"]) & words(samples, "metric").among(["connections"])
+    chosen &= words(samples, "labels").among([json.dumps({"upstream": name}, sort_keys=True)])
+    moments = numbers(samples, "t_ns")
+    for fault in (fault for fault in when.faults if fault.upstream == name):
+        end_ns = fault.on(when.end_ns)[1]
+        chosen &= (moments < fault.injecting_ns - _PROBED_NS) | (moments > end_ns + _PROBED_NS)
+    found: Array = numbers(samples, "value")[chosen]
+    return found
 
 
 def _overlap(one: FaultSpan, other: FaultSpan, when: Timeline) -> bool:

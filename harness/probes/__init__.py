@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from harness.probes.callers import Callers
 from harness.probes.canary import Canary
 from harness.probes.containers import Containers
 from harness.probes.health import Health
@@ -33,10 +34,11 @@ KINDS: Mapping[str, type[Probe]] = {
     "canary": Canary,
     "resources": Resources,
     "containers": Containers,
+    "callers": Callers,
     "metrics": Metrics,
     "health": Health,
     "ledger": Ledger,
 }
 """Every probe by the name it has as an event's source."""
 
-__all__ = ["KINDS", "Canary", "Containers", "Health", "Ledger", "Metrics", "Probe", "Resources"]
+__all__ = ["KINDS", "Callers", "Canary", "Containers", "Health", "Ledger", "Metrics", "Probe", "Resources"]

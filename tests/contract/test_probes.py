@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import os
+import socket
 import subprocess
 import sys
 import threading
@@ -33,6 +35,8 @@ from harness.recording.tables import EventLog, LedgerWriter, SampleWriter
 pytestmark = pytest.mark.real
 
 RUN_ID = 0x1234_5678
+NOBODY = 2**22 + 1
+"""No process has this id."""
 Respond = Callable[["Call"], Awaitable[bytes]]
 
 
@@ -174,26 +178,35 @@ def samples_of(recording: Recording, source: str, metric: str) -> pd.DataFrame:
 # ---- what all probes promise
 
 
-def make(kind: str, kit: Kit, url: str) -> probes.Probe:
-    """Return a probe of `kind` that looks at `url`."""
-    if kind == "canary":
-        spec = ProbeSpec.model_validate({"path": "/ask", "rate": "50/s", "timeout": "1s"})
-        return probes.Canary(spec, url, Observation(Observe()), kit.folder, RUN_ID, kit.events)
-    if kind == "resources":
-        return probes.Resources(lambda: {"gone": 2**22 + 1}, kit.samples, kit.events, every_s=0.05)
-    if kind == "containers":
-        return probes.Containers(lambda: {"one": "1", "two": "2"}, kit.samples, kit.events, every_s=0.05)
-    if kind == "metrics":
-        return probes.Metrics(lambda: {"": url}, MetricsSpec.model_validate({"every": "50ms"}), kit.samples, kit.events)
-    if kind == "health":
-        return probes.Health(url, "/health", kit.samples, kit.events, every_s=0.05)
-    return probes.Ledger({"bedrock": f"{url}/ledger"}, RUN_ID, kit.ledger, kit.events, every_s=0.05)
+MAKE: dict[str, Callable[[Kit, str], probes.Probe]] = {
+    "canary": lambda kit, url: probes.Canary(
+        ProbeSpec.model_validate({"path": "/ask", "rate": "50/s", "timeout": "1s"}),
+        url,
+        Observation(Observe()),
+        kit.folder,
+        RUN_ID,
+        kit.events,
+    ),
+    "resources": lambda kit, _: probes.Resources(lambda: {"gone": NOBODY}, kit.samples, kit.events, every_s=0.05),
+    "containers": lambda kit, _: probes.Containers(
+        lambda: {"one": "1", "two": "2"}, kit.samples, kit.events, every_s=0.05
+    ),
+    "callers": lambda kit, _: probes.Callers(NOBODY, {"bedrock": 1}, kit.samples, kit.events, every_s=0.05),
+    "metrics": lambda kit, url: probes.Metrics(
+        lambda: {"": url}, MetricsSpec.model_validate({"every": "50ms"}), kit.samples, kit.events
+    ),
+    "health": lambda kit, url: probes.Health(url, "/health", kit.samples, kit.events, every_s=0.05),
+    "ledger": lambda kit, url: probes.Ledger(
+        {"bedrock": f"{url}/ledger"}, RUN_ID, kit.ledger, kit.events, every_s=0.05
+    ),
+}
+"""A probe of each kind that looks at a URL, or at nothing."""
 
 
 @pytest.mark.parametrize("kind", probes.KINDS)
 def test_trouble_is_written_down_not_raised(kind: str, kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
-    probe = make(kind, kit, "http://127.0.0.1:1")  # nobody listens there
+    probe = MAKE[kind](kit, "http://127.0.0.1:1")  # nobody listens there
     probe.stop()
     probe.start()
     sleep(0.3)
@@ -373,7 +386,7 @@ def test_canary_rows_survive_our_death(kit: Kit, serving: Callable[[Respond], Se
     async def ok(call: Call) -> bytes:
         return as_json({})
 
-    canary = make("canary", kit, serving(ok).url)
+    canary = MAKE["canary"](kit, serving(ok).url)
     canary.start()
     sleep(1.6)
     assert len(Recording(kit.folder).canary) >= 40  # read while it flies, as after a SIGKILL
@@ -429,6 +442,24 @@ while True:
     assert 80 < parent < 120
     assert 40 < kid < 80
     assert recording.events == []
+
+
+def test_callers_counts_who_is_connected_to_each_proxy(kit: Kit) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        ports = {"bedrock": one.getsockname()[1], "openai": other.getsockname()[1]}
+        probe = probes.Callers(os.getpid(), ports, kit.samples, kit.events)
+        probe.look()
+        calls = [socket.create_connection(one.getsockname()) for _ in range(3)]
+        taken = [one.accept()[0] for _ in calls]
+        probe.look()
+        for connection in (*calls[:2], *taken[:2]):
+            connection.close()
+        probe.look()
+        for connection in (*calls[2:], *taken[2:]):
+            connection.close()
+    seen = samples_of(kit.read(), "proxies", "connections")
+    by = {name: seen[seen.labels == json.dumps({"upstream": name})].value.tolist() for name in ports}
+    assert by == {"bedrock": [0, 3, 1], "openai": [0, 0, 0]}
 
 
 def cpu_of(*pids: int) -> float:

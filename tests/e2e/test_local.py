@@ -69,6 +69,14 @@ def test_every_request_names_the_provider_its_ledger_names(run: Path) -> None:
     assert attribution["agree"] == attribution["compared"]
 
 
+def test_the_agents_are_seen_at_the_proxy_of_what_they_call(run: Path) -> None:
+    samples = Recording.open(run).samples.to_pandas()
+    seen = samples[(samples.source == "proxies") & (samples.metric == "connections")]
+    at_bedrock = seen[seen.labels == json.dumps({"upstream": "bedrock"})].value
+    assert len(at_bedrock) > 20
+    assert at_bedrock.median() >= 1, "our own probe is there for moments only"
+
+
 def test_three_witnesses_agree_on_the_cache(run: Path) -> None:
     cache = load(run, "findings.json")["cache"]
     answers, metrics, ledger = (cache[w] for w in ("answers", "metrics", "ledger"))

@@ -155,3 +155,32 @@ def test_a_spare_need_not_be_called(tmp_path: Path) -> None:
         builder.request(i)
     builder.fault("refuse-openai-1", 40, 45, kind="refuse", upstream="openai", experiment="openai-refuse", blocks=True)
     assert analyse(builder.close(61))[0].validity.reasons == ()
+
+
+@pytest.mark.parametrize(
+    ("connected", "ledger", "said"),
+    [
+        ([0] * 61, False, "not one connection to its proxy was open in 46 looks while no fault was on"),
+        ([0] * 5 + [1] + [0] * 55, False, ""),
+        ([0] * 61, True, ""),  # the ledger knows better: calls that left no connection behind
+        ([0] * 9, False, ""),  # too few looks to tell
+        ([0] * 20 + [2] * 10 + [0] * 31, False, "not one connection to its proxy"),  # those are our own probes
+    ],
+)
+def test_without_a_ledger_connections_to_the_proxy_tell_whether_anybody_called(
+    tmp_path: Path, connected: list[int], ledger: bool, said: str
+) -> None:
+    upstreams = {"bedrock": {"address": "127.0.0.1:9001"} | ({"ledger": "http://127.0.0.1:9001/l"} if ledger else {})}
+    builder = RecordingBuilder(
+        tmp_path, plan(hold_s=60, warmup_s=5, experiments=[experiment()], target={"upstreams": upstreams})
+    )
+    builder.phases(warmup=-5, baseline=0, fault=20, recovery=30, cooldown=60)
+    builder.instrument(0, 60)
+    for i in range(60):
+        builder.request(i, provider="" if not ledger else "bedrock")
+    builder.fault("blackhole-bedrock-1", 20, 30, blocks=True)
+    for second, many in enumerate(connected):
+        builder.sample(second, "proxies", "connections", many, upstream="bedrock")
+        builder.sample(second, "proxies", "connections", 7, upstream="other")
+    found = "\n".join(analyse(builder.close(61))[0].validity.reasons)
+    assert (said in found) if said else ("nothing to take away" not in found)
