@@ -18,7 +18,7 @@ from locust.contrib import fasthttp
 from harness.clock import NS_PER_MS, NS_PER_S, now_ns, wall_s
 from harness.traffic.locust_answer import Asking, ReadResponse, Reply
 from harness.traffic.locust_client import LazyCookieJar
-from harness.traffic.locust_heads import METHODS, SPAN_HOLE, Template, Templates, fill, place, template
+from harness.traffic.locust_heads import METHODS, SPAN, SPAN_HOLE, Template, Templates, fill, place, template
 from harness.traffic.locust_measuring import (
     OUR_LISTENERS,
     Context,
@@ -249,11 +249,10 @@ class FastSession(fasthttp.FastHttpSession):
             how,
             auth or self.auth_header,
             where.client,
-            tuple(headers.items()) if headers else (),
             tuple(dict.items(agent.default_headers)),
             tuple(dict.items(client.default_headers)),
         )
-        found = _templates.get(kind, lambda: self._learn(method, where, data, headers, auth, json))
+        found = _templates.get(kind, headers, lambda fields: self._learn(method, where, data, fields, auth, json))
         if found is None:
             return None
         return Shot(client, method, where, found, payload, body)
@@ -263,7 +262,7 @@ class FastSession(fasthttp.FastHttpSession):
     ) -> Template | None:
         """Have Locust make the request, up to where it would be sent."""
         agent, fields = self.client, headers or {}
-        if not all(key.__class__ is str and value.__class__ is str for key, value in fields.items()):
+        if not all(key.__class__ is str and text.__class__ is str and SPAN not in text for key, text in fields.items()):
             return None  # what is equal need not look equal: 1, 1.0 and True
         fields = traced(fields, agent.default_headers, SPAN_HOLE)
         url = str(where.url)
