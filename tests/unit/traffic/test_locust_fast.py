@@ -173,9 +173,17 @@ def saw(*how: str) -> tuple[list[object], list[str]]:
 
 
 def test_a_workload_sees_and_sends_what_it_would_under_bare_locust() -> None:
-    with ThreadPoolExecutor() as pool:
-        bare, measured = pool.map(lambda how: saw(*how), [(), ("measured",)])
-    assert len(bare[0]) > 2000
-    different = [both for both in zip(bare[0], measured[0], strict=True) if both[0] != both[1]]
-    assert different == [], f"{len(different)} of {len(bare[0])}"
-    assert measured[1] == bare[1]
+    """A machine that is busy makes one of them miss a time-out of 0.3 s, now this, now that; a difference of theirs is
+    there each time."""
+    different: set[int] | None = None
+    for _ in range(3):
+        with ThreadPoolExecutor() as pool:
+            (bare, heard), (measured, heard_measured) = pool.map(lambda how: saw(*how), [(), ("measured",)])
+        assert len(bare) == len(measured) > 2000
+        these = {n for n, both in enumerate(zip(bare, measured, strict=True)) if both[0] != both[1]}
+        different = these if different is None else these & different
+        if not different and heard_measured == heard:
+            return
+    examples = [(bare[n], measured[n]) for n in sorted(different or ())[:3]]
+    assert different == set(), f"{len(different or ())} of {len(bare)}, as {examples}"
+    assert heard_measured == heard
