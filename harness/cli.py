@@ -194,6 +194,9 @@ def timeline(resolved: Plan) -> list[tuple[float | None, str]]:
     rows += [(at, what) for at, what, _ in load.boundaries]
     for fault in occurrences(resolved.faults):
         if fault.trigger is not None:
+            if fault.spec.during is not None:
+                waiting.append((None, f"{fault.fault_id} injected {fault.trigger}, until it ends"))
+                continue
             later = f", {fault.begin_s:g} s later" if fault.begin_s else ""
             for_s = fault.end_s - fault.begin_s
             waiting.append((None, f"{fault.fault_id} injected {fault.trigger}{later}, for {for_s:g} s"))

@@ -25,7 +25,6 @@ from harness.errors import (
     WorkloadFailed,
 )
 from harness.faults.conductor import Conductor
-from harness.faults.timeline import occurrences
 from harness.guardian import Guardian
 from harness.heal import dirty
 from harness.interrupt import Interrupt, Interrupted
@@ -108,7 +107,7 @@ def conduct(plan: Plan, out: Path | None, console: Console) -> Ended:
         try:
             stage.up(manifest, engine, interrupt.check)
             imports.result()
-            _perform(run, plan, stage, events, journal, console)
+            _perform(run, stage, events, journal, console)
             manifest.component(plan.engine, **engine.describe())  # its clocks as they were at the end
         except Exception as error:
             stage.down()
@@ -157,16 +156,16 @@ def _announce(plan: Plan, folder: Path, console: Console) -> None:
     console.print(f"recording to {folder}", style="dim")
 
 
-def _perform(run: Underway, plan: Plan, stage: Stage, events: EventLog, journal: Journal, console: Console) -> None:
+def _perform(run: Underway, stage: Stage, events: EventLog, journal: Journal, console: Console) -> None:
     faults = Conductor(
-        occurrences(plan.faults),
+        run.occurrences,
         stage.proxied,
         stage.services,
         events=events,
         journal=journal,
         on_effective=run.fault_effective,
         on_cleared=run.fault_cleared,
-        objection=run.steady.objection,
+        objection=run.objection,
     )
     try:
         with LiveView(console) as view:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from harness.clock import NS_PER_S
 from harness.faults.timeline import occurrences
-from harness.model.trigger import AtLoad, Recovered, When
+from harness.model.trigger import AtLoad, During, Recovered, When
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,13 +31,16 @@ class Triggers:
         self._cleared_ns[fault.spec.called] = t_ns
         self._left[fault.spec.called] -= 1
 
-    def come(self, fault: Occurrence, *, start_ns: int, zero_ns: int, now: int, users: int) -> str:
+    def come(self, fault: Occurrence, *, start_ns: int, zero_ns: int, now: int, users: int, state: str = "") -> str:
         """Return what was observed when the trigger of `fault` has come; "" while it has not.
 
-        `start_ns` is when the load started, `zero_ns` when its warm-up ends: no trigger comes before that.
+        `start_ns` is when the load started, `zero_ns` when its warm-up ends: no trigger comes before that. `state` is
+        the one that a search for capacity is in.
         """
         if now < zero_ns:
             return ""
+        if isinstance(fault.trigger, During):
+            return f"state {state} begins" if state == fault.trigger.state else ""
         level = self._load.planned((now - start_ns) / NS_PER_S) if self._load.open_loop else users
         return _COME[type(fault.trigger)](self, fault.trigger, level, zero_ns, now)
 

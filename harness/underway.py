@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 from harness.clock import NS_PER_S, now_ns, sleep
 from harness.conditions import Conditions, longest_window_s
 from harness.errors import ExitCode, TrafficFailed
+from harness.faults.timeline import occurrences
 from harness.live import Recent, counts, percentiles_ms
 from harness.model.threshold import parse_abort
-from harness.model.trigger import When
+from harness.model.trigger import During, When
 from harness.report.live import LiveState, LiveView
+from harness.searching import Searching
 from harness.steady import SteadyState
 from harness.traffic import Pulses
 from harness.triggers import Triggers
@@ -64,6 +66,12 @@ class Underway:
         self._conditions = Conditions(self._recent, plan.scenario.slo)
         self._triggers = Triggers(plan, self._conditions)
         self._pulses = Pulses(round(_VIEW_S) + 1)
+        self._searching = (
+            Searching(plan, engine, events, self._pulses, self._head_start_ns)
+            if plan.scenario.load.kind == "capacity"
+            else None
+        )
+        self.occurrences = occurrences(plan.faults)
         self.steady = SteadyState(plan, self._conditions, events, lambda: self._pulses.in_flight)
         self._phase = ""
         self._on: set[str] = set()
@@ -78,14 +86,30 @@ class Underway:
     def schedule(self) -> None:
         """Fix the run's times and order the load."""
         load = self._plan.scenario.load
-        self.start_ns = now_ns() + (_FAR_HEAD_START_NS if self._plan.remote_workers else _HEAD_START_NS)
+        self.start_ns = now_ns() + self._head_start_ns
         self.zero_ns = self.start_ns + round(load.warmup * NS_PER_S)
         self.end_ns = self.start_ns + round(load.total_s * NS_PER_S)
         self.steady.begin_ns, self.steady.zero_ns = self.start_ns, self.zero_ns
+        if self._searching:
+            self._searching.begin(self.start_ns, self.end_ns)
         self._engine.begin(self.start_ns, self._stage.url)
         self._events.emit("load", "conduct", "started", t_ns=self.start_ns, url=self._stage.url)
         if load.warmup:
             self._enter("warmup", self.start_ns)
+
+    @property
+    def _head_start_ns(self) -> int:
+        return _FAR_HEAD_START_NS if self._plan.remote_workers else _HEAD_START_NS
+
+    def objection(self, fault: Occurrence) -> str:
+        """Return why a fault must not be injected now; "" when nothing speaks against it. May be called in any thread.
+
+        After levels that were too much for it a system is not in its steady state; that it met its SLO at some rate is
+        what says that it was well.
+        """
+        if self._searching and isinstance(fault.trigger, During) and (said := self._searching.objection()) is not None:
+            return said
+        return self.steady.objection(fault)
 
     def _enter(self, phase: str, t_ns: int) -> None:
         self._phase = phase
@@ -118,6 +142,7 @@ class Underway:
             self.note_guardian()
             if not stopping:
                 self._pull_triggers(now, faults)
+                self._search(now, faults)
             if stopping:
                 self._wait_no_longer_than_promised(now)
             elif self._must_stop(now) or now >= self.end_ns:
@@ -129,6 +154,15 @@ class Underway:
             sleep(_TICK_S)
         self._take_in(now_ns())
 
+    def _search(self, now: int, faults: Conductor) -> None:
+        """Go on with a search for capacity; the load ends when that is over."""
+        if self._searching is None or now < self.zero_ns:
+            return
+        self._searching.step(now, faults, self.occurrences)
+        if self._searching.over and now < self.end_ns:
+            self.end_ns = now
+            self._engine.stop("the search is over")
+
     def _note_boundaries(self, now: int) -> None:
         while self._boundaries and now < self.end_ns:
             at_ns = self.start_ns + round(self._boundaries[0][0] * NS_PER_S)
@@ -138,9 +172,10 @@ class Underway:
             self._events.emit("load", "conduct", "step", t_ns=at_ns, **data)
 
     def _pull_triggers(self, now: int, faults: Conductor) -> None:
+        state = self._searching.state if self._searching else ""
         for fault in faults.waiting:
             come = self._triggers.come(
-                fault, start_ns=self.start_ns, zero_ns=self.zero_ns, now=now, users=self._pulses.users
+                fault, start_ns=self.start_ns, zero_ns=self.zero_ns, now=now, users=self._pulses.users, state=state
             )
             if come:
                 faults.fire(fault, now, come)
@@ -192,6 +227,8 @@ class Underway:
 
     def _stop_load(self, now: int, faults: Conductor) -> None:
         early = now < self.end_ns
+        if self._searching:
+            self._searching.close(now)
         self._drained_ns = now + _GRACE_NS + (0 if early else round(self._plan.scenario.load.drain * NS_PER_S))
         if early:  # what is in flight is not waited for: somebody, or a limit, wants this to end
             self._engine.stop(self.message, at_once=True)
@@ -205,10 +242,14 @@ class Underway:
     def _take_in(self, now: int) -> None:
         progress = self._engine.batches()
         self._recent.add(now, progress.batches)
+        if self._searching:
+            self._searching.add(progress.batches)
         for batch in progress.batches:
             self._outcomes.update(counts(batch, "outcome"))
         for pulse in progress.pulses:
             self._pulses.add(pulse)
+            if self._searching:
+                self._searching.pulse(pulse)
             self._stage.sample_worker(pulse)
             if pulse.last_error and pulse.last_error not in self._messages and len(self._messages) < _MOST_MESSAGES:
                 self._messages.append(pulse.last_error)
@@ -232,6 +273,7 @@ class Underway:
             p50_ms=p50,
             p95_ms=p95,
             p99_ms=p99,
+            level=self._searching.words if self._searching else "",
             faults=tuple(sorted(faults.on)),
             outcomes=dict(self._outcomes),
             providers=counts(table, "provider"),

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, ConfigDict, Field, SerializeAsAny, model_va
 
 from harness.model.base import Frozen, Name, located
 from harness.model.threshold import SteadyState, Thresholds, parse_abort
-from harness.model.trigger import AtLoad, Moment, Recovered, When, WhenMet
+from harness.model.trigger import AtLoad, During, Moment, Recovered, Trigger, When, WhenMet
 from harness.model.units import PlanSeconds
 
 if TYPE_CHECKING:
@@ -37,7 +37,9 @@ class FaultSpec(Frozen):
     at: Moment | None = None
     after: Recovered | None = None
     when: WhenMet | None = None
-    for_s: PlanSeconds = Field(alias="for", gt=0)
+    during: During | None = None
+    """Of a `capacity` load: while it searches in a state. `for` can be left out; the plan has the load's length."""
+    for_s: PlanSeconds = Field(alias="for", gt=0, default=0.0)
     repeat: int = Field(default=1, ge=1)
     every: PlanSeconds | None = None
 
@@ -53,18 +55,23 @@ class FaultSpec(Frozen):
 
     @model_validator(mode="after")
     def _one_beginning(self) -> Self:
-        given = [key for key in ("at", "after", "when") if getattr(self, key) is not None]
+        given = [key for key in ("at", "after", "when", "during") if getattr(self, key) is not None]
         if len(given) != 1:
             found = " and ".join(given) or "none of them"
-            raise located((given or ["at"])[-1], f"a fault begins 'at', 'after' or 'when': one of these; found {found}")
+            what = "a fault begins 'at', 'after' or 'when', or is on 'during' a state: one of these; found"
+            raise located((given or ["at"])[-1], f"{what} {found}")
+        if not self.for_s and self.during is None:
+            raise located("for", "how long is it on? 'for' is missing, as in for: 30s")
+        if self.during is not None and (self.repeat > 1 or self.every is not None):
+            raise located("repeat", "a fault that is on 'during' a state is on once, from its beginning to its end")
         return self
 
     @property
-    def trigger(self) -> AtLoad | Recovered | When | None:
+    def trigger(self) -> Trigger | None:
         """What it waits for; None when it begins by the clock."""
         if isinstance(self.at, AtLoad):
             return self.at
-        return self.after or (When(self.when) if self.when else None)
+        return self.after or (When(self.when) if self.when else None) or self.during
 
     @property
     def called(self) -> str:

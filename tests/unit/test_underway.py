@@ -44,7 +44,7 @@ class Stuck:
 def driven(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Drive a stuck generator whose load ended a moment ago; return it, the run and the interrupt."""
     monkeypatch.setattr(underway, "_GRACE_NS", NS_PER_S // 10)
-    load = SimpleNamespace(warmup=0.0, total_s=0.0, drain=0.1, boundaries=())
+    load = SimpleNamespace(kind="users", warmup=0.0, total_s=0.0, drain=0.1, boundaries=())
     plan: Any = SimpleNamespace(
         experiments=(), remote_workers=0, faults=(), scenario=SimpleNamespace(load=load, slo=Slo())
     )
