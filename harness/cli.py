@@ -187,7 +187,8 @@ def timeline(resolved: Plan) -> list[tuple[float | None, str]]:
     from harness.faults.timeline import occurrences  # noqa: PLC0415
 
     load = resolved.scenario.load
-    rows: list[tuple[float, str]] = [(0.0, f"load starts ({load.kind})"), (load.total_s, "load ends")]
+    at_most = " at the latest" if load.kind == "capacity" else ""
+    rows: list[tuple[float, str]] = [(0.0, f"load starts ({load.kind})"), (load.total_s, f"load ends{at_most}")]
     waiting: list[tuple[float | None, str]] = []
     if load.warmup:
         rows.append((load.warmup, "warm-up ends, measuring starts"))

@@ -31,8 +31,11 @@ _ENOUGH = 5
 class LevelWatch:
     """One level, from when it is ordered; `planned_ns` is when its requests are due. Times are monotonic ns."""
 
-    def __init__(self, rate: float, planned_ns: Array, pulses: Pulses, slo_s: float, begin_ns: int) -> None:
-        self.rate, self.begin_ns = rate, begin_ns
+    def __init__(
+        self, rate: float, begin_ns: int, planned_ns: Array, pulses: Pulses, slo_s: float, width_s: float
+    ) -> None:
+        self.rate, self.begin_ns, self._width_s = rate, begin_ns, width_s
+        self._known: Level | None = None
         self.settled_ns: int | None = None
         self._planned, self._pulses, self._slo_ns = planned_ns, pulses, round(slo_s * NS_PER_S)
         self._dropped = pulses.dropped
@@ -69,14 +72,17 @@ class LevelWatch:
 
     def so_far(self) -> Level:
         """Return what is known, complete up to the moment that every worker has told of."""
+        if self._known is not None and self._known.until_ns == self._pulses.complete_ns:
+            return self._known
         due, end = _whole(self._due), _whole(self._end)
         ended, until_ns = end >= 0, self._pulses.complete_ns
         # What a task asks beside the request that was due is no arrival of the schedule.
         own = np.isin(due, self._planned)
         over = np.sort(np.where(ended, end, due)[own])
         seen = np.arange(self.begin_ns, until_ns, _LOOK_NS)
-        return Level(
+        self._known = Level(
             rate=self.rate,
+            width_s=self._width_s,
             begin_ns=self.begin_ns,
             until_ns=until_ns,
             ended_ns=end[ended],
@@ -85,6 +91,7 @@ class LevelWatch:
             in_flight=np.searchsorted(self._planned, seen, "right") - np.searchsorted(over, seen, "right"),
             dropped=self._pulses.dropped - self._dropped,
         )
+        return self._known
 
     def good(self, from_ns: int, until_ns: int) -> tuple[int, int]:
         """Return how many requests were due in a stretch, and how many of them were good: one that should have been

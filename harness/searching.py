@@ -181,7 +181,9 @@ class Searching:
         begin_ns, most_s = now + self._notice_ns, self._longest_s(rate) + held_s + 1
         self._engine.change(self._number, begin_ns - self._start_ns, rate, most_s)
         planned_ns = begin_ns + pacer.level(self._load.arrivals, rate, most_s, self._seed, self._number)
-        self._level = LevelWatch(rate, planned_ns, self._pulses, self._slo.response_time, begin_ns)
+        self._level = LevelWatch(
+            rate, begin_ns, planned_ns, self._pulses, self._slo.response_time, self._window_s(rate)
+        )
         self._outcome = None
         self._emit("level", begin_ns, level=len(self._search.tried) + 1, rate=rate)
         self._do = self._settle
@@ -195,7 +197,7 @@ class Searching:
         level = self._watched()
         if why := level.overloaded():
             self._end_level(now + self._notice_ns, "unsettled", f"the load generator was at its limit: {why}", True)
-        elif why := level.so_far().saturated(self._window_s(level.rate), self._slo.response_time):
+        elif why := level.so_far().saturated(self._slo.response_time):
             self._end_level(now + self._notice_ns, "saturated", why)
         return self._outcome is not None
 
@@ -204,7 +206,7 @@ class Searching:
         if self._cut_short(now):
             return
         waited_s = (now - level.begin_ns) / NS_PER_S
-        if waited_s >= self._load.settle.shortest and level.so_far().at_rest(self._window_s(level.rate)):
+        if waited_s >= self._load.settle.shortest and level.so_far().at_rest:
             level.settled_ns = now
             self._emit("settled", now, level=len(self._search.tried) + 1)
             self._do = self._hold

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -72,6 +73,8 @@ class Level:
     """What is known of a level under way, complete up to `until_ns`. Times in monotonic ns."""
 
     rate: float
+    width_s: float
+    """Of each of the two windows (`window_s`)."""
     begin_ns: int
     until_ns: int
     ended_ns: Array
@@ -84,10 +87,10 @@ class Level:
     dropped: int = 0
     """Requests that were due and not sent, because too many were in flight."""
 
-    def change(self, times: Array, values: Array, width_s: float, least: float = 0.0) -> Change | None:
-        """Return how `values` moved between the last two windows of `width_s`; None while there is too little of
-        them. By `least` they may differ in any case."""
-        width = round(width_s * NS_PER_S)
+    def change(self, times: Array, values: Array, least: float = 0.0) -> Change | None:
+        """Return how `values` moved between the last two windows; None while there is too little of them. By `least`
+        they may differ in any case."""
+        width = round(self.width_s * NS_PER_S)
         first = self.until_ns - 2 * width
         if first < self.begin_ns:
             return None
@@ -102,28 +105,30 @@ class Level:
         before, after = (float(half.mean()) for half in halves)
         return Change(before, after, max(NOISE * error, TOLERANCE * before, least))
 
-    def _changes(self, width_s: float) -> tuple[Change | None, Change | None]:
+    @cached_property
+    def _changes(self) -> tuple[Change | None, Change | None]:
         return (
-            self.change(self.ended_ns, self.response_s, width_s),
-            self.change(self.seen_ns, self.in_flight, width_s, _RISE_OF_ONE),
+            self.change(self.ended_ns, self.response_s),
+            self.change(self.seen_ns, self.in_flight, _RISE_OF_ONE),
         )
 
-    def at_rest(self, width_s: float) -> bool:
-        """Tell whether response time and number in flight have stopped drifting."""
-        response, in_flight = self._changes(width_s)
-        recent = self.ended_ns >= self.until_ns - round(width_s * NS_PER_S)
+    @cached_property
+    def at_rest(self) -> bool:
+        """Whether response time and number in flight have stopped drifting."""
+        response, in_flight = self._changes
+        recent = self.ended_ns >= self.until_ns - round(self.width_s * NS_PER_S)
         if response is None or in_flight is None or np.count_nonzero(recent) < FEWEST / 2:
             return False
         return response.none and in_flight.none
 
-    def saturated(self, width_s: float, limit_s: float) -> str:
+    def saturated(self, limit_s: float) -> str:
         """Return how it shows that the system does not keep up, its SLO being `limit_s`; "" when it does not show."""
         if self.dropped:
             return f"{self.dropped} requests could not be sent: max_in_flight was reached"
         now, most = (int(self.in_flight[-1]) if len(self.in_flight) else 0), self.rate * limit_s
         if now > _HOPELESS * most + FEWEST:
             return f"{now} in flight, more than twice what can be answered within {limit_s:g} s at {self.rate:.4g}/s"
-        response, in_flight = self._changes(width_s)
+        response, in_flight = self._changes
         if response is None or in_flight is None or now <= most:
             return ""
         if not (response.up and in_flight.up):

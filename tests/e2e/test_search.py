@@ -27,7 +27,7 @@ class U(FastHttpUser):
 """
 SEED = 3
 LOAD = {
-    "kind": "capacity", "min": "20/s", "max": "100/s", "warmup": "1s", "hold": "2s", "resolution": "50%",
+    "kind": "capacity", "min": "30/s", "max": "100/s", "warmup": "1s", "hold": "2s", "resolution": "50%",
     "settle": {"shortest": "4s", "longest": "8s"}, "budget": "90s", "arrivals": "constant",
 }  # fmt: skip
 
@@ -57,9 +57,9 @@ def test_it_finds_the_capacity_and_ends_then(run: Path) -> None:
     ((ended,), levels) = told(run, "state_ended"), told(run, "level_ended")
     found = ended.data
     outcomes = {level.data["rate"]: level.data["outcome"] for level in levels}
-    assert outcomes[20] == "meets"
-    assert outcomes[80] in ("saturated", "unsettled"), "unsettled on a machine that was too busy to offer it"
-    assert 20 <= found["meets"] <= CAPACITY * 1.05
+    assert outcomes[30] == "meets"
+    assert outcomes[60] in ("saturated", "unsettled"), "unsettled on a machine that was too busy to offer it"
+    assert 30 <= found["meets"] <= CAPACITY * 1.05
     assert found["misses"] is None or found["misses"] > CAPACITY
     (stopped,) = (e for e in Recording.open(run).events if e.kind == "load" and e.subject == "stopped")
     assert not stopped.data["early"], "what is over is not broken off"
@@ -84,4 +84,4 @@ def test_too_much_load_is_what_a_search_is_for(run: Path) -> None:
     assert "planned" not in said
     phases = [e.subject for e in Recording.open(run).events if e.kind == "phase"]
     assert phases == ["warmup", "steady", "cooldown"]
-    assert "level 2: 40/s, 20/s meets so far" in (run / "stdout.txt").read_text()
+    assert "level 2: 60/s, 30/s meets so far" in (run / "stdout.txt").read_text()

@@ -26,14 +26,22 @@ def queue(rho: float, seed: int, seconds: float = LONGEST_S) -> tuple[Any, Any]:
     return due, end
 
 
-def level(due: Any, end: Any, rate: float, now_s: int, dropped: int = 0) -> Level:
+def level(due: Any, end: Any, rate: float, now_s: int, dropped: int = 0, width_s: float = 5.0) -> Level:
     """What is known after `now_s` seconds."""
     ended = end <= now_s
     seen = np.arange(1, now_s + 1)
     in_flight = np.searchsorted(due, seen) - np.searchsorted(end, seen)
     ns = NS_PER_S
     return Level(
-        rate, 0, now_s * ns, (end[ended] * ns).astype(np.int64), (end - due)[ended], seen * ns, in_flight, dropped
+        rate,
+        width_s,
+        0,
+        now_s * ns,
+        (end[ended] * ns).astype(np.int64),
+        (end - due)[ended],
+        seen * ns,
+        in_flight,
+        dropped,
     )
 
 
@@ -43,11 +51,11 @@ def course(rho: float, seed: int) -> tuple[str, int, int]:
     rate = rho * MU
     width = window_s(rate, SHORTEST_S)
     for now_s in range(1, LONGEST_S + 1):
-        seen = level(due, end, rate, now_s)
+        seen = level(due, end, rate, now_s, width_s=width)
         in_flight = int(seen.in_flight[-1])
-        if seen.saturated(width, LIMIT_S):
+        if seen.saturated(LIMIT_S):
             return "saturated", now_s, in_flight
-        if now_s >= SHORTEST_S and seen.at_rest(width):
+        if now_s >= SHORTEST_S and seen.at_rest:
             return "settled", now_s, in_flight
     return "unsettled", LONGEST_S, in_flight
 
@@ -72,14 +80,14 @@ def test_a_queue_that_grows_is_seen_before_it_is_long(rho: float) -> None:
 def test_what_hangs_is_saturated_though_nothing_is_answered() -> None:
     due = np.arange(1, 61 * 10) / 10
     hanging = np.full(len(due), 1e6)
-    assert not level(due, hanging, 10.0, 2).saturated(5.0, LIMIT_S)
-    assert "in flight" in level(due, hanging, 10.0, 4).saturated(5.0, LIMIT_S)
-    assert not level(due, hanging, 10.0, 30).at_rest(5.0)
+    assert not level(due, hanging, 10.0, 2).saturated(LIMIT_S)
+    assert "in flight" in level(due, hanging, 10.0, 4).saturated(LIMIT_S)
+    assert not level(due, hanging, 10.0, 30).at_rest
 
 
 def test_a_dropped_request_is_a_full_queue() -> None:
     due, end = queue(0.5, 1)
-    assert "3 requests could not be sent" in level(due, end, 25.0, 10, dropped=3).saturated(5.0, LIMIT_S)
+    assert "3 requests could not be sent" in level(due, end, 25.0, 10, dropped=3).saturated(LIMIT_S)
 
 
 def test_little_traffic_has_longer_windows() -> None:
@@ -94,9 +102,9 @@ def test_a_drift_is_told_from_noise() -> None:
     still, drifting, known = 0, 0, 0
     for _ in range(200):
         noise = random.exponential(1.0, len(times))
-        steady = Level(50, 0, 20 * NS_PER_S, times, noise, times, noise)
-        risen = steady.change(times, noise * np.where(times < 10 * NS_PER_S, 1, 1.5), 10)
-        change = steady.change(times, noise, 10)
+        steady = Level(50, 10, 0, 20 * NS_PER_S, times, noise, times, noise)
+        risen = steady.change(times, noise * np.where(times < 10 * NS_PER_S, 1, 1.5))
+        change = steady.change(times, noise)
         assert change is not None
         assert risen is not None
         still += change.none
@@ -108,8 +116,8 @@ def test_a_drift_is_told_from_noise() -> None:
 
 def test_too_little_says_nothing() -> None:
     nothing = np.zeros(0, np.int64)
-    empty = Level(5, 0, 20 * NS_PER_S, nothing, nothing, nothing, nothing)
-    assert empty.change(nothing, nothing, 5) is None
-    assert not empty.at_rest(5)
-    assert not empty.saturated(5, LIMIT_S)
+    empty = Level(5, 5, 0, 20 * NS_PER_S, nothing, nothing, nothing, nothing)
+    assert empty.change(nothing, nothing) is None
+    assert not empty.at_rest
+    assert not empty.saturated(LIMIT_S)
     assert Change(1.0, 1.04, 0.05).none
