@@ -61,7 +61,7 @@ class FaultSpec(Frozen):
             what = "a fault begins 'at', 'after' or 'when', or is on 'during' a state: one of these; found"
             raise located((given or ["at"])[-1], f"{what} {found}")
         if not self.for_s and self.during is None:
-            raise located("for", "how long is it on? 'for' is missing, as in for: 30s")
+            raise located("for", "key 'for' is missing: how long it is on, as in for: 30s")
         if self.during is not None and (self.repeat > 1 or self.every is not None):
             raise located("repeat", "a fault that is on 'during' a state is on once, from its beginning to its end")
         return self

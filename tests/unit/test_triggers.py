@@ -41,8 +41,9 @@ class Rig:
         self.triggers = Triggers(plan, conditions)
         self.found = {o.fault_id: o for o in occurrences(named)}
 
-    def come(self, fault: Occurrence, at_s: float, users: int = 0) -> str:
-        return self.triggers.come(fault, start_ns=0, zero_ns=10 * NS_PER_S, now=round(at_s * NS_PER_S), users=users)
+    def come(self, fault: Occurrence, at_s: float, users: int = 0, state: str = "") -> str:
+        now = round(at_s * NS_PER_S)
+        return self.triggers.come(fault, start_ns=0, zero_ns=10 * NS_PER_S, now=now, users=users, state=state)
 
 
 @pytest.mark.parametrize(
@@ -87,3 +88,14 @@ def test_a_condition_needs_its_whole_window_after_the_warm_up() -> None:
     rig.met = True
     assert not rig.come(fault, 15)
     assert rig.come(fault, 20) == "observed 0.4"
+
+
+def test_a_state_begins_with_its_faults() -> None:
+    rig = Rig(
+        {"kind": "capacity", "min": "5/s", "max": "50/s", "budget": "1h", "warmup": "10s"},
+        refuse(during={"state": "down"}),
+    )
+    fault = rig.found["refuse-bedrock-1"]
+    assert not rig.come(fault, 5, state="down"), "no trigger comes in the warm-up"
+    assert not rig.come(fault, 20, state="healthy")
+    assert rig.come(fault, 20, state="down") == "state down begins"
