@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from harness.faults.answer import Answer
     from harness.faults.probe_socket import Seen
 
-_OF_THE_WHOLE = ("name", "upstream", "at", "after", "when", "during", "for", "repeat", "every")
+_OF_THE_WHOLE = ("name", "upstream", "at", "after", "when", "during", "for", "repeat", "every", "spaced_by")
 _SHARED = ("upstream", "at", "after", "when", "during", "for")
 """Where and when the fault within is on is where and when the whole is."""
 

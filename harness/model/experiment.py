@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, SerializeAsAny, model_validator
 
@@ -42,6 +42,10 @@ class FaultSpec(Frozen):
     for_s: PlanSeconds = Field(alias="for", gt=0, default=0.0)
     repeat: int = Field(default=1, ge=1)
     every: PlanSeconds | None = None
+    spaced_by: Literal["clock", "recovery"] = "clock"
+    """`recovery`: instead of `every` so many seconds, the next repeat begins once service is good again for the SLO's
+    window and whoever was broken serves again. Such faults on one upstream or service take turns; `at` is when the
+    first may begin."""
 
     @property
     def on(self) -> str:
@@ -66,6 +70,14 @@ class FaultSpec(Frozen):
             raise located("repeat", "a fault that is on 'during' a state is on once, from its beginning to its end")
         return self
 
+    @model_validator(mode="after")
+    def _one_spacing(self) -> Self:
+        if self.spaced_by == "recovery" and self.every is not None:
+            raise located("every", "a fault that is spaced by recovery has no 'every': leave one of the two out")
+        if self.spaced_by == "recovery" and not isinstance(self.at, float):
+            raise located("at", "a fault that is spaced by recovery begins 'at' a time: its turn is its trigger")
+        return self
+
     @property
     def trigger(self) -> Trigger | None:
         """What it waits for; None when it begins by the clock."""
@@ -80,7 +92,7 @@ class FaultSpec(Frozen):
 
     def occurrences(self) -> Iterator[tuple[float, float]]:
         """Yield (begin, end) of each repeat, in seconds after the warm-up or after its trigger."""
-        first = self.at if isinstance(self.at, float) else 0.0
+        first = self.at if isinstance(self.at, float) and self.spaced_by == "clock" else 0.0
         for k in range(self.repeat):
             begin = first + k * (self.every or 0.0)
             yield begin, begin + self.for_s

@@ -31,6 +31,17 @@ class Recovered(Frozen):
         return (f"{self.delay:g} s " if self.delay else "") + f"after {self.recovered} has recovered"
 
 
+class InTurn(Frozen):
+    """When service is good again after the fault of this id, and who was broken by it serves again; for the first of
+    those that are spaced by recovery (`after` empty), at its time."""
+
+    after: str = ""
+    at_s: float = 0.0
+
+    def __str__(self) -> str:
+        return f"after {self.after} has recovered" if self.after else f"at {self.at_s:g} s"
+
+
 class During(Frozen):
     """While a `capacity` load searches in the state of this name: from before its first level to after its last."""
 
@@ -75,4 +86,4 @@ def _which(value: Any) -> str:
 Moment = Annotated[Annotated[PlanSeconds, Tag("<clock>")] | Annotated[AtLoad, Tag("<load>")], Discriminator(_which)]
 """A time after the warm-up, or ``{load: 80%}``."""
 
-Trigger = AtLoad | Recovered | When | During
+Trigger = AtLoad | Recovered | When | During | InTurn
