@@ -51,6 +51,8 @@ class Searching:
         self._search = Search(self._load.min, self._load.max, self._load.resolution)
         self._met: list[float] = []
         """Capacity of each state that was searched, as far as it was found."""
+        self._ended = 0
+        """States that were searched."""
         self._level: LevelWatch | None = None
         self._outcome: tuple[Outcome, str, bool] | None = None
         self._do: Callable[[int, Conductor, list[Occurrence]], None] = self._next_state
@@ -82,7 +84,7 @@ class Searching:
 
     def objection(self) -> str | None:
         """Return why no fault may be injected: the system was not well in the states before. None: nobody knows."""
-        if not self._search.tried and not self._met:
+        if not self._ended:
             return None
         return "" if self._met else "the system did not meet its SLO at any rate before"
 
@@ -139,6 +141,7 @@ class Searching:
     def _end_state(self, now: int, faults: Conductor, mine: set[str], why: str = "") -> None:
         self._tell_state(now, why)
         found = self._search.found()
+        self._ended += bool(self._search.tried)
         if found.meets is not None:
             self._met.append(found.meets)
         faults.release(mine)

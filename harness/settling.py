@@ -124,7 +124,7 @@ class Level:
     def saturated(self, limit_s: float) -> str:
         """Return how it shows that the system does not keep up, its SLO being `limit_s`; "" when it does not show."""
         if self.dropped:
-            return f"{self.dropped} requests could not be sent: max_in_flight was reached"
+            return f"{self.dropped} requests were due and not sent, as a rule because max_in_flight was reached"
         now, most = (int(self.in_flight[-1]) if len(self.in_flight) else 0), self.rate * limit_s
         if now > _HOPELESS * most + FEWEST:
             return f"{now} in flight, more than twice what can be answered within {limit_s:g} s at {self.rate:.4g}/s"

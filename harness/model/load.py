@@ -292,7 +292,7 @@ class CapacityLoad(_Profile):
     kind: Literal["capacity"]
     min: PerSecond = Field(gt=0)
     max: PerSecond = Field(gt=0)
-    resolution: Annotated[float, BeforeValidator(parse_share)] = Field(default=0.05, ge=0.01, le=0.5)
+    resolution: Annotated[float, BeforeValidator(parse_share)] = Field(default=0.05, ge=0.01, le=1)
     """How far the lowest rate that does not meet the SLO may lie above the highest that does, as a share of that."""
     settle: Settle = Settle()
     hold: PlanSeconds = Field(default=60.0, gt=0)

@@ -217,13 +217,13 @@ def test_what_is_on_during_a_state_ends_when_it_is_released(system: System, cont
         conductor.start(now_ns(), now_ns() + 300 * NS_PER_S)  # the load may end before the fault's time is over
         assert conductor.waiting == [occurrence]
         conductor.fire(occurrence, now_ns(), "state down begins")
-        wait_for(lambda: bool(conductor.on))
+        until(lambda: bool(conductor.on))
         assert not conductor.done
         conductor.release({"another-1"})
         sleep(0.3)
         assert conductor.on == {"kill-a-1"}
         conductor.release({"kill-a-1"})
-        wait_for(lambda: not conductor.on)
+        until(lambda: not conductor.on)
         assert conductor.stop() == []
     finally:
         events.close()
@@ -231,7 +231,7 @@ def test_what_is_on_during_a_state_ends_when_it_is_released(system: System, cont
     assert journal.close(), "nothing is left to heal"
 
 
-def wait_for(what: Callable[[], bool], within_s: float = 30.0) -> None:
+def until(what: Callable[[], bool], within_s: float = 30.0) -> None:
     deadline = now_ns() + round(within_s * NS_PER_S)
     while not what():
         assert now_ns() < deadline, "did not happen"

@@ -27,7 +27,7 @@ class U(FastHttpUser):
 """
 SEED = 3
 LOAD = {
-    "kind": "capacity", "min": "30/s", "max": "100/s", "warmup": "1s", "hold": "2s", "resolution": "50%",
+    "kind": "capacity", "min": "30/s", "max": "100/s", "warmup": "1s", "hold": "2s", "resolution": "100%",
     "settle": {"shortest": "4s", "longest": "8s"}, "budget": "90s", "arrivals": "constant",
 }  # fmt: skip
 

@@ -174,7 +174,7 @@ USERS_LOAD = "{kind: users, users: 3, hold: 60s, warmup: 5s, spawn: 2/s}"
         ("{kind: capacity, min: 9/s, max: 3/s, budget: 1h}", "s.yaml:3", "'max' (3/s) must lie above 'min' (9/s)"),
         ("{kind: capacity, min: 9/s, max: 30/s}", "s.yaml:3", "key 'budget' is missing"),
         ("{kind: capacity, min: 9/s, max: 30/s, budget: 30s}", "s.yaml:3", "300 requests, which good_share 0.99 needs"),
-        ("{kind: capacity, min: 9/s, max: 30/s, budget: 1h, resolution: 5}", "s.yaml:3", "less than or equal to 0.5"),
+        ("{kind: capacity, min: 9/s, max: 30/s, budget: 1h, resolution: 5}", "s.yaml:3", "less than or equal to 1"),
         ("{kind: capacity, min: 9/s, max: 30/s, budget: 1h, settle: {longest: 1s}}", "s.yaml:3", "than 'shortest'"),
         ("{kind: capacity, min: 9/s, max: 30/s, budget: 1h, states: [a, a]}", "s.yaml:3", "state 'a' is named twice"),
         ("{kind: capacity, min: 9/s, max: 30/s, budget: 1h, states: [healthy, cold]}", "s.yaml:3",

@@ -87,7 +87,7 @@ def test_what_hangs_is_saturated_though_nothing_is_answered() -> None:
 
 def test_a_dropped_request_is_a_full_queue() -> None:
     due, end = queue(0.5, 1)
-    assert "3 requests could not be sent" in level(due, end, 25.0, 10, dropped=3).saturated(LIMIT_S)
+    assert "3 requests were due and not sent" in level(due, end, 25.0, 10, dropped=3).saturated(LIMIT_S)
 
 
 def test_little_traffic_has_longer_windows() -> None:
