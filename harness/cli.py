@@ -187,13 +187,17 @@ def timeline(resolved: Plan) -> list[tuple[float | None, str]]:
     from harness.faults.timeline import occurrences  # noqa: PLC0415
 
     load = resolved.scenario.load
-    rows: list[tuple[float, str]] = [(0.0, f"load starts ({load.kind})"), (load.total_s, "load ends")]
+    at_most = " at the latest" if load.kind == "capacity" else ""
+    rows: list[tuple[float, str]] = [(0.0, f"load starts ({load.kind})"), (load.total_s, f"load ends{at_most}")]
     waiting: list[tuple[float | None, str]] = []
     if load.warmup:
         rows.append((load.warmup, "warm-up ends, measuring starts"))
     rows += [(at, what) for at, what, _ in load.boundaries]
     for fault in occurrences(resolved.faults):
         if fault.trigger is not None:
+            if fault.spec.during is not None:
+                waiting.append((None, f"{fault.fault_id} injected {fault.trigger}, until it ends"))
+                continue
             later = f", {fault.begin_s:g} s later" if fault.begin_s else ""
             for_s = fault.end_s - fault.begin_s
             waiting.append((None, f"{fault.fault_id} injected {fault.trigger}{later}, for {for_s:g} s"))

@@ -6,6 +6,7 @@ Everything here rests on the rows that have come in; one comes up to a second af
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -78,6 +79,7 @@ class Conditions:
 
     def __init__(self, recent: Recent, slo: Slo) -> None:
         self._recent, self._slo = recent, slo
+        self._window_s = max(slo.window, SHORTEST_S)
 
     def met(self, threshold: Threshold, now: int) -> float | None:
         """Return what was observed when a condition with a window is certain to be met; else None."""
@@ -108,12 +110,23 @@ class Conditions:
                 found.append(Checked(threshold.text, state, seen.observed, low, high, seen.n, holds))
         return found
 
+    def served(self, provider: str, now: int) -> float:
+        """Return the share of the answers of the SLO's window that name a provider, of those that name any: a cache is
+        none. 0 where no answer does."""
+        from harness.live import counts  # noqa: PLC0415 - imports Arrow
+
+        named: Counter[str] = Counter()
+        for names, n in counts(self._recent.table(now, self._window_s), "provider").items():
+            named.update(dict.fromkeys(filter(None, names.split("+")), n))
+        del named["cache"]
+        return named[provider] / named.total() if named else 0.0
+
     def good_for(self, since_ns: int, now: int) -> bool:
-        """Tell whether service has been good for the SLO's window, and all of that after `since_ns`: an estimate of
-        recovery while it lasts; the report's is the exact one."""
-        if now < since_ns + round(self._slo.window * NS_PER_S):
+        """Tell whether service has been good for the SLO's window (2 s at least), and all of that after `since_ns`: an
+        estimate of recovery while it lasts; the report's is the exact one."""
+        if now < since_ns + round(self._window_s * NS_PER_S):
             return False
-        return all(seen.holds for seen in self.well(slo_steady(self._slo), now, self._slo.window))
+        return all(seen.holds for seen in self.well(slo_steady(self._slo), now, self._window_s))
 
 
 def _mishap(threshold: Threshold, seen: Evidence) -> bool:

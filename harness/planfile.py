@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Union, get_args
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from ruamel.yaml import YAML
 
-from harness import content
+from harness import content, states
 from harness.document import Document, M, found, locate, override, plan_error, read, validate
 from harness.errors import PlanError
 from harness.faults import KINDS as FAULT_KINDS
@@ -23,7 +23,6 @@ from harness.model.experiment import Experiment, FaultSpec
 from harness.model.plan import Plan, Replayed, Scenario
 from harness.model.prices import Prices
 from harness.model.target import ComposeSystem, Target
-from harness.model.trigger import AtLoad
 from harness.model.units import Scaled
 from harness.observe import compile_observer
 from harness.seeds import fresh_seed
@@ -221,8 +220,7 @@ def resolve(  # noqa: PLR0913 - the options of the command line
     the_scenario = the_scenario.model_copy(update={"slo": the_scenario.slo.model_copy(update={"window": window})})
     plan = Plan(
         target=the_target,
-        scenario=the_scenario,
-        experiments=tuple(scaled(e, scale) for e in experiments),
+        **states.settle(the_scenario, [scaled(e, scale) for e in experiments]),
         engine=engine,
         workers=workers,
         remote_workers=remote_workers,
@@ -238,7 +236,9 @@ def resolve(  # noqa: PLR0913 - the options of the command line
     _check_replicas(plan, documents["target"])
     crew.check(plan)
     with _placing(plan, chaos_documents):
-        _check_triggers(plan)
+        states.check_triggers(plan)
+        with documents["scenario"].placing():
+            states.check(plan)
         check_timeline(plan.faults, _breakables(plan), plan.scenario.load.measured_s)
     return plan
 
@@ -272,16 +272,6 @@ def _breakables(plan: Plan) -> Breakables:
     if isinstance(system, ComposeSystem) and system.http_faults is None:
         offers -= {"http"}
     return Breakables(plan.target.upstreams, services, behind, tuple(plan.target.groups), offers)
-
-
-def _check_triggers(plan: Plan) -> None:
-    for experiment, fault in plan.faults:
-        if isinstance(fault.trigger, AtLoad) and plan.scenario.load.peak is None:
-            raise PlanError(
-                f"{fault.called} begins {fault.trigger}, and a {plan.scenario.load.kind} load has none that is planned",
-                where=f"experiment {experiment}",
-                hint="begin it `at` a time, or as in `when: {requests: rate>50 over 10s}`",
-            )
 
 
 def _check_replicas(plan: Plan, document: Document) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from harness.clock import NS_PER_S
 from harness.faults.timeline import occurrences
-from harness.model.trigger import AtLoad, Recovered, When
+from harness.model.trigger import AtLoad, During, InTurn, Recovered, When
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from harness.conditions import Conditions
     from harness.faults.timeline import Occurrence
     from harness.model.plan import Plan
+
+
+SERVES_AGAIN = 0.8
+"""Who was broken serves again when it gives this part of the share of the answers that it gave before: an estimate
+while the load lasts, on a window of some hundred requests; the report's failback (0.95) is the exact one."""
 
 
 class Triggers:
@@ -25,21 +30,46 @@ class Triggers:
         self._left = Counter(occurrence.spec.called for occurrence in occurrences(plan.faults))
         self._cleared_ns: dict[str, int] = {}
         self._recovered_ns: dict[str, int] = {}
+        self._gone_ns: dict[str, int] = {}
+        self._served: dict[str, float] = {}
+        """Share of the answers that each upstream gave before the first of the faults in turn on it."""
 
     def cleared(self, fault: Occurrence, t_ns: int) -> None:
         """Take note that a fault is gone."""
         self._cleared_ns[fault.spec.called] = t_ns
         self._left[fault.spec.called] -= 1
+        self._gone_ns[fault.fault_id] = t_ns
 
-    def come(self, fault: Occurrence, *, start_ns: int, zero_ns: int, now: int, users: int) -> str:
+    def come(self, fault: Occurrence, *, start_ns: int, zero_ns: int, now: int, users: int, state: str = "") -> str:
         """Return what was observed when the trigger of `fault` has come; "" while it has not.
 
-        `start_ns` is when the load started, `zero_ns` when its warm-up ends: no trigger comes before that.
+        `start_ns` is when the load started, `zero_ns` when its warm-up ends: no trigger comes before that. `state` is
+        the one that a search for capacity is in.
         """
         if now < zero_ns:
             return ""
+        if isinstance(fault.trigger, During):
+            return f"state {state} begins" if state == fault.trigger.state else ""
+        if isinstance(fault.trigger, InTurn):
+            return self._in_turn(fault.spec.on, fault.trigger, zero_ns, now)
         level = self._load.planned((now - start_ns) / NS_PER_S) if self._load.open_loop else users
         return _COME[type(fault.trigger)](self, fault.trigger, level, zero_ns, now)
+
+    def _in_turn(self, on: str, turn: InTurn, zero_ns: int, now: int) -> str:
+        if not turn.after:
+            if now < zero_ns + round(turn.at_s * NS_PER_S):
+                return ""
+            self._served[on] = self._conditions.served(on, now)
+            return f"its time has come; {on} gives {self._served[on]:.0%} of the answers"
+        since_ns = self._gone_ns.get(turn.after)
+        if since_ns is None or not self._conditions.good_for(since_ns, now):
+            return ""
+        share = self._conditions.served(on, now)
+        if share < SERVES_AGAIN * self._served[on]:
+            return ""
+        after_s = (now - since_ns) / NS_PER_S
+        again = f"service is good again {after_s:.1f} s after {turn.after} was cleared"
+        return f"{again}; {on} gives {share:.0%} of the answers"
 
     def _at_load(self, trigger: AtLoad, level: float, _zero_ns: int, _now: int) -> str:
         peak = self._load.peak or 0.0

@@ -77,7 +77,7 @@ def why_not(scenario: str, experiment: str, target: str) -> str:
     if target == "local" and experiment in NEEDS_CONTAINERS:
         return "the target|containers"
     if experiment in TAKES_AN_HOUR and scenario not in ("rate", "soak"):
-        return "would not end before the load does"
+        return "the load ends after"
     return ""
 
 

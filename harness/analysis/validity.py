@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.analysis import searched
 from harness.analysis.attribution import MOST_NAMES, accounted, everybody_named
 from harness.analysis.bypass import never_called, past_the_proxy
 from harness.analysis.frame import numbers, words
@@ -18,10 +19,11 @@ from harness.analysis.safety import hung, notes, sick_before
 from harness.analysis.stats import percentile
 from harness.clock import NS_PER_MS, NS_PER_S
 from harness.model.findings import Validity
+from harness.model.instrument import CPU_LIMIT, LAG_LIMIT_MS, LATENESS_LIMIT_MS, SUSTAINED
 from harness.model.request import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import pyarrow as pa
 
@@ -29,19 +31,10 @@ if TYPE_CHECKING:
     from harness.analysis.ledger import Calls
     from harness.analysis.sample import Sample
     from harness.analysis.scan import Scan
-    from harness.analysis.timeline import Timeline
+    from harness.analysis.timeline import Span, Timeline
     from harness.model.findings import Attribution, CacheFindings, Failover
     from harness.recording.reader import Recording
 
-LAG_LIMIT_MS = 5.0
-"""Loop lag adds to every response time it meets: more than a hundredth of them must not be met by more than this."""
-LATENESS_LIMIT_MS = 50.0
-"""Requests sent later than this are not the load the plan asked for: at 1000/min it is most of the gap between two."""
-CPU_LIMIT = 0.6
-"""Share of one core: of a single server that is busy for 60 % of the time, every second request waits (USE method,
-Gregg; M/M/1)."""
-SUSTAINED = 10
-"""Seconds in a row of which the mean counts: a generator may be busy for a moment."""
 ERROR_SHARE = 0.05
 """Exceptions of the workload's own code per request from which on the load is not the planned one."""
 CLOCK_NOTE_MS = 1.0
@@ -92,7 +85,8 @@ def validity(facts: Facts) -> Validity:
 
 
 def _instrument(facts: Facts) -> dict[str, float | int | None]:
-    samples, kinds = _Workers(facts.recording.samples, facts.when), facts.load.kinds
+    aside, kinds = searched.beyond_generator(facts.recording.events), facts.load.kinds
+    samples = _Workers(facts.recording.samples, facts.when, aside)
     return {
         "lateness_p99_ms": percentile(facts.lateness, 99) / NS_PER_MS if len(facts.lateness) else None,
         "lag_p99_ms": samples.lag_p99_ms(),
@@ -111,10 +105,12 @@ def _instrument(facts: Facts) -> dict[str, float | int | None]:
 class _Workers:
     """The generator's own samples in the measured part; a figure is that of the worst worker."""
 
-    def __init__(self, samples: pa.Table, when: Timeline) -> None:
+    def __init__(self, samples: pa.Table, when: Timeline, aside: Sequence[Span] = ()) -> None:
         self.source, self.metric = words(samples, "source"), words(samples, "metric")
         self.moments, self.values = numbers(samples, "t_ns"), numbers(samples, "value")
         self.measured = (self.moments >= when.zero_ns) & (self.moments < when.end_ns)
+        for begin, end in aside:
+            self.measured &= (self.moments < begin) | (self.moments >= end)
         self.names = [word for word in self.source.words if word.startswith("worker:")]
 
     def _series(self, metric: str) -> Iterator[Array]:
@@ -225,14 +221,18 @@ def _generator(facts: Facts, instrument: dict[str, float | int | None]) -> Itera
         )
     lateness, lag, cpu = (instrument[key] or 0 for key in ("lateness_p99_ms", "lag_p99_ms", "cpu_sustained"))
     # What users take to log in before they send what is due is not the generator's lateness: its own word has it not.
-    own = _Workers(facts.recording.samples, facts.when).percentile("lateness_p99_ms", 99)
+    aside = searched.beyond_generator(facts.recording.events)
+    own = _Workers(facts.recording.samples, facts.when, aside).percentile("lateness_p99_ms", 99)
     lateness = lateness if own is None else min(lateness, own)
     if unrecorded := _Workers(facts.recording.samples, facts.when).last("unrecorded"):
         yield (
             f"{unrecorded} requests were made and not recorded, because the disk stayed full: make room where the "
             "recording is written, and run it again."
         )
-    if dropped:
+    search = searched.is_search(facts.recording.plan)
+    if search:
+        yield from searched.unreached(facts.recording.events)
+    if dropped and not search:  # a search is told where the system's queue was full, and counts it against the system
         yield (
             f"{dropped} requests were due and never sent, so users would have seen worse than what was measured: "
             "raise max_in_flight, or lower the rate."
@@ -304,6 +304,7 @@ def _notes(facts: Facts, instrument: dict[str, float | int | None]) -> Iterator[
             "percentiles are lower bounds and their upper sides may be open."
         )
     yield from notes(facts.recording.events)
+    yield from searched.notes(facts.recording.events)
     if errors := instrument["errors"]:
         yield f"The workload's own code raised {errors} times: see logs/{facts.recording.plan.engine}.log."
     if not len(facts.canary):

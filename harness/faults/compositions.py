@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     from harness.faults.answer import Answer
     from harness.faults.probe_socket import Seen
 
-_OF_THE_WHOLE = ("name", "upstream", "at", "after", "when", "for", "repeat", "every")
+_OF_THE_WHOLE = ("name", "upstream", "at", "after", "when", "during", "for", "repeat", "every", "spaced_by")
+_SHARED = ("upstream", "at", "after", "when", "during", "for")
+"""Where and when the fault within is on is where and when the whole is."""
 
 Inner = Annotated[
     Refuse | Reset | Blackhole | Slow | Jitter | Bandwidth | Sliced | Cut | SlowClose
@@ -70,11 +72,11 @@ class Flapping(UpstreamFault):
         for key in _OF_THE_WHOLE:
             if key in data["fault"]:
                 raise located("fault", f"{key!r} belongs to the flapping, not to the fault that it turns on and off")
-        return {**data, "fault": {**data["fault"], **{k: data[k] for k in ("upstream", "at", "for") if k in data}}}
+        return {**data, "fault": {**data["fault"], **{k: data[k] for k in _SHARED if k in data}}}
 
     @model_validator(mode="after")
     def _comes_back(self) -> Self:
-        if self.for_s <= self.period:
+        if self.for_s and self.for_s <= self.period:
             raise ValueError(
                 f"for {self.for_s:g}s is no longer than its period {self.period:g}s, so it would never come back; "
                 "give it at least two periods"

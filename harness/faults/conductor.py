@@ -19,9 +19,10 @@ from harness.faults import watch
 from harness.faults.fault import Fault
 from harness.faults.service import ServiceFault, ServiceSite
 from harness.faults.watch import Moment
+from harness.model.trigger import During
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from harness.faults.fault import Site
     from harness.faults.timeline import Occurrence
@@ -67,6 +68,8 @@ class _Walk:
         self.from_ns: int | None = None
         """What its times count from, once that is known."""
         self.begun = threading.Event()
+        self.over = threading.Event()
+        """Set when what is on shall end early."""
         self.on: tuple[Occurrence, Fault, int] | None = None
         """The fault to clear, with its entry in the journal."""
         self.healthy_ns = 0
@@ -142,6 +145,12 @@ class Conductor:
                 walk.from_ns = t_ns
                 walk.begun.set()
 
+    def release(self, fault_ids: Collection[str]) -> None:
+        """Let these faults end now, of those that a trigger began. They are cleared a moment later: see `on`."""
+        for walk in self._walks:
+            if walk.occurrences[0].fault_id in fault_ids:
+                walk.over.set()
+
     @property
     def done(self) -> bool:
         """Whether every fault has had its time."""
@@ -151,6 +160,7 @@ class Conductor:
         """Clear whatever is on, now, and return what could not be cleared. May be called twice."""
         self._stop.set()
         for walk in self._walks:
+            walk.over.set()
             if walk.occurrences[0].trigger is not None and not walk.begun.is_set():
                 walk.begun.set()
                 for occurrence in walk.occurrences:
@@ -187,7 +197,8 @@ class Conductor:
         if now_ns() > begin_ns + _LATE_NS:
             raise FaultFailed(f"left out: {(now_ns() - begin_ns) / NS_PER_S:.1f} s late, its predecessor took so long")
         over_ns = begin_ns + int((occurrence.end_s - occurrence.begin_s) * NS_PER_S) - (self._end_ns or 0)
-        if occurrence.trigger is not None and self._end_ns is not None and over_ns > 0:
+        waited = occurrence.trigger is not None and not isinstance(occurrence.trigger, During)  # a state ends in time
+        if waited and self._end_ns is not None and over_ns > 0:
             late_s = over_ns / NS_PER_S
             raise FaultFailed(f"left out: its trigger came so late that it would end {late_s:.1f} s after the load")
         if reason := self._objection(occurrence):
@@ -217,14 +228,14 @@ class Conductor:
             since_ns=since_ns,
             healthy_ns=walk.healthy_ns,
             deadline_ns=acknowledged_ns + self._deadline_ns,
-            stop=self._stop,
+            stop=walk.over,
         )
         with self._telling:
             self._effective.add(occurrence.fault_id)
             self._tell("effective", occurrence, moment, acknowledged_ns=acknowledged_ns, bit=True, blocks=spec.blocks)
             self._on_effective(occurrence, moment)
         until_ns = since_ns + int((occurrence.end_s - occurrence.begin_s) * NS_PER_S)
-        for state in spec.hold(site.ground, occurrence.fault_id, until_ns, self._stop):
+        for state in spec.hold(site.ground, occurrence.fault_id, until_ns, walk.over):
             self._tell(state, occurrence)
 
     def _clear(self, walk: _Walk) -> str | None:

@@ -11,7 +11,7 @@ from harness.errors import PlanError
 from harness.faults.fault import UpstreamFault
 from harness.faults.service import ServiceFault
 from harness.model.base import nearest
-from harness.model.trigger import Recovered
+from harness.model.trigger import InTurn, Recovered
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -34,12 +34,15 @@ class Occurrence:
     spec: FaultSpec
     experiment: str
     group: int = 0
-    """Which fault of the plan it is, from 1, where that waits for a trigger; those by the clock are all 0."""
+    """Which fault of the plan it is, from 1, where that waits for a trigger; those by the clock are all 0, each that
+    is spaced by recovery is by itself."""
+    turn: InTurn | None = None
+    """Of one that is spaced by recovery: after which other it comes."""
 
     @property
     def trigger(self) -> Trigger | None:
         """What `begin_s` and `end_s` count from; None: the end of the warm-up."""
-        return self.spec.trigger
+        return self.turn or self.spec.trigger
 
     def __str__(self) -> str:
         if self.trigger is not None:
@@ -49,18 +52,40 @@ class Occurrence:
 
 def occurrences(specs: Iterable[tuple[str, FaultSpec]]) -> list[Occurrence]:
     """Return every occurrence of all faults, by time, then those of each trigger; `specs` are (experiment, fault)."""
+    specs = list(specs)
     drafts = [
         (number if spec.trigger is not None else 0, begin, end, spec, experiment)
         for number, (experiment, spec) in enumerate(specs, 1)
+        if spec.spaced_by == "clock"
         for begin, end in spec.occurrences()
     ]
     drafts.sort(key=lambda draft: draft[:3])
     count: Counter[str] = Counter()
-    found = []
-    for group, begin, end, spec, experiment in drafts:
+
+    def called(spec: FaultSpec) -> str:
         count[spec.called] += 1
-        found.append(Occurrence(begin, end, f"{spec.called}-{count[spec.called]}", spec, experiment, group))
+        return f"{spec.called}-{count[spec.called]}"
+
+    found = [Occurrence(begin, end, called(spec), spec, name, group) for group, begin, end, spec, name in drafts]
+    last: dict[tuple[bool, str], str] = {}
+    for group, (spec, name) in enumerate(_turns(specs), len(specs) + 1):
+        place, fault_id = (isinstance(spec, ServiceFault), spec.on), called(spec)
+        turn = InTurn(after=last[place]) if place in last else InTurn(at_s=spec.at if isinstance(spec.at, float) else 0)
+        found.append(Occurrence(0.0, spec.for_s, fault_id, spec, name, group, turn))
+        last[place] = fault_id
     return found
+
+
+def _turns(specs: Iterable[tuple[str, FaultSpec]]) -> list[tuple[FaultSpec, str]]:
+    """Return the faults that are spaced by recovery as often as each repeats, in turn: first of all the first time of
+    each, by when it may begin."""
+    turns = [
+        (k, spec.at if isinstance(spec.at, float) else 0.0, number, spec, experiment)
+        for number, (experiment, spec) in enumerate(specs)
+        if spec.spaced_by == "recovery"
+        for k in range(spec.repeat)
+    ]
+    return [(spec, experiment) for *_, spec, experiment in sorted(turns, key=lambda turn: turn[:3])]
 
 
 @dataclass(frozen=True)
@@ -105,6 +130,7 @@ def check(specs: Iterable[tuple[str, FaultSpec]], there: Breakables, load_end_s:
                 where=f"experiment {occurrence.experiment}",
                 hint="hold the load for longer, or begin the fault earlier, repeat it less or shorten its `for`",
             )
+    _check_turns(found, there, load_end_s)
     # What a trigger begins while another fault is on there is left out then, and told.
     for place, group in {(there.place(o.spec), o.group) for o in found}:
         for earlier, later in pairwise(o for o in found if (there.place(o.spec), o.group) == (place, group)):
@@ -114,6 +140,22 @@ def check(specs: Iterable[tuple[str, FaultSpec]], there: Breakables, load_end_s:
                     where=f"experiment {later.experiment}",
                     hint="it can have one fault at a time: move one of them (`at`, `for`, `every`)",
                 )
+
+
+def _check_turns(found: Sequence[Occurrence], there: Breakables, load_end_s: float) -> None:
+    """Those that are spaced by recovery must fit into the load even if service never had to recover."""
+    turns = [o for o in found if o.turn is not None]
+    for place in {there.place(o.spec) for o in turns}:
+        mine = [o for o in turns if there.place(o.spec) == place]
+        begin_s = min(o.turn.at_s for o in mine if o.turn is not None and not o.turn.after)
+        on_s = sum(o.end_s for o in mine)
+        if begin_s + on_s > load_end_s + _EPSILON_S:
+            raise PlanError(
+                f"{len(mine)} faults in turn on {place} are on for {on_s:g} s together, from {begin_s:g} s on, and the "
+                f"load ends after {load_end_s:g} s",
+                where=f"experiment {mine[0].experiment}",
+                hint="hold the load for longer (recovery takes time, too), repeat them less or shorten their `for`",
+            )
 
 
 def _check_names(specs: Sequence[tuple[str, FaultSpec]]) -> None:
@@ -144,6 +186,8 @@ def _check_names(specs: Sequence[tuple[str, FaultSpec]]) -> None:
 
 
 def _check_repeats(experiment: str, spec: FaultSpec) -> None:
+    if spec.spaced_by == "recovery":
+        return
     if spec.repeat > 1 and (spec.every is None or spec.every < spec.for_s - _EPSILON_S):
         every = "no `every`" if spec.every is None else f"`every` {spec.every:g} s"
         raise PlanError(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, SerializeAsAny, model_validator
 
 from harness.model.base import Frozen, Name, located
 from harness.model.threshold import SteadyState, Thresholds, parse_abort
-from harness.model.trigger import AtLoad, Moment, Recovered, When, WhenMet
+from harness.model.trigger import AtLoad, During, Moment, Recovered, Trigger, When, WhenMet
 from harness.model.units import PlanSeconds
 
 if TYPE_CHECKING:
@@ -37,9 +37,15 @@ class FaultSpec(Frozen):
     at: Moment | None = None
     after: Recovered | None = None
     when: WhenMet | None = None
-    for_s: PlanSeconds = Field(alias="for", gt=0)
+    during: During | None = None
+    """Of a `capacity` load: while it searches in a state. `for` can be left out; the plan has the load's length."""
+    for_s: PlanSeconds = Field(alias="for", gt=0, default=0.0)
     repeat: int = Field(default=1, ge=1)
     every: PlanSeconds | None = None
+    spaced_by: Literal["clock", "recovery"] = "clock"
+    """`recovery`: instead of `every` so many seconds, the next repeat begins once service is good again for the SLO's
+    window and whoever was broken serves again. Such faults on one upstream or service take turns; `at` is when the
+    first may begin."""
 
     @property
     def on(self) -> str:
@@ -53,18 +59,31 @@ class FaultSpec(Frozen):
 
     @model_validator(mode="after")
     def _one_beginning(self) -> Self:
-        given = [key for key in ("at", "after", "when") if getattr(self, key) is not None]
+        given = [key for key in ("at", "after", "when", "during") if getattr(self, key) is not None]
         if len(given) != 1:
             found = " and ".join(given) or "none of them"
-            raise located((given or ["at"])[-1], f"a fault begins 'at', 'after' or 'when': one of these; found {found}")
+            what = "a fault begins 'at', 'after' or 'when', or is on 'during' a state: one of these; found"
+            raise located((given or ["at"])[-1], f"{what} {found}")
+        if not self.for_s and self.during is None:
+            raise located("for", "key 'for' is missing: how long it is on, as in for: 30s")
+        if self.during is not None and (self.repeat > 1 or self.every is not None):
+            raise located("repeat", "a fault that is on 'during' a state is on once, from its beginning to its end")
+        return self
+
+    @model_validator(mode="after")
+    def _one_spacing(self) -> Self:
+        if self.spaced_by == "recovery" and self.every is not None:
+            raise located("every", "a fault that is spaced by recovery has no 'every': leave one of the two out")
+        if self.spaced_by == "recovery" and not isinstance(self.at, float):
+            raise located("at", "a fault that is spaced by recovery begins 'at' a time: its turn is its trigger")
         return self
 
     @property
-    def trigger(self) -> AtLoad | Recovered | When | None:
+    def trigger(self) -> Trigger | None:
         """What it waits for; None when it begins by the clock."""
         if isinstance(self.at, AtLoad):
             return self.at
-        return self.after or (When(self.when) if self.when else None)
+        return self.after or (When(self.when) if self.when else None) or self.during
 
     @property
     def called(self) -> str:
@@ -73,7 +92,7 @@ class FaultSpec(Frozen):
 
     def occurrences(self) -> Iterator[tuple[float, float]]:
         """Yield (begin, end) of each repeat, in seconds after the warm-up or after its trigger."""
-        first = self.at if isinstance(self.at, float) else 0.0
+        first = self.at if isinstance(self.at, float) and self.spaced_by == "clock" else 0.0
         for k in range(self.repeat):
             begin = first + k * (self.every or 0.0)
             yield begin, begin + self.for_s

@@ -7,10 +7,10 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from harness.model.base import Frozen, located
-from harness.model.units import PerSecond, PlanPerSecond, PlanSeconds, Seconds
+from harness.model.base import Frozen, Name, located
+from harness.model.units import PerSecond, PlanPerSecond, PlanSeconds, Seconds, parse_share
 
 MaxInFlight = Annotated[int, Field(gt=0)]
 """Arrivals that find this many requests in flight are written as `dropped`, never silently skipped."""
@@ -268,4 +268,72 @@ class StepsLoad(_Profile):
         )
 
 
-Load = Annotated[UsersLoad | RateLoad | ReplayLoad | SpikeLoad | StepsLoad, Field(discriminator="kind")]
+class Settle(Frozen):
+    """How long a level of a `capacity` load is given to settle (`harness.settling`)."""
+
+    shortest: PlanSeconds = Field(default=15.0, gt=0)
+    longest: PlanSeconds = Field(default=60.0, gt=0)
+    """A level that has not settled by then is no capacity."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Settle:
+        if self.longest < self.shortest:
+            raise located("longest", f"'longest' ({self.longest:g} s) is less than 'shortest' ({self.shortest:g} s)")
+        return self
+
+
+class CapacityLoad(_Profile):
+    """Open loop: a search for the highest rate that meets the scenario's SLO (`harness.search`).
+
+    The rate grows from `min` until a level misses the SLO, or `max` meets it; then the gap is halved until it is as
+    small as `resolution`. The warm-up is at `min`. The search begins anew in each of `states`.
+    """
+
+    kind: Literal["capacity"]
+    min: PerSecond = Field(gt=0)
+    max: PerSecond = Field(gt=0)
+    resolution: Annotated[float, BeforeValidator(parse_share)] = Field(default=0.05, ge=0.01, le=1)
+    """How far the lowest rate that does not meet the SLO may lie above the highest that does, as a share of that."""
+    settle: Settle = Settle()
+    hold: PlanSeconds = Field(default=60.0, gt=0)
+    """Measured seconds of a level, after it has settled; longer at rates so low that the SLO could not be told
+    (`held`)."""
+    budget: PlanSeconds = Field(gt=0)
+    """The longest that the whole search, of all states, may take; it ends early when there is nothing left to find."""
+    states: tuple[Name, ...] = ()
+    """Conditions of the system to search in: ``healthy``, and names that faults have as `during: {state: NAME}`. Left
+    out: ``healthy``, then those of the plan's faults as they are written (`planfile`)."""
+    think: Seconds | None = Field(default=None, ge=0)
+    """Seconds a user thinks between two requests: what turns a rate into a number of users."""
+    arrivals: Literal["constant", "poisson"] = "poisson"
+    """Independent users make Poisson arrivals, and queues are longer for them than for evenly spaced ones."""
+    max_in_flight: MaxInFlight = 5000
+
+    @model_validator(mode="after")
+    def _in_order(self) -> CapacityLoad:
+        if self.max <= self.min:
+            raise located("max", f"'max' ({self.max:g}/s) must lie above 'min' ({self.min:g}/s)")
+        if twice := next((name for n, name in enumerate(self.states) if name in self.states[:n]), None):
+            raise located("states", f"state {twice!r} is named twice")
+        return self
+
+    @property
+    def measured_s(self) -> float:
+        """Seconds that the search may take."""
+        return self.budget
+
+    @property
+    def open_loop(self) -> bool:
+        """Always."""
+        return True
+
+    def held(self, rate: float, good_share: float) -> float:
+        """Return how many seconds a level of `rate` is held once it has settled.
+
+        So many requests must come that all of them being good shows, at 95 %, that the share of good ones is above
+        `good_share`: 3 / (1 - good_share) (rule of three; Hanley and Lippman-Hand, JAMA 1983).
+        """
+        return max(self.hold, 3 / (1 - good_share) / rate)
+
+
+Load = Annotated[UsersLoad | RateLoad | ReplayLoad | SpikeLoad | StepsLoad | CapacityLoad, Field(discriminator="kind")]

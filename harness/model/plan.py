@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from harness.model.base import Frozen, Name
+from harness.model.base import Frozen, Name, located
 from harness.model.experiment import Experiment, FaultSpec
 from harness.model.load import Load
 from harness.model.target import Target
@@ -40,6 +40,23 @@ class Scenario(Frozen):
     load: Load
     slo: Slo = Slo()
     thresholds: Thresholds = {}
+
+    @model_validator(mode="after")
+    def _can_be_searched(self) -> Scenario:
+        """Of a `capacity` load: its SLO can be told from a share of requests, within its time."""
+        load, share = self.load, self.slo.good_share
+        if load.kind != "capacity":
+            return self
+        if share == 1:
+            raise located("slo", "good_share 1 can be shown by no number of requests; a search needs one below 1")
+        least_s = load.settle.shortest + load.held(load.min, share)
+        have_s = load.budget / max(1, len(load.states))
+        if least_s > have_s:
+            needed = f"{3 / (1 - share):.0f} requests, which good_share {share:g} needs, and settling"
+            raise located(
+                "load", f"at {load.min:g}/s {needed} take {least_s:.0f} s; the budget of a state is {have_s:g} s"
+            )
+        return self
 
 
 class Replayed(Frozen):

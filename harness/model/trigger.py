@@ -9,25 +9,13 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
 from harness.model.base import Frozen, Name
 from harness.model.threshold import Threshold, parse_live
-from harness.model.units import PlanSeconds
-
-
-def _share(value: object) -> object:
-    """Return a share for ``80%`` or ``0.8``."""
-    if isinstance(value, str) and value.strip().endswith("%"):
-        try:
-            return float(value.strip()[:-1]) / 100
-        except ValueError:
-            pass
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    raise ValueError(f"{value!r} is no share of the load; write a percentage, as in 80%")
+from harness.model.units import PlanSeconds, parse_share
 
 
 class AtLoad(Frozen):
     """When so much of the load's peak (users, or requests per second) is reached, after the warm-up at the earliest."""
 
-    load: Annotated[float, BeforeValidator(_share), Field(gt=0, le=1)]
+    load: Annotated[float, BeforeValidator(parse_share), Field(gt=0, le=1)]
 
     def __str__(self) -> str:
         return f"at {self.load * 100:.4g} % of the peak load"
@@ -41,6 +29,26 @@ class Recovered(Frozen):
 
     def __str__(self) -> str:
         return (f"{self.delay:g} s " if self.delay else "") + f"after {self.recovered} has recovered"
+
+
+class InTurn(Frozen):
+    """When service is good again after the fault of this id, and who was broken by it serves again; for the first of
+    those that are spaced by recovery (`after` empty), at its time."""
+
+    after: str = ""
+    at_s: float = 0.0
+
+    def __str__(self) -> str:
+        return f"after {self.after} has recovered" if self.after else f"at {self.at_s:g} s"
+
+
+class During(Frozen):
+    """While a `capacity` load searches in the state of this name: from before its first level to after its last."""
+
+    state: Name
+
+    def __str__(self) -> str:
+        return f"when state {self.state} begins"
 
 
 def _one_condition(value: dict[str, str]) -> dict[str, str]:
@@ -78,4 +86,4 @@ def _which(value: Any) -> str:
 Moment = Annotated[Annotated[PlanSeconds, Tag("<clock>")] | Annotated[AtLoad, Tag("<load>")], Discriminator(_which)]
 """A time after the warm-up, or ``{load: 80%}``."""
 
-Trigger = AtLoad | Recovered | When
+Trigger = AtLoad | Recovered | When | During | InTurn

@@ -61,6 +61,16 @@ def parse_bytes(text: object) -> int:
     raise ValueError(f"{text!r} is no size; write a number with a unit, as in 200B, 4kB, 1KiB")
 
 
+def parse_share(value: object) -> object:
+    """Return a share for ``80%`` or ``0.8``; ValueError says what was expected."""
+    if isinstance(value, str) and value.strip().endswith("%"):
+        with suppress(ValueError):
+            return float(value.strip()[:-1]) / 100
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    raise ValueError(f"{value!r} is no share; write a percentage, as in 80%")
+
+
 def parse_byte_rate(text: object) -> int:
     """Return bytes per second for ``8kB/s``; ValueError says what was expected."""
     if isinstance(text, str) and text.strip().endswith("/s"):

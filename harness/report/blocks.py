@@ -11,6 +11,7 @@ from harness.model.verdict import Verdict
 from harness.report import micro, units, words
 
 if TYPE_CHECKING:
+    from harness.model.experiment import FaultSpec
     from harness.model.findings import Estimate, Findings, Group
     from harness.model.verdict import Verdicts
     from harness.recording.reader import Recording
@@ -24,8 +25,7 @@ def run_facts(recording: Recording, axis: Timeline) -> list[tuple[str, str]]:
     """Return what ran, when, on what, how long, at which scale, against which version."""
     plan, manifest = recording.plan, recording.manifest
     facts = [("target", plan.target.target), ("load", words.load(plan.scenario.load))]
-    kinds = [f"{f.on} {f.kind} {units.seconds(f.for_s)}" + (f" \u00d7 {f.repeat}" if f.repeat > 1 else "")
-             for _, f in plan.faults]  # fmt: skip
+    kinds = [f"{f.on} {f.kind} {_lasts(f)}" for _, f in plan.faults]
     facts.append(("faults", ", ".join(kinds) or "none"))
     when = f"{axis.started.day} {axis.started:%B %Y, %H:%M} UTC, " if axis.started else ""
     facts.append(("ran", f"{when}for {units.seconds(axis.length)}"))
@@ -35,6 +35,12 @@ def run_facts(recording: Recording, axis: Timeline) -> list[tuple[str, str]]:
     if isinstance(versions, dict) and "agentstorm" in versions:
         facts.append(("agentstorm", str(versions["agentstorm"])))
     return facts
+
+
+def _lasts(fault: FaultSpec) -> str:
+    if fault.during is not None:
+        return f"during {fault.during.state}"
+    return units.seconds(fault.for_s) + (f" \u00d7 {fault.repeat}" if fault.repeat > 1 else "")
 
 
 def checks(verdicts: Verdicts) -> list[dict[str, Any]]:

@@ -37,6 +37,8 @@ class LiveState:
     p50_ms: float | None = None
     p95_ms: float | None = None
     p99_ms: float | None = None
+    level: str = ""
+    """Of a search for capacity: where it stands."""
     faults: tuple[str, ...] = ()
     """Faults that are on."""
     outcomes: Mapping[str, int] = field(default_factory=dict)
@@ -58,6 +60,8 @@ def plain(state: LiveState) -> str:
     for name, value in (("p50", state.p50_ms), ("p95", state.p95_ms), ("p99", state.p99_ms)):
         words.append(f"{name}={units.milliseconds(value).replace(units.SPACE, '')}")
     words += [f"users={state.users}", f"in_flight={state.in_flight}", f"bad={state.bad}"]
+    if state.level:
+        words.append(f"search={state.level!r}")
     if state.faults:
         words.append(f"faults={','.join(state.faults)}")
     if whole := sum(state.providers.values()):
@@ -96,6 +100,8 @@ def panel(state: LiveState, styles: dict[str, str]) -> RenderableType:
     grid.add_row(
         "", ProgressBar(total=max(state.total_s, 1.0), completed=min(state.elapsed_s, state.total_s), width=_BAR)
     )
+    if state.level:
+        grid.add_row("search", Text(state.level))
     faults = Text(", ".join(state.faults), style="bold red") if state.faults else Text("none", style="dim")
     grid.add_row("faults", faults)
     load = f"{state.rate_per_s:.1f}/s   {state.users:,} users   {state.in_flight:,} in flight"

@@ -76,6 +76,9 @@ _LOADS: Mapping[str, Callable[[Any, str], str]] = {
     "replay": lambda p, held: f"the arrivals of {p.file} for {held}",
     "spike": lambda p, _: f"0 to {p.users:,} users in {units.seconds(p.ramp)}, held for {units.seconds(p.hold)}",
     "steps": _steps,
+    "capacity": lambda p, held: (
+        f"a search from {_rate(p.min)} to {_rate(p.max)} ({p.arrivals} arrivals), {held} at most"
+    ),
 }
 
 

@@ -58,8 +58,8 @@ class Progress:
 class Engine(Protocol):
     """A load generator in processes of its own, which write ``<recording>/requests/``.
 
-    Calls come in the order ``prepare, [gather], begin, batches..., [stop], batches... until finished``, all from one
-    thread; `kill` may come at any time and is safe to repeat.
+    Calls come in the order ``prepare, [gather], begin, batches..., [change], [stop], batches... until finished``, all
+    from one thread; `kill` may come at any time and is safe to repeat.
     """
 
     def prepare(self) -> None:
@@ -76,6 +76,13 @@ class Engine(Protocol):
 
     def begin(self, start_ns: int, url: str) -> None:
         """Start the load at monotonic time `start_ns` against the base URL `url`."""
+
+    def change(self, number: int, at_ns: int, rate: float, seconds: float) -> None:
+        """Of a load of kind `capacity`: let its schedule end `at_ns` ns after the load's start, where level `number`
+        (from 1) begins: `rate` per second, for at most `seconds`. A rate of 0 is a pause.
+
+        To be called so long before that every worker has heard of it by then.
+        """
 
     def batches(self) -> Progress:
         """Return what was flushed since the last call.

@@ -15,6 +15,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+from pydantic import BaseModel
 
 from harness.clock import NS_PER_S, now_ns
 from harness.errors import PlanError, TrafficFailed, WorkloadFailed
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from pydantic import BaseModel
-
     from harness.model.plan import Plan
 
 MASTER = "locust-master"
@@ -40,8 +39,10 @@ _GATHER_S = 300.0
 _LOOK_S = 0.25
 
 
-def _numbers(model: BaseModel) -> dict[str, Any]:
-    return {k: [_numbers(v) for v in value] if isinstance(value, tuple) else value for k, value in model}
+def _numbers(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return {key: _numbers(own) for key, own in value}
+    return [_numbers(one) for one in value] if isinstance(value, tuple) else value
 
 
 class _Stream:
@@ -265,6 +266,10 @@ class LocustEngine:
     def begin(self, start_ns: int, url: str) -> None:
         """Start the load at monotonic time `start_ns` against the base URL `url`."""
         self._tell("begin", start_ns=start_ns, url=url.rstrip("/"))
+
+    def change(self, number: int, at_ns: int, rate: float, seconds: float) -> None:
+        """Take up level `number` (from 1) of a search `at_ns` after the load's start: `rate` for at most `seconds`."""
+        self._tell("change", number=number, at_ns=at_ns, rate=rate, seconds=seconds)
 
     def _tell(self, do: str, **data: Any) -> None:
         if boss := self._processes.get(self._names[0] if self._alone else MASTER):

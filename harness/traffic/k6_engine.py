@@ -146,6 +146,10 @@ class K6Engine:
         """Start the load at monotonic time `start_ns` against the base URL `url`."""
         self._tell("begin", start_ns=start_ns, url=url.rstrip("/"))
 
+    def change(self, number: int, at_ns: int, rate: float, seconds: float) -> None:  # noqa: ARG002 - it cannot
+        """Refuse: k6 cannot, and `k6_scenarios` has such plans refused before they are run."""
+        raise TrafficFailed(f"k6 cannot be told another rate (level {number}: {rate:g}/s)")
+
     def batches(self) -> Progress:
         """Return what was flushed since the last call. TrafficFailed once k6 has died on its own."""
         flushed, pulses, gone = self._read, [], False

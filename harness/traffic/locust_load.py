@@ -16,6 +16,7 @@ from harness import seeds
 from harness.clock import NS_PER_S
 from harness.traffic import pacer
 from harness.traffic.locust_closed import ClosedLoad, Users
+from harness.traffic.locust_levels import LevelsLoad
 from harness.traffic.locust_open import OpenLoad
 
 if TYPE_CHECKING:
@@ -48,6 +49,13 @@ class Part:
         """Return the load of arrivals at `due`, of which every `workers`-th is ours, as of the limit."""
         limit = len(range(self.worker, max_in_flight, self.workers))
         return OpenLoad(self.environment, self.recorder, self.seed, due, limit, self._numbers(due))
+
+    def levels(self, first: Times, max_in_flight: int, arrivals: str) -> LevelsLoad:
+        """Return the load that begins with arrivals at `first` and goes on as it is told, of which every `workers`-th
+        is ours, as of the limit."""
+        limit = len(range(self.worker, max_in_flight, self.workers))
+        share = self.worker, self.workers
+        return LevelsLoad(self.environment, self.recorder, self.seed, first, limit, share, arrivals)
 
     def _numbers(self, times: Times) -> Times:
         return pacer.share(np.arange(len(times)), self.worker, self.workers)
@@ -87,6 +95,12 @@ def _steps(part: Part, load: dict[str, Any]) -> AnyLoad:
     return part.open(pacer.ramps(levels, random), load["max_in_flight"])
 
 
+def _capacity(part: Part, load: dict[str, Any]) -> LevelsLoad:
+    """The warm-up is level 0; what comes after it is searched for."""
+    warm_up = pacer.level(load["arrivals"], load["min"], load["warmup"], part.seed, 0)
+    return part.levels(warm_up, load["max_in_flight"], load["arrivals"])
+
+
 ARRIVALS: Mapping[str, Callable[[float, float, int], Times]] = {
     "constant": lambda rate, seconds, _: pacer.constant(rate, seconds),
     "poisson": lambda rate, seconds, seed: pacer.poisson(rate, seconds, seeds.generator(seed, "arrivals")),
@@ -97,4 +111,5 @@ LOADS: Mapping[str, Callable[[Part, dict[str, Any]], AnyLoad]] = {
     "rate": _rate,
     "replay": _replay,
     "steps": _steps,
+    "capacity": _capacity,
 }

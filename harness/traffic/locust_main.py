@@ -8,6 +8,7 @@ master, which makes no load.
     {"do": "join", "master", ...}       a worker          {"say": "flushed", "worker", "batches", "pulse"}  every second
     {"do": "lead", ...}                 the master        {"say": "ended", "worker", "batches", "lost"}  its last line
     {"do": "begin", "start_ns", "url"}                    {"say": "broken", "what"}   the workload; it ends
+    {"do": "change", "number", "at_ns", "rate", "seconds"}         a level of a search; at_ns from the load's start
     {"do": "stop", "reason", "at_once"}
     {"do": "leave"}                     to the master
 

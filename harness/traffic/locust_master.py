@@ -241,6 +241,10 @@ class Master:
             user.host = url
         gevent.spawn(self._environment.events.test_start.fire, environment=self._environment)
 
+    def change(self, level: dict[str, Any]) -> None:
+        """Order the next level of a search."""
+        self._tell_all("change", **level)
+
     def stop(self, reason: str, *, at_once: bool) -> None:
         """Order the end, for one moment."""
         logger.warning("stop: %s", reason)
@@ -282,6 +286,8 @@ def lead(told: dict[str, Any], commands: Queue, announce: Callable[..., None]) -
             continue
         if command["do"] == "begin":
             master.begin(command["start_ns"], command["url"])
+        elif command["do"] == "change":
+            master.change({key: value for key, value in command.items() if key != "do"})
         elif command["do"] == "stop":
             master.stop(command["reason"], at_once=command["at_once"])
         else:

@@ -19,6 +19,7 @@ from harness.recording.requests import WORDS, RequestWriter
 from harness.recording.spool import Nowhere
 from harness.recording.tokens import TokenWriter
 from harness.traffic import locust_complaints, locust_load, locust_phase, locust_session, locust_turn, locust_workload
+from harness.traffic.locust_levels import LevelsLoad
 from harness.traffic.locust_measuring import Measuring
 from harness.traffic.locust_pulse import PulseMaker
 from harness.traffic.locust_record import Recorder
@@ -118,6 +119,11 @@ class Run:
             self._stopped_ns = at_ns
             gevent.spawn_later(max(0.0, (at_ns - now_ns()) / NS_PER_S), self._over.set)
 
+    def change(self, number: int, at_ns: int, rate: float, seconds: float) -> None:
+        """Take up level `number` of a search (`locust_levels`)."""
+        assert isinstance(self._load, LevelsLoad)  # noqa: S101 - nobody else is told of levels
+        self._load.change(number, at_ns, rate, seconds)
+
     def run(self, start_ns: int, url: str) -> None:
         """Make the load until its end or `stop`, drain, and write the last row."""
         environment = self._environment
@@ -208,6 +214,8 @@ def serve(run: Run, commands: Queue) -> None:
         if command["do"] == "begin":
             load = gevent.spawn(run.run, command["start_ns"], command["url"])
             load.link(lambda _: commands.put({"do": "look"}))
+        elif command["do"] == "change":
+            run.change(command["number"], command["at_ns"], command["rate"], command["seconds"])
         elif command["do"] == "stop":
             logger.warning("stop: %s", command["reason"])
             if load is None:

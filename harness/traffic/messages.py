@@ -3,7 +3,7 @@
     worker                                      master
     JOIN  who, password, name                   ORDER  order, files, own_clock | REFUSED what, hint
     PING  sent                                  PONG   sent, received, answered      (ns; clock and sign of life)
-    SAY   say: ready | refused | flushed | ended | asked       DO   do: begin | stop | leave
+    SAY   say: ready | refused | flushed | ended | asked       DO   do: begin | change | stop | leave
 
 A SAY is what a generator announces to the harness (`locust_main`), plus the bytes its stream of rows has grown by.
 """

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from harness import seeds
 from harness.clock import NS_PER_S
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ Times = NDArray[np.int64]
 # rate * seconds is a float product: 1000/min over 60 s must be 1000, not 1001.
 _SLACK = 1e-6
 _GOLDEN = (math.sqrt(5) - 1) / 2
+FIRST_OF_LEVEL = 2**32
+"""Arrivals of level n of a search are numbered from n times this: none shares its random stream with another."""
 
 
 class Level(NamedTuple):
@@ -53,6 +56,18 @@ def poisson(rate: float, seconds: float, random: np.random.Generator) -> Times:
         last = float(part[-1])
     times = np.concatenate(parts)
     return times[times < end].astype(np.int64)
+
+
+def level(arrivals: str, rate: float, seconds: float, seed: int, number: int) -> Times:
+    """Return the arrivals of level `number` of a search, from its own beginning; none at a rate of 0.
+
+    `arrivals` is ``constant``, or ``poisson`` in a random stream of the level's own: the same whatever came before.
+    """
+    if not rate:
+        return np.empty(0, np.int64)
+    if arrivals == "constant":
+        return constant(rate, seconds)
+    return poisson(rate, seconds, seeds.generator(seed, f"arrivals/{number}"))
 
 
 def starts(users: int, spawn: float, random: np.random.Generator) -> Times:

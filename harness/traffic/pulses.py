@@ -38,6 +38,16 @@ class Pulses:
         return sum(pulses[-1].in_flight for pulses in list(self._pulses.values()))
 
     @property
+    def dropped(self) -> int:
+        """Requests that all workers had to drop so far."""
+        return sum(pulses[-1].dropped for pulses in self._pulses.values())
+
+    @property
+    def complete_ns(self) -> int:
+        """Moment up to which every worker has told of all its requests that were over; 0 before the first word."""
+        return min((pulses[-1].t_ns for pulses in self._pulses.values()), default=0)
+
+    @property
     def troubles(self) -> list[str]:
         """Why workers cannot write their rows just now."""
         return [pulses[-1].trouble for pulses in self._pulses.values()]

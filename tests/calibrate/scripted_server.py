@@ -7,6 +7,7 @@ the path, so that a workload plants the truth by asking for it:
     /bimodal          20 ms, every tenth 200 ms                     /body/{"a": 1}    answers 200 with that body
     /stream/5/20      5 events, 20 ms apart, then [DONE]            /stream-cut       2 events, then the socket closes
     /stream-short     2 events and a clean end, no [DONE]           /hang             never answers
+    /work/4/20        answers after 20 ms of work by the first of 4 workers to be free: at most 200 answers a second
     /close            closes without an answer                      /drop-idle        answers, then closes the socket
     /tokens/20/40/HOW               20 tokens of a chat completion, 40 ms apart (every tenth 4 times that), after events
                                     that are none: role, nothing, reasoning, a tool call. HOW names, joined by +, what
@@ -21,6 +22,7 @@ the path, so that a workload plants the truth by asking for it:
 from __future__ import annotations
 
 import asyncio
+import heapq
 import json
 import sys
 import time
@@ -40,6 +42,7 @@ class Script:
         self.served = 0
         self.connections = 0
         self.sessions = 0
+        self.free: dict[int, list[float]] = {}
 
 
 class Connection(asyncio.Protocol):
@@ -92,6 +95,14 @@ class Connection(asyncio.Protocol):
 
     async def on_ms(self, rest: str, row: list[object]) -> None:
         await self.wait(float(rest), row)
+        self.send(row, b'{"answer": "ok"}')
+
+    async def on_work(self, rest: str, row: list[object]) -> None:
+        workers, ms = rest.split("/")
+        free = self.script.free.setdefault(int(workers), [0.0] * int(workers))
+        ends = max(time.monotonic(), free[0]) + float(ms) / 1000  # kept as a sum: late timers cost no capacity
+        heapq.heapreplace(free, ends)
+        await asyncio.sleep(ends - time.monotonic())
         self.send(row, b'{"answer": "ok"}')
 
     async def on_login(self, rest: str, row: list[object]) -> None:

@@ -32,17 +32,23 @@ class Planted:
     settings: str = ""
     comes_back: int = 0
     """Times it lets the primary answer in between."""
+    by_recovery: bool = False
+    """Whether they are spaced by recovery; `every_s` is more than that takes."""
 
     @property
     def hold_s(self) -> int:
         return math.ceil(LEAD_S + self.outages * self.every_s + 1)
 
+    @property
+    def spacing(self) -> str:
+        return "spaced_by: recovery" if self.by_recovery else f"every: {self.every_s}s"
+
 
 # A hundred in all. While it flaps the primary is there for 0.6 s, gone for 0.6 s: gone, there, gone, there, gone.
 PLANTED = (
-    Planted("refuse", 30, 0.8, 1.6),
-    Planted("blackhole", 30, 0.8, 1.6),
-    Planted("rate_limited", 30, 0.8, 1.6),
+    Planted("refuse", 40, 0.8, 1.6),
+    Planted("blackhole", 40, 0.8, 1.6),
+    Planted("rate_limited", 10, 0.8, 4.5, by_recovery=True),
     Planted("flapping", 10, 3.0, 4.5, ", period: 1.2s, fault: {kind: refuse}", comes_back=2),
 )
 
@@ -93,7 +99,7 @@ thresholds:
 CHAOS = """\
 experiment: scripted
 faults: [{kind: %(kind)s, upstream: primary, at: %(at)ss, for: %(lasts)ss, repeat: %(outages)d,
-          every: %(every)ss%(settings)s}]
+          %(spacing)s%(settings)s}]
 """
 
 
@@ -121,7 +127,8 @@ class Truth:
     def within(self, failover: dict[str, Any], truth: str) -> list[int]:
         """Return when the scripted system did something in one outage, from its injection to the next one's."""
         begin = failover["injecting_ns"]
-        end = begin + self.planted.every_s * 1e9 - 2e8
+        later = [other["injecting_ns"] for other in self.failovers if other["injecting_ns"] > begin]
+        end = min([begin + self.planted.every_s * 1e9, *later]) - 2e8
         return [turn[truth] for turn in self.turns if begin <= turn.get(truth, 0) < end]
 
 
@@ -140,7 +147,7 @@ def truth(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         "kind": planted.kind,
         "at": LEAD_S,
         "lasts": planted.lasts_s,
-        "every": planted.every_s,
+        "spacing": planted.spacing,
         "settings": planted.settings,
         "outages": planted.outages,
     }

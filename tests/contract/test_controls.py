@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -205,3 +205,34 @@ def _burn(control: Control, done: threading.Event) -> None:
             born(the_copy(control).address, "/burn")
         except (OSError, ValueError):
             sleep(0.05)
+
+
+def test_what_is_on_during_a_state_ends_when_it_is_released(system: System, control: Control, tmp_path: Path) -> None:
+    fault = KINDS["kill"].model_validate({"kind": "kill", "service": "a", "during": {"state": "down"}, "for": "600s"})
+    (occurrence,) = occurrences([("x", fault)])
+    events = EventLog(tmp_path / "events.jsonl")
+    journal = Journal(tmp_path, 0xC0275, tmp_path / "state")
+    conductor = Conductor([occurrence], {}, sites({"a": control}, {}), events=events, journal=journal)
+    try:
+        conductor.start(now_ns(), now_ns() + 300 * NS_PER_S)  # the load may end before the fault's time is over
+        assert conductor.waiting == [occurrence]
+        conductor.fire(occurrence, now_ns(), "state down begins")
+        until(lambda: bool(conductor.on))
+        assert not conductor.done
+        conductor.release({"another-1"})
+        sleep(0.3)
+        assert conductor.on == {"kill-a-1"}
+        conductor.release({"kill-a-1"})
+        until(lambda: not conductor.on)
+        assert conductor.stop() == []
+    finally:
+        events.close()
+    assert conductor.failed == []
+    assert journal.close(), "nothing is left to heal"
+
+
+def until(what: Callable[[], bool], within_s: float = 30.0) -> None:
+    deadline = now_ns() + round(within_s * NS_PER_S)
+    while not what():
+        assert now_ns() < deadline, "did not happen"
+        sleep(0.02)

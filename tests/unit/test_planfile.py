@@ -128,6 +128,10 @@ def edit(folder: Path, name: str, old: str, new: str) -> None:
         ("targets/t.yaml", "http://127.0.0.1:8000", "http://example.com", "t.yaml:3", "allow_hosts"),
         ("chaos/c.yaml", "kind: refuse", "kind: refus", "c.yaml:3", "did you mean 'refuse'"),
         ("chaos/c.yaml", "upstream: bedrock", "upstream: bedrok", "", "did you mean 'bedrock'"),
+        ("chaos/c.yaml", "at: 10s", "during: {state: down}", "c.yaml:2", "a load of kind 'users' has no states"),
+        ("chaos/c.yaml", "at: 10s", "during: {stat: down}", "c.yaml:5", "did you mean 'state'"),
+        ("chaos/c.yaml", "    for: 5s\n", "", "c.yaml:3", "key 'for' is missing"),
+        ("chaos/c.yaml", "at: 10s", "during: {state: down}\n    repeat: 2", "c.yaml:6", "is on once"),
         ("chaos/c.yaml", "at: 10s", "at: ten", "c.yaml:5", "is no duration"),
         ("chaos/c.yaml", "at: 10s", "at: 58s", "", "before"),
         ("chaos/c.yaml", "for: 5s", "for: 5s\n    latency: 1s", "c.yaml:7", "unknown key 'latency'"),
@@ -167,6 +171,14 @@ USERS_LOAD = "{kind: users, users: 3, hold: 60s, warmup: 5s, spawn: 2/s}"
         ("{kind: replay, file: ninety.csv, warmup: 2m}", "s.yaml:3", "within the warm-up"),
         ("{kind: replay, file: late.csv, hold: 30s}", "s.yaml:3", "after the load has ended"),
         ("{kind: replay, file: bad.csv}", "bad.csv:2", "'soon' is no time of an arrival"),
+        ("{kind: capacity, min: 9/s, max: 3/s, budget: 1h}", "s.yaml:3", "'max' (3/s) must lie above 'min' (9/s)"),
+        ("{kind: capacity, min: 9/s, max: 30/s}", "s.yaml:3", "key 'budget' is missing"),
+        ("{kind: capacity, min: 9/s, max: 30/s, budget: 30s}", "s.yaml:3", "300 requests, which good_share 0.99 needs"),
+        ("{kind: capacity, min: 9/s, max: 30/s, budget: 1h, resolution: 5}", "s.yaml:3", "less than or equal to 1"),
+        ("{kind: capacity, min: 9/s, max: 30/s, budget: 1h, settle: {longest: 1s}}", "s.yaml:3", "than 'shortest'"),
+        ("{kind: capacity, min: 9/s, max: 30/s, budget: 1h, states: [a, a]}", "s.yaml:3", "state 'a' is named twice"),
+        ("{kind: capacity, min: 9/s, max: 30/s, budget: 1h, states: [healthy, cold]}", "s.yaml:3",
+         "no fault of the plan is on during the state 'cold'"),
     ],
 )  # fmt: skip
 def test_a_bad_load_says_where_and_what(files: Path, load: str, where: str, says: str) -> None:
@@ -422,6 +434,58 @@ def test_a_mistake_in_a_group_says_where_and_what(files: Path, name: str, old: s
         resolve("scenarios/s.yaml", ["chaos/c.yaml"], "targets/t.yaml", seed=1)
     for words in said:
         assert words in str(caught.value)
+
+
+SEARCH = "{kind: capacity, min: 5/s, max: 500/s, budget: 1h}"
+STATE = {"scenarios/s.yaml": (USERS_LOAD, SEARCH), "chaos/c.yaml": ("at: 10s\n    for: 5s", "during: {state: down}")}
+
+
+def searched(files: Path, **options: Any) -> Any:
+    for name, (old, new) in STATE.items():
+        edit(files, name, old, new)
+    return plan(**options)
+
+
+def test_states_left_out_are_those_of_the_faults_and_a_fault_lasts_as_long_as_the_load(files: Path) -> None:
+    found = searched(files, scale=0.5)
+    load = found.scenario.load
+    assert load.states == ("healthy", "down")
+    assert (load.budget, load.hold, load.settle.shortest, load.min) == (1800, 30, 7.5, 5)
+    assert found.experiments[0].faults[0].for_s == 1800
+    again = load_plan(dump(found))
+    assert again.model_dump(mode="json", by_alias=True) == found.model_dump(mode="json", by_alias=True)
+
+
+@pytest.mark.parametrize(
+    ("states", "said"),
+    [
+        ("[healthy]", "'down', which the load does not search in"),
+        ("[healthy, dwon]", "did you mean 'dwon'"),
+        ("[healthy, down, cold]", "no fault of the plan is on during the state 'cold'"),
+    ],
+)
+def test_states_and_faults_must_name_each_other(files: Path, states: str, said: str) -> None:
+    with pytest.raises(PlanError, match=re.escape(said)) as caught:
+        searched(files, overrides=[f"load.states={states}"])
+    assert "c.yaml:2" in str(caught.value) or "--set load.states" in str(caught.value)
+
+
+def test_nothing_is_broken_in_the_state_healthy(files: Path) -> None:
+    edit(files, "chaos/c.yaml", "at: 10s", "during: {state: healthy}")
+    edit(files, "scenarios/s.yaml", USERS_LOAD, SEARCH)
+    with pytest.raises(PlanError, match="in which nothing is broken"):
+        plan()
+
+
+def test_a_share_of_one_cannot_be_searched_for(files: Path) -> None:
+    with pytest.raises(PlanError, match="can be shown by no number of requests"):
+        searched(files, overrides=["slo.good_share=1"])
+
+
+def test_k6_refuses_to_search(files: Path) -> None:
+    (files / "scenarios" / "w.js").write_text("// a workload")
+    with pytest.raises(PlanError, match="k6 cannot make a load of kind 'capacity'"):
+        searched(files, engine="k6")
 
 
 FLAPPING = """\

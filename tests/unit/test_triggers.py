@@ -31,8 +31,11 @@ class Rig:
 
     def __init__(self, load: dict[str, Any], *faults: Refuse) -> None:
         self.good = self.met = False
+        self.served = 0.6
         conditions: Any = SimpleNamespace(
-            good_for=lambda _since, _now: self.good, met=lambda _threshold, _now: 0.4 if self.met else None
+            good_for=lambda _since, _now: self.good,
+            served=lambda _provider, _now: self.served,
+            met=lambda _threshold, _now: 0.4 if self.met else None,
         )
         named = [("x", fault) for fault in faults]
         plan: Any = SimpleNamespace(
@@ -41,8 +44,9 @@ class Rig:
         self.triggers = Triggers(plan, conditions)
         self.found = {o.fault_id: o for o in occurrences(named)}
 
-    def come(self, fault: Occurrence, at_s: float, users: int = 0) -> str:
-        return self.triggers.come(fault, start_ns=0, zero_ns=10 * NS_PER_S, now=round(at_s * NS_PER_S), users=users)
+    def come(self, fault: Occurrence, at_s: float, users: int = 0, state: str = "") -> str:
+        now = round(at_s * NS_PER_S)
+        return self.triggers.come(fault, start_ns=0, zero_ns=10 * NS_PER_S, now=now, users=users, state=state)
 
 
 @pytest.mark.parametrize(
@@ -87,3 +91,47 @@ def test_a_condition_needs_its_whole_window_after_the_warm_up() -> None:
     rig.met = True
     assert not rig.come(fault, 15)
     assert rig.come(fault, 20) == "observed 0.4"
+
+
+def test_a_state_begins_with_its_faults() -> None:
+    rig = Rig(
+        {"kind": "capacity", "min": "5/s", "max": "50/s", "budget": "1h", "warmup": "10s"},
+        refuse(during={"state": "down"}),
+    )
+    fault = rig.found["refuse-bedrock-1"]
+    assert not rig.come(fault, 5, state="down"), "no trigger comes in the warm-up"
+    assert not rig.come(fault, 20, state="healthy")
+    assert rig.come(fault, 20, state="down") == "state down begins"
+
+
+def test_outages_that_are_spaced_by_recovery_take_turns_and_wait_for_the_provider_too() -> None:
+    often = {"at": "20s", "repeat": 2, "spaced_by": "recovery"}
+    rig = Rig(USERS, refuse(**often, name="one"), refuse(**often | {"at": "25s"}, name="other"))
+    first, second, third, fourth = (rig.found[name] for name in ("one-1", "other-1", "one-2", "other-2"))
+    assert [str(o.trigger) for o in (first, second, third, fourth)] == [
+        "at 20 s", "after one-1 has recovered", "after other-1 has recovered", "after one-2 has recovered"
+    ]  # fmt: skip
+    rig.good = True
+    assert rig.come(first, 29) == ""  # 20 s after the warm-up of 10 s
+    assert rig.come(second, 100) == ""  # its turn is after the first
+    assert rig.come(first, 30) == "its time has come; bedrock gives 60% of the answers"
+    assert rig.come(second, 100) == ""
+    rig.triggers.cleared(first, 35 * NS_PER_S)
+    rig.served = 0.4
+    assert rig.come(second, 45) == ""  # service is good, but Bedrock does not serve yet
+    rig.good, rig.served = False, 0.5
+    assert rig.come(second, 46) == ""
+    rig.good = True
+    assert rig.come(second, 47) == (
+        "service is good again 12.0 s after one-1 was cleared; bedrock gives 50% of the answers"
+    )
+    assert rig.come(third, 47) == ""
+    assert rig.come(fourth, 47) == ""
+
+
+def test_whoever_is_named_by_no_answer_need_not_serve_again() -> None:
+    rig = Rig(USERS, refuse(at="20s", repeat=2, spaced_by="recovery"))
+    rig.good, rig.served = True, 0.0
+    assert rig.come(rig.found["refuse-bedrock-1"], 30)
+    rig.triggers.cleared(rig.found["refuse-bedrock-1"], 35 * NS_PER_S)
+    assert rig.come(rig.found["refuse-bedrock-2"], 50)
