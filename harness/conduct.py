@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
     from harness.faults.timeline import Occurrence
     from harness.faults.watch import Moment
+    from harness.live_metrics import LiveMetrics
     from harness.model.plan import Plan
     from harness.model.threshold import Threshold
     from harness.traffic import Engine
@@ -82,15 +83,10 @@ class _Run:
     """A load under way."""
 
     def __init__(
-        self,
-        plan: Plan,
-        stage: Stage,
-        engine: Engine,
-        events: EventLog,
-        interrupt: Interrupt,
-        guardian: Guardian,
-    ) -> None:
-        self._plan, self._stage, self._engine = plan, stage, engine
+        self, plan: Plan, stage: Stage, engine: Engine, events: EventLog, interrupt: Interrupt, guardian: Guardian,
+        metrics: LiveMetrics | None = None,
+    ) -> None:  # fmt: skip
+        self._plan, self._stage, self._engine, self.metrics = plan, stage, engine, metrics
         self._events, self._interrupt, self._guardian = events, interrupt, guardian
         self._aborts = [parse_abort(text) for e in plan.experiments for text in e.abort]
         whens = [f.trigger.threshold for e in plan.experiments for f in e.faults if isinstance(f.trigger, When)]
@@ -159,7 +155,9 @@ class _Run:
                 self._stop_load(now, faults)
             self._take_in(now)
             self._stage.flush()
-            view.update(self._state(now, faults))
+            view.update(state := self._state(now, faults))
+            if self.metrics:
+                self.metrics.update(state, self._stage.probe_ok)
             sleep(_TICK_S)
         self._take_in(now_ns())
 
@@ -239,6 +237,8 @@ class _Run:
     def _take_in(self, now: int) -> None:
         progress = self._engine.batches()
         self._recent.add(now, progress.batches)
+        if self.metrics:
+            self.metrics.take_in(progress.batches, progress.pulses)
         for batch in progress.batches:
             self._outcomes.update(counts(batch, "outcome"))
         for pulse in progress.pulses:
@@ -282,8 +282,8 @@ def _folder(plan: Plan, out: Path | None) -> Path:
     return folder.resolve()
 
 
-def conduct(plan: Plan, out: Path | None, console: Console) -> Ended:
-    """Run `plan` and return where its recording is.
+def conduct(plan: Plan, out: Path | None, console: Console, metrics: LiveMetrics | None = None) -> Ended:
+    """Run `plan` and return where its recording is; `metrics` are told what happens meanwhile.
 
     DirtyEnvironment: a dead run left something broken. PlanError: the workload is wrong; nothing was started.
     SystemFailed, FaultFailed, MissingComponent: what did not come up; everything is down again.
@@ -320,7 +320,7 @@ def conduct(plan: Plan, out: Path | None, console: Console) -> Ended:
         stack.callback(journal.close)
         _announce(plan, folder, console)
         stage = Stage(plan, folder, run_id, events, journal, lambda text: console.print(text, style="dim"))
-        run = _Run(plan, stage, engine, events, interrupt, guardian)
+        run = _Run(plan, stage, engine, events, interrupt, guardian, metrics)
         events.emit("run", "conduct", "started", title=plan.title)
         try:
             stage.up(manifest, engine, interrupt.check)
@@ -350,6 +350,8 @@ def _import_what_takes_long() -> None:
 
 def _finish(folder: Path, run: _Run, stage: Stage, events: EventLog) -> None:
     """Write the recording's last line; a full disk does not hide what could not be healed."""
+    if run.metrics:
+        run.metrics.ended(stage.left)
     try:
         run.note_guardian()
         finish(folder)
