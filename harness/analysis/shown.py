@@ -14,7 +14,7 @@ from harness.clock import NS_PER_S
 from harness.model.shown import GaugeUse, ShownMetrics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     import pyarrow as pa
 
@@ -59,42 +59,46 @@ class _Series:
 
 
 def shown(samples: pa.Table, metrics: Metrics | None, when: Timeline) -> ShownMetrics:
-    """Return what the metrics of the target's file said in the healthy time; of a target without any, nothing."""
-    found = _series(samples)
-    spans = when.healthy
+    """Return what the metrics of the target's file said in the healthy time; of a target without any, nothing.
+
+    That is the baseline, or all of the measured part of a run that breaks nothing.
+    """
+    found = {name: list(series) for name, series in _by_metric(samples)}
+    spans = when.spans("baseline") or when.spans("steady") or when.healthy
     looks = found.get("scrape_failed", [])
     failed = np.concatenate([series.within(spans) for series in looks]) if looks else np.zeros(0)
     first = {series.labels.get(_COPY, ""): int(series.moments[0]) for series in looks}
+
+    def growth(series: _Series) -> float:
+        since = first.get(series.labels.get(_COPY, ""), int(series.moments[0]))
+        return sum(series.growth(span, since) for span in spans)
+
     kept = metrics.summed if metrics else {}
-    if metrics:
-        kept |= dict.fromkeys((name for name in (metrics.cache_hits, metrics.cache_misses) if name), "")
-    grew: dict[str, dict[str, float]] = {}
-    per_process: dict[str, float] = {}
-    for name, label in kept.items():
-        by_value: defaultdict[str, float] = defaultdict(float)
-        by_copy: defaultdict[str, float] = defaultdict(float)
-        for series in found.get(name, []):
-            copy = series.labels.get(_COPY, "")
-            growth = sum(series.growth(span, first.get(copy, int(series.moments[0]))) for span in spans)
-            by_value[series.labels.get(label, "")] += growth
-            by_copy[copy] += growth
-        if by_value:
-            grew[name], per_process[name] = dict(by_value), max(by_copy.values())
-    gauges = {}
-    for name in filter(None, (metrics.in_flight, metrics.memory) if metrics else ()):
-        uses = [use for series in found.get(name, []) if (use := _use(series.within(spans)))]
-        if uses:
-            gauges[name] = max(uses, key=lambda use: use.max)
+    gauges = [name for name in ((metrics.in_flight, metrics.memory) if metrics else ()) if name in found]
+    counters = [name for name in kept if name in found and name not in gauges]
     return ShownMetrics(
         healthy_s=sum(end - begin for begin, end in spans) / NS_PER_S,
         looks=len(failed),
         looks_failed=int(failed.sum()),
         names=tuple(sorted(name for name in found if not name.startswith("scrape_"))),
-        grew=grew,
-        per_process=per_process,
-        gauges=gauges,
+        grew={name: _by_label(found[name], kept[name], growth) for name in counters},
+        busiest={name: max(_by_label(found[name], _COPY, growth).values()) for name in counters},
+        gauges={name: use for name in gauges if (use := _highest(found[name], spans))},
         breakers=_breakers(found, metrics, spans),
     )
+
+
+def _by_label(all_series: Iterable[_Series], label: str, growth: Callable[[_Series], float]) -> dict[str, float]:
+    grew: defaultdict[str, float] = defaultdict(float)
+    for series in all_series:
+        grew[series.labels.get(label, "")] += growth(series)
+    return dict(grew)
+
+
+def _highest(all_series: Iterable[_Series], spans: list[Span]) -> GaugeUse | None:
+    seen = [values for series in all_series if len(values := series.within(spans))]
+    uses = [GaugeUse(mean=float(v.mean()), max=float(v.max()), n=len(v)) for v in seen]
+    return max(uses, key=lambda use: use.max, default=None)
 
 
 def _breakers(found: dict[str, list[_Series]], metrics: Metrics | None, spans: list[Span]) -> dict[str, float]:
@@ -107,14 +111,6 @@ def _breakers(found: dict[str, list[_Series]], metrics: Metrics | None, spans: l
         seen[series.labels.get(label, "")].append(np.isin(series.within(spans), open_values))
     shares = {owner: np.concatenate(looks) for owner, looks in seen.items()}
     return {owner: float(looks.mean()) if len(looks) else 0.0 for owner, looks in sorted(shares.items())}
-
-
-def _use(values: Array) -> GaugeUse | None:
-    return GaugeUse(mean=float(values.mean()), max=float(values.max()), n=len(values)) if len(values) else None
-
-
-def _series(samples: pa.Table) -> dict[str, list[_Series]]:
-    return {name: list(series) for name, series in _by_metric(samples)}
 
 
 def _by_metric(samples: pa.Table) -> Iterator[tuple[str, Iterator[_Series]]]:

@@ -26,7 +26,7 @@ def saturation(source: Source) -> Iterator[Signal | Missing]:
     if shown.cpu is None or cpu is None or known is None:
         yield Missing("CpuNearLimit", why if shown.cpu else "no counter of CPU seconds was recorded (metrics.cpu)")
     else:
-        used = source.said.per_process[shown.cpu] / source.said.healthy_s if source.said.healthy_s else 0.0
+        used = source.said.busiest[shown.cpu] / source.said.healthy_s if source.said.healthy_s else 0.0
         yield Above(
             name="CpuNearLimit",
             severity="ticket",

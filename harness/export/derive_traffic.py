@@ -65,7 +65,7 @@ def error_budget(source: Source) -> Iterator[Signal | Missing]:
             yield Burn(
                 name=name,
                 severity=severity,
-                summary=f"The error budget of 30 days is being spent {factor:g} times too fast",
+                summary=f"At this rate the error budget of 30 days is gone within {units.three(30 / factor)} days",
                 limit=limit,
                 unit="share",
                 hold_s=0,

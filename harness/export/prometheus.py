@@ -55,7 +55,7 @@ def about(signal: Signal) -> dict[str, str]:
         "interval": evidence.interval or "none",
         "n": units.count(evidence.n),
         "margin": evidence.margin,
-        "limit": units.say(signal.limit, signal.unit),
+        "limit": units.mib(signal.limit / 2**20) if signal.unit == "bytes" else units.say(signal.limit, signal.unit),
         "recording": evidence.recording,
     }
     return {key: text.replace(units.SPACE, " ") for key, text in told.items()}

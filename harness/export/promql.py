@@ -28,8 +28,8 @@ def duration(seconds: int) -> str:
 
 
 def number(value: float) -> str:
-    """Return a number without a float's noise."""
-    return f"{value:.12g}" if float(value).is_integer() else f"{value:.6g}"
+    """Return a number without a float's noise, and without an exponent where it is large."""
+    return f"{value:.0f}" if abs(value) >= 1e5 else f"{value:.6g}"
 
 
 def quoted(text: str) -> str:

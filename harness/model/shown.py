@@ -24,7 +24,7 @@ class ShownMetrics(Frozen):
     """Every metric there was a sample of, at any time of the run."""
     grew: dict[str, dict[str, float]]
     """By metric, and by value of the label it is told apart by: how much a counter grew, over all processes."""
-    per_process: dict[str, float]
+    busiest: dict[str, float]
     """By metric: how much a counter grew in the process where it grew most."""
     gauges: dict[str, GaugeUse]
     """By metric, of the process where it was highest."""
