@@ -121,6 +121,15 @@ def test_every_command_of_ours_parses(workflow: str, arguments: tuple[str, ...])
         )
 
 
+SHOWN = re.findall(r"^    agentstorm (.*)$", (ROOT / "docs" / "operations.md").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("line", SHOWN)
+def test_every_command_in_the_docs_parses(line: str) -> None:
+    assert len(SHOWN) >= 4
+    parsed(tuple(shlex.split(line)))
+
+
 @pytest.mark.parametrize(("workflow", "targets"), of("make"))
 def test_every_target_of_make_is_there(workflow: str, targets: tuple[str, ...]) -> None:
     done = subprocess.run(["make", "--dry-run", *targets], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from harness.export.derive import hand_over
 from harness.export.signals import Above, Burn, HandOver, ProviderShift, Signal, Slow
 from harness.export.source import Source
 from harness.model.findings import Estimate, Validity
+from harness.model.target import Metrics
 from tests.unit.export.planted import (
     BASELINE_S,
     CALLS_PER_S,
@@ -146,3 +148,11 @@ def test_nothing_is_derived_of_an_invalid_run_or_of_two_targets(source: Source) 
     plan = source.plan.model_copy(update={"target": source.plan.target.model_copy(update={"target": "another"})})
     with pytest.raises(NotComparable, match="another, synthetic"):
         hand_over([source, replace(source, plan=plan)])
+
+
+def test_the_docs_list_every_alert_and_every_key(found: HandOver) -> None:
+    text = (Path(__file__).resolve().parents[3] / "docs" / "operations.md").read_text()
+    told = set(re.findall(r"`([A-Z]\w+)`", "".join(re.findall(r"^\| `[A-Z].*?\|", text, re.MULTILINE))))
+    assert told == {signal.name for signal in found.signals} | {one.name for one in found.missing}
+    keys = set(re.findall(r"^    (\w+): ", text, re.MULTILINE)) - {"jobs", "gate", "uses", "with"}
+    assert keys == set(Metrics.model_fields) - {"url", "service", "every", "breaker_states"}
