@@ -1,4 +1,4 @@
-"""What the conductor promises whatever the generator does: it ends, and an end that is wanted comes at once."""
+"""What a load under way promises whatever the generator does: it ends, and an end that is wanted comes at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness import conduct
+from harness import underway
 from harness.clock import NS_PER_S
 from harness.errors import ExitCode, TrafficFailed
 from harness.interrupt import Interrupt
@@ -43,7 +43,7 @@ class Stuck:
 @pytest.fixture
 def driven(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Drive a stuck generator whose load ended a moment ago; return it, the run and the interrupt."""
-    monkeypatch.setattr(conduct, "_GRACE_NS", NS_PER_S // 10)
+    monkeypatch.setattr(underway, "_GRACE_NS", NS_PER_S // 10)
     load = SimpleNamespace(warmup=0.0, total_s=0.0, drain=0.1, boundaries=())
     plan: Any = SimpleNamespace(
         experiments=(), remote_workers=0, faults=(), scenario=SimpleNamespace(load=load, slo=Slo())
@@ -53,7 +53,7 @@ def driven(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     view: Any = SimpleNamespace(update=lambda _: None)
     guardian: Any = SimpleNamespace(news=list, lost=False)
     engine, interrupt, events = Stuck(), Interrupt(), EventLog(tmp_path / "events.jsonl")
-    run = conduct._Run(plan, stage, engine, events, interrupt, guardian)  # type: ignore[arg-type]
+    run = underway.Underway(plan, stage, engine, events, interrupt, guardian)  # type: ignore[arg-type]
     run.schedule()
     yield SimpleNamespace(drive=lambda: run.drive(faults, view), engine=engine, run=run, interrupt=interrupt)
     events.close()
