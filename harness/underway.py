@@ -209,9 +209,9 @@ class Underway:
 
     def _take_in(self, now: int) -> None:
         progress = self._engine.batches()
-        self._recent.add(now, progress.batches)
         if self.metrics:
             self.metrics.take_in(progress.batches, progress.pulses)
+        self._recent.add(now, progress.batches)
         for batch in progress.batches:
             self._outcomes.update(counts(batch, "outcome"))
         for pulse in progress.pulses:

@@ -12,7 +12,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from harness.export.prometheus import about
-from harness.export.signals import Above, BreakerOpen, Burn, CacheLow, ProviderShift, Signal, Silent, Slow
+from harness.export.signals import Above, BreakerOpen, Burn, CacheLow, Growing, ProviderShift, Signal, Silent, Slow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,6 +51,7 @@ def template(found: HandOver) -> str:
 
 _CANNOT: Mapping[type[Signal], str] = {
     Slow: "Prometheus histograms do not reach CloudWatch as such; use the load balancer's TargetResponseTime",
+    Growing: "CloudWatch has no slope over hours; MemoryNearLimit is what is left",
 }
 
 

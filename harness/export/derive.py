@@ -24,6 +24,7 @@ DERIVATIONS: tuple[Callable[[Source], Iterator[Signal | Missing]], ...] = (
     derive_traffic.cache,
     derive_traffic.primary,
     derive_limits.saturation,
+    derive_limits.growth,
     derive_limits.scale_out,
     derive_limits.silent,
     derive_limits.health,

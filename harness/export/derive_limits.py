@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness.analysis.resources import CPU_FULL, MEMORY_FULL
-from harness.export.signals import Above, Missing, Silent
+from harness.export.signals import Above, Growing, Missing, Silent
 from harness.report import units
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _WINDOW_S, _HOLD_S = 300, 600
 _MIB = 2**20
+_GROWTH_S = 6 * 3600
+"""Long enough for a leak that fills a container within days to stand out of what comes and goes."""
 
 
 def saturation(source: Source) -> Iterator[Signal | Missing]:
@@ -63,6 +65,43 @@ def saturation(source: Source) -> Iterator[Signal | Missing]:
         ),
         metric=shown.memory,
     )  # fmt: skip
+
+
+def growth(source: Source) -> Iterator[Signal | Missing]:
+    """Yield an alert on memory that grows faster than it did in a soak that found no leak."""
+    metric, drift = source.shown.memory, source.drift
+    if metric is None or drift is None or drift.slope is None or drift.verdict == "inconclusive":
+        longer = getattr(drift, "needed_s", None)
+        long = f" of about {units.seconds(longer)}" if longer else ""
+        yield Missing(
+            "MemoryGrows", f"a soak{long} on containers, with metrics.memory and metrics.service, would give it"
+        )
+        return
+    if drift.verdict == "leak":
+        grows = units.mib(drift.slope.value)
+        yield Missing("MemoryGrows", f"it would always be on: {grows} an hour leaked ({drift.why})", noisy=True)
+        return
+    highest = max(drift.threshold, drift.slope.high or 0.0)
+    yield Growing(
+        name="MemoryGrows",
+        severity="ticket",
+        summary=f"Memory has grown for {units.seconds(_GROWTH_S)} by more than it ever did in a soak: a leak",
+        limit=highest * source.margin * _MIB / 3600,
+        unit="bytes per second",
+        hold_s=3600,
+        evidence=source.evidence(
+            f"slope of the memory of {drift.owner.partition(':')[2]}, an hour: {_slope(drift.slope.value)}",
+            f"{_slope(drift.slope.low)} to {_slope(drift.slope.high)}",
+            drift.n,
+            f"upper end, or the {units.mib(drift.threshold)} an hour that are not worth a look, x {source.margin:g}",
+        ),
+        metric=metric,
+        window_s=_GROWTH_S,
+    )
+
+
+def _slope(value: float | None) -> str:
+    return "open" if value is None else f"{units.three(value)} MiB"
 
 
 def scale_out(source: Source) -> Iterator[Signal | Missing]:

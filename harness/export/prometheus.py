@@ -11,6 +11,8 @@ from harness.export.promql import duration, expression
 from harness.report import units
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from harness.export.signals import HandOver, Signal
 
 
@@ -47,6 +49,13 @@ def _rule(signal: Signal, found: HandOver) -> dict[str, Any]:
     return rule
 
 
+_BYTES: Mapping[str, Callable[[float], str]] = {
+    "bytes": lambda value: units.mib(value / 2**20),
+    "bytes per second": lambda value: f"{units.mib(value * 3600 / 2**20)} an hour",
+}
+"""How amounts of memory are said."""
+
+
 def about(signal: Signal) -> dict[str, str]:
     """Return where a signal's number comes from, in words, without the hard spaces that pages have."""
     evidence = signal.evidence
@@ -55,7 +64,7 @@ def about(signal: Signal) -> dict[str, str]:
         "interval": evidence.interval or "none",
         "n": units.count(evidence.n),
         "margin": evidence.margin,
-        "limit": units.mib(signal.limit / 2**20) if signal.unit == "bytes" else units.say(signal.limit, signal.unit),
+        "limit": _BYTES[signal.unit](signal.limit) if signal.unit in _BYTES else units.say(signal.limit, signal.unit),
         "recording": evidence.recording,
     }
     return {key: text.replace(units.SPACE, " ") for key, text in told.items()}

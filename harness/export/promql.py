@@ -9,6 +9,7 @@ from harness.export.signals import (
     BreakerOpen,
     Burn,
     CacheLow,
+    Growing,
     ProviderShift,
     Signal,
     Silent,
@@ -111,6 +112,11 @@ def _above(signal: Above, selector: str) -> str:
     return f"{per_process} > {number(signal.limit)}"
 
 
+def _growing(signal: Growing, selector: str) -> str:
+    window = duration(signal.window_s)
+    return f"sum by (instance) (deriv({series(signal.metric, selector)}[{window}])) > {number(signal.limit)}"
+
+
 def _silent(signal: Silent, selector: str) -> str:
     return f"absent({series(signal.metric, selector)})"
 
@@ -122,6 +128,7 @@ _EXPRESSIONS: Mapping[type[Signal], Callable[[Any, str], str]] = {
     CacheLow: _cache,
     ProviderShift: _shift,
     Above: _above,
+    Growing: _growing,
     Silent: _silent,
 }
 

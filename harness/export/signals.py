@@ -104,6 +104,14 @@ class Above(Signal):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Growing(Signal):
+    """One process's gauge goes up by more than `limit` a second, over `window_s`."""
+
+    metric: str
+    window_s: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Silent(Signal):
     """The system shows its metrics no more."""
 

@@ -97,6 +97,14 @@ class Source:
         """Where to scale out (`model.capacity.ScalingAdvice`), of the worst state that was measured; None without."""
         return getattr(getattr(self.findings.capacity, "governing", None), "advice", None)
 
+    @cached_property
+    def drift(self) -> Any:
+        """What a soak says of the memory of the container whose metrics were read (`model.soak.SoakSeries`), or None."""
+        series = getattr(self.findings.soak, "series", ())
+        name = self.limits[0] if self.limits else None
+        mine = (one for one in series if one.what == "memory" and one.owner.partition(":")[2] == name)
+        return next(mine, None)
+
     def evidence(self, measured: str, interval: str, n: int, margin: str) -> Evidence:
         """Return evidence from this recording."""
         return Evidence(recording=self.name, measured=measured, interval=interval, n=n, margin=margin)

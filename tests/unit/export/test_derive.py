@@ -13,6 +13,7 @@ from harness.analysis.stats import wilson
 from harness.cli_export import _source
 from harness.errors import ExitCode, NotComparable
 from harness.export.derive import hand_over
+from harness.export.promql import expression
 from harness.export.signals import Above, Burn, HandOver, ProviderShift, Signal, Slow
 from harness.export.source import Source
 from harness.model.findings import Estimate, Validity
@@ -104,6 +105,29 @@ def test_capacity_gives_the_load_at_which_to_scale_out(source: Source, found: Ha
     assert isinstance(requests, Above)
     assert (requests.metric, requests.limit, in_flight.limit) == ("http_requests_total", 21.5, 9.5)
     assert (requests.evidence.n, "31" in requests.evidence.interval) == (7, True)
+
+
+def soaked(source: Source, verdict: str, slope: tuple[float, float, float] | None) -> Source:
+    """Return the source with a soak's series of the container's memory; slope and interval in MiB an hour."""
+    found = slope and SimpleNamespace(value=slope[0], low=slope[1], high=slope[2])
+    series = SimpleNamespace(
+        owner="container:agents-1", what="memory", verdict=verdict, why="it grows", slope=found, threshold=2.0, n=240,
+        needed_s=7200.0,
+    )  # fmt: skip
+    return replace(source, findings=source.findings.model_copy(update={"soak": SimpleNamespace(series=(series,))}))
+
+
+def test_a_soak_without_a_leak_gives_the_growth_that_is_one(source: Source) -> None:
+    for slope, highest in (((0.5, -1.0, 1.5), 2.0), ((2.5, 1.0, 4.0), 4.0)):
+        signal = by_name(hand_over([soaked(source, "flat", slope)]))["MemoryGrows"]
+        assert signal.limit * 3600 / 2**20 == pytest.approx(1.5 * highest)
+        assert expression(signal, "") == (
+            f"sum by (instance) (deriv(process_resident_memory_bytes[6h])) > {signal.limit:.6g}"
+        )
+    why = {one.name: one.why for one in hand_over([soaked(source, "inconclusive", None)]).missing}
+    assert "2 h" in why["MemoryGrows"].replace("\u00a0", " ")
+    why = {one.name: one.why for one in hand_over([soaked(source, "leak", (12.0, 9.0, 15.0)), source]).missing}
+    assert "12 MiB an hour" in why["MemoryGrows"].replace("\u00a0", " ")
 
 
 def test_too_few_observations_make_no_percentile(source: Source) -> None:

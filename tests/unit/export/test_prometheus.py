@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from harness.export.derive import hand_over
 from harness.export.prometheus import rules
 from harness.export.signals import HandOver
+from harness.export.source import Source
 from tests.unit.export.planted import BELOW, CALLS_PER_S
+from tests.unit.export.test_derive import soaked
 
 promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not on PATH (Debian: prometheus)")
 MINUTE_S = 60
@@ -147,6 +150,7 @@ class _Labels(dict[str, Any]):
 
 
 OWN = _Labels(
+    MemoryGrows=lambda _: {"instance": "a"},
     BreakerOpen=lambda _: {"provider": "openai"},
     CpuNearLimit=lambda _: {"instance": "a"},
     MemoryNearLimit=lambda _: {"instance": "a"},
@@ -181,3 +185,14 @@ def test_the_slow_burn_is_found_within_days_and_a_fast_one_that_is_over_rings_no
         "half an hour of half of all, three hours ago": (half_an_hour, {"ErrorBudgetBurnSlow"}),
     }
     check_alerts(found, tmp_path, step_s, steps, cases, names)
+
+
+@promtool
+def test_memory_that_grows_faster_than_in_the_soak_is_found(source: Source, tmp_path: Path) -> None:
+    found = hand_over([soaked(source, "flat", (0.5, -1.0, 1.5))])  # the limit is 3 MiB an hour
+    cases: dict[str, Case] = {}
+    for mib, on in ((6, {"MemoryGrows"}), (1, set[str]())):
+        values = f"{2**27}+{mib * 2**20 / 60:.1f}x480"
+        given = [{"series": 'process_resident_memory_bytes{instance="a"}', "values": values}]
+        cases[f"{mib} MiB an hour"] = (given, on)
+    check_alerts(found, tmp_path, MINUTE_S, 480, cases, ["MemoryGrows"])
