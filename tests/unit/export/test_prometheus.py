@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,8 @@ def check_alerts(
 ) -> None:
     """Have promtool run the cases; of each alert it must say whether it is on at the end."""
     file, test = folder / "rules.yaml", folder / "test.yaml"
-    text = rules(found)
+    chosen = tuple(signal for signal in found.signals if signal.name in names)
+    text = rules(replace(found, signals=chosen))
     file.write_text(text)
     at = f"{step_s * steps}s"
     whole = {r["alert"]: r for r in YAML(typ="safe").load(text)["groups"][0]["rules"]}
