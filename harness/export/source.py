@@ -99,7 +99,7 @@ class Source:
 
     @cached_property
     def drift(self) -> Any:
-        """What a soak says of the memory of the container whose metrics were read (`model.soak.SoakSeries`), or None."""
+        """What a soak says of the memory of the container whose metrics were read (`model.soak.SoakSeries`)."""
         series = getattr(self.findings.soak, "series", ())
         name = self.limits[0] if self.limits else None
         mine = (one for one in series if one.what == "memory" and one.owner.partition(":")[2] == name)
