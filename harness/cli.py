@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 from click.formatting import wrap_text
 
-from harness import cli_compare
+from harness import cli_compare, cli_export
 from harness.errors import AgentstormError, ExitCode, MissingComponent
 
 # Commands import what they need when they run: `agentstorm --help` answers at once, and `run` starts the load
@@ -132,7 +132,8 @@ def _resolve(scenario: str, chaos: tuple[str, ...], target: str, **options: Any)
 @cli.command()
 @_plan_options
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where to record; must not exist yet.")
-def run(out: Path | None, **options: Any) -> NoReturn:
+@cli_export.metrics_options
+def run(out: Path | None, metrics_port: int | None, metrics_bind: str, **options: Any) -> NoReturn:
     """Bring the target up, load it, break it, heal it, and report.
 
     \b
@@ -140,14 +141,18 @@ def run(out: Path | None, **options: Any) -> NoReturn:
     105 interrupted and healed, 108 stopped by an abort condition, 70 healing failed, 1 anything else.
     """
     from harness.conduct import conduct  # noqa: PLC0415
+    from harness.faults.timeline import occurrences  # noqa: PLC0415
 
     console = _console()
-    ended = conduct(_resolve(**options), out, console)
-    try:
-        code = _judge_and_report(ended.recording, console)
-    except (AgentstormError, OSError) as error:
-        _complain(str(error))
-        code = ExitCode.ERROR
+    resolved = _resolve(**options)
+    faults = [fault.fault_id for fault in occurrences(resolved.faults)]
+    with cli_export.live_metrics(resolved, faults, metrics_port, metrics_bind) as metrics:
+        ended = conduct(resolved, out, console, metrics)
+        try:
+            code = _judge_and_report(ended.recording, console)
+        except (AgentstormError, OSError) as error:
+            _complain(str(error))
+            code = ExitCode.ERROR
     if ended.message:
         _complain(ended.message)
     # A run that was cut short says so before it says what it saw.
@@ -353,3 +358,4 @@ def tools_install(name: str) -> None:
 
 
 cli_compare.register(cli, _console, _plan_options)
+cli.add_command(cli_export.export)

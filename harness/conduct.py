@@ -43,6 +43,7 @@ from harness.underway import Underway
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from harness.live_metrics import LiveMetrics
     from harness.model.plan import Plan
 
 
@@ -64,8 +65,8 @@ def _folder(plan: Plan, out: Path | None) -> Path:
     return folder.resolve()
 
 
-def conduct(plan: Plan, out: Path | None, console: Console) -> Ended:
-    """Run `plan` and return where its recording is.
+def conduct(plan: Plan, out: Path | None, console: Console, metrics: LiveMetrics | None = None) -> Ended:
+    """Run `plan` and return where its recording is; `metrics` are told what happens meanwhile.
 
     DirtyEnvironment: a dead run left something broken. PlanError: the workload is wrong; nothing was started.
     SystemFailed, FaultFailed, MissingComponent: what did not come up; everything is down again.
@@ -102,7 +103,7 @@ def conduct(plan: Plan, out: Path | None, console: Console) -> Ended:
         stack.callback(journal.close)
         _announce(plan, folder, console)
         stage = Stage(plan, folder, run_id, events, journal, lambda text: console.print(text, style="dim"))
-        run = Underway(plan, stage, engine, events, interrupt, guardian)
+        run = Underway(plan, stage, engine, events, interrupt, guardian, metrics)
         events.emit("run", "conduct", "started", title=plan.title)
         try:
             stage.up(manifest, engine, interrupt.check)
@@ -132,6 +133,8 @@ def _import_what_takes_long() -> None:
 
 def _finish(folder: Path, run: Underway, stage: Stage, events: EventLog) -> None:
     """Write the recording's last line; a full disk does not hide what could not be healed."""
+    if run.metrics:
+        run.metrics.ended(stage.left)
     try:
         run.note_guardian()
         finish(folder)

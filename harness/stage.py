@@ -58,6 +58,7 @@ class Stage:
         """Those that a fault of the plan is on."""
         self.url = ""
         self._down = self._carried = False
+        self._canary: probes.Canary | None = None
         self._uncleared: list[Uncleared] = []
         self.left: list[str] = []
         """What is still broken or running, in words."""
@@ -200,7 +201,10 @@ class Stage:
             self._watch(probes.Health(self.url, target.health, self.samples, self._events))
         if target.probe:
             observation = Observation(target.observe)
-            self._watch(probes.Canary(target.probe, self.url, observation, self._recording, self._run_id, self._events))
+            self._canary = probes.Canary(
+                target.probe, self.url, observation, self._recording, self._run_id, self._events
+            )
+            self._watch(self._canary)
 
     def _scraped(self) -> dict[str, str]:
         """Return the base URL of everything whose metrics are read, by a name that tells copies of a service apart."""
@@ -236,6 +240,11 @@ class Stage:
         """Put what the probes have written so far beyond our own death."""
         self.samples.flush()
         self._ledger.flush()
+
+    @property
+    def probe_ok(self) -> bool | None:
+        """Whether the canary's latest request was answered; None without one."""
+        return self._canary.ok if self._canary else None
 
     @property
     def trouble(self) -> str:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from harness.faults.watch import Moment
     from harness.guardian import Guardian
     from harness.interrupt import Interrupt
+    from harness.live_metrics import LiveMetrics
     from harness.model.plan import Plan
     from harness.model.threshold import Threshold
     from harness.recording.tables import EventLog
@@ -57,7 +58,9 @@ class Underway:
         events: EventLog,
         interrupt: Interrupt,
         guardian: Guardian,
+        metrics: LiveMetrics | None = None,
     ) -> None:
+        self.metrics = metrics
         self._plan, self._stage, self._engine = plan, stage, engine
         self._events, self._interrupt, self._guardian = events, interrupt, guardian
         self._aborts = [parse_abort(text) for e in plan.experiments for text in e.abort]
@@ -150,7 +153,9 @@ class Underway:
                 self._stop_load(now, faults)
             self._take_in(now)
             self._stage.flush()
-            view.update(self._state(now, faults))
+            view.update(state := self._state(now, faults))
+            if self.metrics:
+                self.metrics.update(state, self._stage.probe_ok)
             sleep(_TICK_S)
         self._take_in(now_ns())
 
@@ -241,6 +246,8 @@ class Underway:
 
     def _take_in(self, now: int) -> None:
         progress = self._engine.batches()
+        if self.metrics:
+            self.metrics.take_in(progress.batches, progress.pulses)
         self._recent.add(now, progress.batches)
         if self._searching:
             self._searching.add(progress.batches)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from harness.model.base import Frozen, Name
 from harness.model.prices import Prices
@@ -149,6 +150,18 @@ class Probe(Frozen):
     timeout: Seconds = 30.0
 
 
+_BARE = r"^[a-zA-Z_:][\w:]*$"
+_WITH_LABEL = r"^[a-zA-Z_:][\w:]*\{[a-zA-Z_]\w*\}$"
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"{text!r} is no regular expression: {error}") from None
+    return text
+
+
 class Metrics(Frozen):
     """Where the system shows its own Prometheus metrics, and which of them mean what."""
 
@@ -165,6 +178,34 @@ class Metrics(Frozen):
     }
     cache_hits: str | None = None
     cache_misses: str | None = None
+    requests: str | None = Field(default=None, pattern=_WITH_LABEL)
+    """Counter of answers to users, with the label that holds how each ended: ``http_requests_total{status_code}``."""
+    failed_status: Annotated[str, AfterValidator(_pattern)] = "5.."
+    """Which of that label's values are failures: a regular expression for the whole value."""
+    provider_calls: str | None = Field(default=None, pattern=_WITH_LABEL)
+    """Counter of calls to providers, with the label that names them: ``llm_requests_total{provider}``."""
+    latency: str | None = Field(default=None, pattern=_BARE)
+    """Histogram of the time answers take, seconds, without ``_bucket``."""
+    in_flight: str | None = Field(default=None, pattern=_BARE)
+    memory: str | None = Field(default=None, pattern=_BARE)
+    """Gauge of the bytes a process holds: ``process_resident_memory_bytes``."""
+    cpu: str | None = Field(default=None, pattern=_BARE)
+    """Counter of the CPU seconds a process used: ``process_cpu_seconds_total``."""
+
+    @property
+    def summed(self) -> dict[str, str]:
+        """Samples recorded as the sum over all labels but one: their name -> that label, "" for none.
+
+        A histogram by agent, model and provider has thousands of series; what watches a system in operation sums them.
+        """
+        found = {}
+        for named in (self.requests, self.provider_calls, self.in_flight, self.memory, self.cpu):
+            if named:
+                name, _, label = named.rstrip("}").partition("{")
+                found[name] = label
+        if self.latency:
+            found[f"{self.latency}_bucket"] = "le"
+        return found
 
 
 class Target(Frozen):

@@ -96,6 +96,8 @@ class Canary:
         self._stop: Callable[[], object] = _nothing
         self._flying = Event()
         self._told = False
+        self.ok: bool | None = None
+        """Whether the latest request that is over was answered; None before the first."""
 
     def start(self) -> None:
         """Begin; returns once the first probe has been due."""
@@ -183,6 +185,8 @@ class Canary:
         if got.headers is not None and exchange.outcome is not Outcome.LOST:
             streamed = got.headers.get("content-type", "").startswith("text/event-stream")
             reading = self._observation.read(Answer(got.status, got.headers, bytes(got.body), streamed=streamed))
+        outcome = exchange.outcome or reading.outcome
+        self.ok = outcome in (Outcome.OK, Outcome.DEGRADED)
         writer.add(
             due_ns=due_ns,
             start_ns=exchange.start_ns,
@@ -193,7 +197,7 @@ class Canary:
             agent="",
             tenant="",
             request_id=request_id,
-            outcome=exchange.outcome or reading.outcome,
+            outcome=outcome,
             status=got.status,
             error=exchange.error or reading.error,
             provider=reading.provider,

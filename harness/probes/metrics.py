@@ -12,7 +12,7 @@ from harness.probes.periodic import Periodic
 from harness.web import get
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from prometheus_client.samples import Sample
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from harness.recording.tables import EventLog, SampleWriter
 
 _LABELLED = re.compile(r"(?P<name>[a-zA-Z_:][\w:]*)\{(?P<label>[a-zA-Z_]\w*)\}")
+_SUFFIX = re.compile("_(total|bucket)$")
 _SHORTEST_TIMEOUT_S = 2.0
 
 
@@ -34,16 +35,26 @@ def read_samples(text: str, names: tuple[str, ...]) -> Iterator[Sample]:
         yield from (sample for sample in family.samples if sample.name in names)
 
 
+def sums(found: Iterable[Sample], kept: Mapping[str, str]) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    """Return the sums of the samples named in `kept` over all labels but the one it keeps, "" for none."""
+    totals: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
+    for sample in found:
+        label = kept.get(sample.name)
+        if label is not None:
+            key = sample.name, ((label, sample.labels.get(label, "")),) if label else ()
+            totals[key] = totals.get(key, 0.0) + sample.value
+    return totals
+
+
 def _declared(text: str, name: str) -> bool:
     """Tell whether the page knows `name` although it has no sample of it yet: counters with labels begin like that."""
-    return (
-        re.search(rf"^# (TYPE|HELP) {re.escape(name.removesuffix('_total'))}(_total)? ", text, re.MULTILINE) is not None
-    )
+    return re.search(rf"^# (TYPE|HELP) {re.escape(_SUFFIX.sub('', name))}(_total)? ", text, re.MULTILINE) is not None
 
 
 class Metrics(Periodic):
     """Scrapes every `spec.every`. Samples have source ``metrics``: the named metrics with their labels, and
-    ``scrape_ms``, ``scrape_failed`` (0 or 1) of the scrape itself.
+    ``scrape_ms``, ``scrape_failed`` (0 or 1) of the scrape itself. Those of `spec.summed` are one sample for each value
+    of the one label they keep.
 
     `pages` is asked at every look and gives the base URL of each copy of the system by its name, "" for the only one; a
     name is the label ``instance`` of what is read there. A changed breaker gauge is an event `breaker` about the
@@ -61,7 +72,8 @@ class Metrics(Periodic):
         self._timeout_s = max(spec.every, _SHORTEST_TIMEOUT_S)
         match = _LABELLED.fullmatch(spec.breaker or "")
         self._gauge, self._label = (match["name"], match["label"]) if match else ("", "")
-        self._names = tuple(n for n in (self._gauge, spec.cache_hits, spec.cache_misses) if n)
+        self._summed = spec.summed
+        self._names = tuple(n for n in (self._gauge, spec.cache_hits, spec.cache_misses, *self._summed) if n)
         self._breakers: dict[tuple[str, str], str] = {}
         """By copy and provider."""
         self._scraped_ns: dict[str, int] = {}
@@ -94,8 +106,11 @@ class Metrics(Periodic):
             answered_ns = now_ns()
             self._samples.sample("metrics", "scrape_ms", (answered_ns - asked_ns) / NS_PER_MS, own, t_ns=answered_ns)
             self._samples.sample("metrics", "scrape_failed", failed, own, t_ns=answered_ns)
+        for (name, labels), value in sums(found, self._summed).items():
+            self._samples.sample("metrics", name, value, dict(labels) | own, t_ns=answered_ns)
         for sample in found:
-            self._samples.sample("metrics", sample.name, sample.value, sample.labels | own, t_ns=answered_ns)
+            if sample.name not in self._summed:
+                self._samples.sample("metrics", sample.name, sample.value, sample.labels | own, t_ns=answered_ns)
             if sample.name == self._gauge:
                 self._see_breaker(instance, sample.labels, sample.value, answered_ns)
         self._tell_missing(url, text, {sample.name for sample in found})

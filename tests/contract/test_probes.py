@@ -555,6 +555,47 @@ def test_metrics_that_are_not_there_are_told_once(kit: Kit, serving: Callable[[R
         )
 
 
+def test_what_alerts_are_made_of_is_recorded_as_sums(kit: Kit, serving: Callable[[Respond], Server]) -> None:
+    page = """# TYPE took_seconds histogram
+took_seconds_bucket{agent="a",le="0.5"} 2
+took_seconds_bucket{agent="b",le="0.5"} 3
+took_seconds_bucket{agent="a",le="+Inf"} 4
+took_seconds_bucket{agent="b",le="+Inf"} 5
+took_seconds_sum{agent="a"} 9
+answers_total{code="200",path="/a"} 10
+answers_total{code="200",path="/b"} 20
+answers_total{code="500",path="/a"} 1
+flying{agent="a"} 2
+flying{agent="b"} 5
+"""
+
+    async def respond(call: Call) -> bytes:
+        return http(page.encode())
+
+    spec = MetricsSpec.model_validate(
+        {"every": "50ms", "latency": "took_seconds", "requests": "answers_total{code}", "in_flight": "flying"}
+    )
+    url = serving(respond).url
+    probe = probes.Metrics(lambda: {"one": url}, spec, kit.samples, kit.events)
+    probe.start()
+    sleep(0.2)
+    probe.stop()
+    recording = kit.read()
+    seen = {
+        (metric, labels): set(samples_of(recording, "metrics", metric).query("labels == @labels").value)
+        for metric in ("took_seconds_bucket", "answers_total", "flying")
+        for labels in samples_of(recording, "metrics", metric).labels
+    }
+    assert seen == {
+        ("took_seconds_bucket", '{"instance": "one", "le": "0.5"}'): {5.0},
+        ("took_seconds_bucket", '{"instance": "one", "le": "+Inf"}'): {9.0},
+        ("answers_total", '{"code": "200", "instance": "one"}'): {30.0},
+        ("answers_total", '{"code": "500", "instance": "one"}'): {1.0},
+        ("flying", '{"instance": "one"}'): {7.0},
+    }
+    assert [e for e in recording.events if e.kind == "probe"] == []
+
+
 def test_a_scrape_that_fails_is_a_sample_and_a_flip_across_it_is_still_bracketed(
     kit: Kit, serving: Callable[[Respond], Server]
 ) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ import psutil
 import pytest
 
 from harness.journal import journals
+from harness.web import get
 
 ROOT = Path(__file__).resolve().parents[2]
 TERMINAL = {"NO_COLOR": "1", "COLUMNS": "120"}
@@ -44,6 +48,29 @@ def recorded(recording: Path, *arguments: str) -> subprocess.CompletedProcess[st
     assert (recording / "verdicts.json").exists(), done.stderr
     assert done.returncode == load(recording, "verdicts.json")["exit_code"]
     return done
+
+
+@contextmanager
+def scraping(every_s: float = 0.2) -> Iterator[tuple[int, list[str]]]:
+    """Choose a port for a run's own metrics and read them again and again; yields it, and the pages read so far."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    pages: list[str] = []
+    over = threading.Event()
+
+    def read() -> None:
+        while not over.wait(every_s):
+            with suppress(OSError):
+                pages.append(get(f"http://127.0.0.1:{port}/metrics", 5.0)[1].decode())
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    try:
+        yield port, pages
+    finally:
+        over.set()
+        thread.join()
 
 
 @dataclass
@@ -103,4 +130,4 @@ def load(recording: Path, name: str) -> dict[str, Any]:
     return data
 
 
-__all__ = ["ROOT", "Running", "agentstorm", "alive", "effective", "load", "recorded", "signal", "start"]
+__all__ = ["ROOT", "Running", "agentstorm", "alive", "effective", "load", "recorded", "scraping", "signal", "start"]

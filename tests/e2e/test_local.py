@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from harness.journal import journals
 from harness.model.findings import Findings
 from harness.model.verdict import Verdicts
 from harness.recording.reader import Recording
-from tests.e2e.runs import ROOT, agentstorm, alive, effective, load, recorded, signal, start
+from tests.e2e.runs import ROOT, agentstorm, alive, effective, load, recorded, scraping, signal, start
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
@@ -28,7 +30,9 @@ COLUMNS = {
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One run with two outages at a third of the demo's length, and its recording."""
     recording = tmp_path_factory.mktemp("run") / "recording"
-    done = recorded(recording, *OUTAGES, "--scale", "0.4", "--seed", "7")
+    with scraping() as (port, pages):
+        done = recorded(recording, *OUTAGES, "--scale", "0.4", "--seed", "7", "--metrics-port", str(port))
+    (recording / "pages.json").write_text(json.dumps(pages))
     assert str(recording / "report.html") in done.stdout.replace("\n", "")
     (recording / "stdout.txt").write_text(done.stdout)
     return recording
@@ -47,6 +51,48 @@ def test_the_recording_is_what_the_contract_says(run: Path) -> None:
     assert {"toxiproxy", "locust", "system"} <= set(manifest["components"])
     Findings.model_validate(load(run, "findings.json"))
     Verdicts.model_validate(load(run, "verdicts.json"))
+
+
+def test_the_runs_own_metrics_tell_what_is_recorded(run: Path) -> None:
+    pages = json.loads((run / "pages.json").read_text())
+    assert len(pages) > 50
+    read = [
+        {
+            (sample.name, *sample.labels.values()): sample.value
+            for family in text_string_to_metric_families(page)
+            for sample in family.samples
+        }
+        for page in pages
+    ]
+    last, requests = read[-1], Recording.open(run).requests.to_pandas()
+    outcomes = {key[1]: value for key, value in last.items() if key[0] == "agentstorm_requests_total" and value}
+    assert outcomes == requests.outcome.value_counts().to_dict()
+    took = (requests.end_ns - requests.due_ns)[requests.end_ns >= 0] / 1e9
+    assert last["agentstorm_response_time_seconds_count",] == len(took)
+    assert math.isclose(last["agentstorm_response_time_seconds_sum",], took.sum(), rel_tol=1e-9)
+    assert last["agentstorm_response_time_seconds_bucket", "0.5"] == (took <= 0.5).sum()
+    assert (last["agentstorm_healed",], last["agentstorm_left",]) == (1, 0)
+    counters = [key for key in last if key[0].endswith(("_total", "_bucket", "_count"))]
+    for before, after in itertools.pairwise(read):
+        assert [key for key in counters if before.get(key, 0) > after.get(key, 0)] == [], "counters never fall"
+    for fault in (failover["fault"] for failover in load(run, "findings.json")["failovers"]):
+        states = [page[key] for page in read for key in page if key[0] == "agentstorm_fault_active" and fault == key[1]]
+        assert (states[0], max(states), states[-1]) == (0, 1, 0)
+    phases = {key[1] for page in read for key in page if key[0] == "agentstorm_phase_info"}
+    assert phases >= {"warmup", "baseline", "fault", "recovery", "ended"}
+    assert max(page.get(("agentstorm_probe_up",), 0) for page in read) == 1
+
+
+def test_alerts_are_made_of_what_the_reference_system_showed(run: Path) -> None:
+    done = agentstorm("export", "prometheus-rules", str(run))
+    verdict = load(run, "findings.json")["validity"]
+    if not verdict["valid"]:
+        assert done.returncode == 98
+        return
+    assert done.returncode == 0, done.stderr
+    for alert in ("ErrorBudgetBurnFast", "LatencySLO", "ProviderShift", "MetricsGone"):
+        assert f"alert: {alert}" in done.stdout
+    assert "no MemoryNearLimit" in done.stderr, "processes have no limits"
 
 
 def test_both_outages_bit_were_survived_and_are_timed(run: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,7 @@ def test_help_names_every_command() -> None:
         "gate",
         "baseline",
         "history",
+        "export",
     ):
         assert command in output
 
@@ -53,6 +55,18 @@ def test_an_existing_out_directory_is_refused(tmp_path: Path) -> None:
     code, output = run("run", "smoke", "--out", str(tmp_path))
     assert code == ExitCode.BAD_PLAN
     assert "exists already" in output
+
+
+def test_metrics_on_a_port_in_use_end_before_anything_starts(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        for arguments, env in ((("--metrics-port", port), {}), ((), {"AGENTSTORM_METRICS_PORT": port})):
+            done = CliRunner(env=env).invoke(cli, ["run", "smoke", "--out", str(tmp_path / "r"), *arguments])
+            assert done.exit_code == ExitCode.BAD_PLAN
+            assert f"cannot listen on 127.0.0.1:{port}" in done.output.replace("\n", " ")
+            assert not (tmp_path / "r").exists()
 
 
 def test_nothing_to_heal_is_said() -> None:

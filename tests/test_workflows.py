@@ -1,0 +1,155 @@
+"""The workflows of `.github/workflows` call commands that exist, with options that parse, on files that are there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from ruamel.yaml import YAML
+
+from harness.cli import cli
+from harness.planfile import resolve
+
+ROOT = Path(__file__).resolve().parent.parent
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+ASSIGNED = re.compile(r'^\s*(\w+)="?([^"\n]*)"?\s*$', re.MULTILINE)
+Step = tuple[str, str]
+"""Workflow, and a `run` as a shell would see it."""
+
+
+def read(path: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = YAML(typ="safe").load(path)
+    return loaded
+
+
+def filled(text: str, values: dict[str, str]) -> str:
+    """Return a script with its variables filled in: those known, any word for the rest."""
+    text = re.sub(r"\$\(\(.*?\)\)|\$\([^)]*\)", "20260101T000000Z", text)
+    text = re.sub(r'"?\$\{\w+\[@\](:[\d:]+)?\}"?', "one two", text)
+    return re.sub(r"\$\{?(\w+)\}?", lambda match: values.get(match[1], "something"), text)
+
+
+def scripts(path: Path) -> Iterator[str]:
+    workflow = read(path)
+    # ${{ inputs.name || 'default' }}: what it is where nobody gave anything.
+    values = {
+        name: re.sub(r"\$\{\{.*\|\| '(.*)' \}\}", r"\1", value) for name, value in workflow.get("env", {}).items()
+    }
+    for job in workflow["jobs"].values():
+        for step in job["steps"]:
+            if "run" in step:
+                script = step["run"].replace("\\\n", " ")
+                local = {name: filled(value, values) for name, value in ASSIGNED.findall(script)}
+                yield filled(script, values | local)
+
+
+def commands(path: Path) -> Iterator[list[str]]:
+    """Yield every simple command of a workflow as words."""
+    for script in scripts(path):
+        for line in script.splitlines():
+            lexer = shlex.shlex(line, posix=True, punctuation_chars=";&|<>()")
+            lexer.whitespace_split = True
+            words: list[str] = []
+            for word in [*lexer, ";"]:
+                if set(word) <= set(";&|<>()") or word in ("then", "do", "else", "if"):
+                    if words:
+                        yield words
+                    words = []
+                else:
+                    words.append(word)
+
+
+def of(program: str) -> list[tuple[str, tuple[str, ...]]]:
+    return sorted(
+        {(path.stem, tuple(words[1:])) for path in WORKFLOWS for words in commands(path) if words[0] == program}
+    )
+
+
+def parsed(arguments: tuple[str, ...]) -> click.Context:
+    """Have click parse a command line without running anything."""
+    command: click.Command = cli
+    context, rest = click.Context(cli, info_name="agentstorm"), list(arguments)
+    while isinstance(command, click.Group):
+        _, found, rest = command.resolve_command(context, rest)
+        assert found is not None
+        command = found
+        if not isinstance(command, click.Group):
+            context = command.make_context(command.name, rest, parent=context)
+    return context
+
+
+def test_there_are_workflows() -> None:
+    assert {path.stem for path in WORKFLOWS} >= {"ci", "nightly", "gate"}
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_workflow_asks_for_little_and_ends(path: Path) -> None:
+    workflow = read(path)
+    assert workflow["permissions"] == {"contents": "read"}
+    assert workflow["concurrency"]["group"]
+    for job in workflow["jobs"].values():
+        assert 0 < job["timeout-minutes"] <= 360
+        for step in job["steps"]:
+            assert ("run" in step) != ("uses" in step)
+            if "uses" in step:
+                assert re.fullmatch(r"actions/[\w/-]+@v\d+", step["uses"]), "official actions, by major version"
+            # What somebody types into a form must not become part of a script.
+            assert "${{" not in step.get("run", "")
+
+
+@pytest.mark.parametrize(("workflow", "arguments"), of("agentstorm"))
+def test_every_command_of_ours_parses(workflow: str, arguments: tuple[str, ...]) -> None:
+    context = parsed(arguments)
+    if context.info_name in ("run", "gate"):
+        for name in ("target", "baseline_target"):
+            if value := context.params.get(name):
+                assert (ROOT / value.removeprefix("base/")).is_file(), "the other version's files are in base/"
+        target = context.params["target"]
+        resolve(
+            context.params["scenario"],
+            context.params["chaos"],
+            str(ROOT / target),
+            scale=context.params["scale"],
+            seed=1,
+        )
+
+
+SHOWN = re.findall(r"^    agentstorm (.*)$", (ROOT / "docs" / "operations.md").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("line", SHOWN)
+def test_every_command_in_the_docs_parses(line: str) -> None:
+    assert len(SHOWN) >= 4
+    parsed(tuple(shlex.split(line)))
+
+
+@pytest.mark.parametrize(("workflow", "targets"), of("make"))
+def test_every_target_of_make_is_there(workflow: str, targets: tuple[str, ...]) -> None:
+    done = subprocess.run(["make", "--dry-run", *targets], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_commands_are_really_found() -> None:
+    found = {arguments[0] for _, arguments in of("agentstorm")}
+    assert found >= {"run", "gate", "compare", "history", "heal", "doctor", "report"}
+    assert {word for _, targets in of("make") for word in targets} >= {"lint", "types", "test", "test-docker"}
+
+
+def test_a_wrong_option_would_be_seen() -> None:
+    with pytest.raises(click.UsageError, match="no-such"):
+        parsed(("run", "soak", "--no-such"))
+    with pytest.raises(click.UsageError, match="nonsense"):
+        parsed(("nonsense",))
+
+
+@pytest.mark.skipif(shutil.which("actionlint") is None, reason="actionlint is not on PATH")
+def test_actionlint_has_no_objection() -> None:
+    done = subprocess.run(["actionlint", *map(str, WORKFLOWS)], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
