@@ -266,7 +266,7 @@ def report(directory: Path, audit: str | None, csv_name: str | None) -> None:
     """Rebuild everything derived of a recording: findings, verdicts, pages."""
     console = _console()
     _judge_and_report(directory, console, audit)
-    if csv_name:
+    if csv_name is not None:
         from harness.recording.reader import Recording  # noqa: PLC0415
         from harness.report.locust_csv import write_csv  # noqa: PLC0415
 

@@ -45,7 +45,7 @@ def _median(group: Sequence[Failover]) -> dict[str, float | None]:
 
 def breakers(seen: Seen, ask: Ask) -> Answer | None:
     """Did breakers open in outages of providers, and did the provider get its share back after each?"""
-    group = [f for f in seen.of_providers() if f.impact]
+    group = seen.of_providers()
     if not group or seen.plan.target.metrics is None or seen.plan.target.metrics.breaker is None:
         return None
     opened = [f for f in group if f.detection_s is not None]

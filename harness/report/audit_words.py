@@ -204,12 +204,12 @@ _SAID: Mapping[str, tuple[str, str]] = {
     ),
     "breakers": (
         (
-            "breakers opened in {opened} of {of} outages that did harm and the provider was back after {back} of {n} "
+            "breakers opened in {opened} of {of} outages of providers and the provider was back after {back} of {n} "
             "(median {median:s}, longest {worst:s} after clearing; {flaps} flaps); supports at least {least:share} at "
             "95 % confidence"
         ),
         (
-            "brytare öppnade i {opened} av {of} avbrott som gjorde skada och leverantören var tillbaka efter "
+            "brytare öppnade i {opened} av {of} leverantörsavbrott och leverantören var tillbaka efter "
             "{back} av {n} "
             "(median {median:s}, längst {worst:s} efter åtgärd; {flaps} fladder); styrker minst {least:share} med 95 % "
             "konfidens"
