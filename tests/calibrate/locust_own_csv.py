@@ -12,7 +12,7 @@ from locust.env import Environment
 
 begin, rows = json.load(sys.stdin)
 now = begin
-locust.stats.time = SimpleNamespace(time=lambda: now)  # type: ignore[assignment]
+locust.stats.time = SimpleNamespace(time=lambda: now)  # type: ignore[assignment,attr-defined]
 environment = Environment()
 environment.stats.clear_all()
 files = locust.stats.StatsCSVFileWriter(environment, locust.stats.PERCENTILES_TO_REPORT, sys.argv[1])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 from click.testing import CliRunner
 
+from harness.analysis.audit_evidence import EVIDENCE, TOGETHER
 from harness.auditing import audit_of, load_audit, open_audit
 from harness.cli import cli
 from harness.document import read
@@ -148,3 +150,12 @@ def test_a_report_is_made_without_the_audit_its_target_names_when_that_is_gone(t
     assert done.exit_code == 0
     assert "the audit is not answered" in done.output
     assert CliRunner().invoke(cli, ["report", str(run), "--audit", "gone"]).exit_code == 104
+
+
+def test_the_documents_own_example_is_an_audit_and_names_every_kind(tmp_path: Path) -> None:
+    said = (Path(__file__).parents[2] / "docs" / "readiness.md").read_text(encoding="utf-8")
+    example = said[said.index("    audit: ours\n") : said.index("| kind |")]
+    (tmp_path / "ours.yaml").write_text(dedent(example))
+    assert [row.id for row in open_audit(str(tmp_path / "ours.yaml")).rows] == ["A-1", "G-1"]
+    table = said[said.index("| kind |") :]
+    assert [kind for kind in (*EVIDENCE, TOGETHER) if f"`{kind}`" not in table] == []

@@ -209,7 +209,7 @@ def test_an_invalid_run_decides_nothing_and_a_scaled_one_says_so(happyos: Audit,
 
 
 def test_several_loads_speak_together(happyos: Audit, stormy: Seen) -> None:
-    loads = {
+    loads: dict[str, tuple[dict[str, Any], Group]] = {
         "steady": (STEADY, group(seconds=600)),
         "rate": ({"kind": "rate", "rate": "1000/min", "hold": "1h"}, group(n=60_000, seconds=3600)),
         "spike": ({"kind": "spike", "users": 500, "ramp": "1m", "hold": "9m"}, group(seconds=600)),
