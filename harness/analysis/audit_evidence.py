@@ -48,6 +48,7 @@ EVIDENCE: Mapping[str, Evidence] = {
     "restart": Evidence(audit_outages.restart, ("below",)),
     "scaling": Evidence(audit_limits.scaling),
     "soak": Evidence(audit_limits.soak, ("hold",)),
+    "tenants": Evidence(audit_load.tenants, ("below",)),
     "trace": Evidence(audit_load.trace, ("above",)),
 }
 TOGETHER = "together"

@@ -16,6 +16,7 @@ from harness.analysis.audit_seen import (
     share_above,
     worst,
 )
+from harness.analysis.stats import wilson
 from harness.model.cost import CostFindings
 from harness.model.findings import Attribution, CacheWitness
 
@@ -184,6 +185,18 @@ def trace(seen: Seen, ask: Ask) -> Answer | None:
     hits = min(found.compared, round(covered * found.compared))
     verdict, facts = share_above(hits, found.compared, ask.above or 0)
     return answer(verdict, "trace", found.compared, facts)
+
+
+def tenants(seen: Seen, ask: Ask) -> Answer | None:
+    """Whether every provider call carried the tenant of its request: one that did not is one too many."""
+    found = seen.findings.tenancy
+    if found is None or not found.compared:
+        return None
+    wrong = found.compared - found.agree
+    high = wilson(wrong, found.compared)[1]
+    verdict = FAIL if wrong else PASS if high < (ask.below or 0) else OPEN
+    facts = {"wrong": wrong, "n": found.compared, "faulted": found.under_fault, "most": high, "limit": ask.below}
+    return answer(verdict, "tenants", found.compared, facts)
 
 
 def baselines(seen: Seen, _: Ask) -> Answer | None:

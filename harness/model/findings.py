@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from harness.model.base import Frozen
 from harness.model.cost import CostFindings
+from harness.model.tenancy import Tenancy
 
 
 class Estimate(Frozen):
@@ -364,6 +365,7 @@ class Findings(Frozen):
     """null when no health page was read."""
     cache: CacheFindings
     attribution: Attribution | Literal["unsupported"]
+    tenancy: Tenancy | None = None
     resources: dict[str, Resources]
     steady_state: tuple[SteadyLook, ...] = ()
     cost: CostFindings | Literal["unsupported"] | None = None

@@ -178,6 +178,16 @@ _SAID: Mapping[str, tuple[str, str]] = {
             "loggar syns inte"
         ),
     ),
+    "tenants": (
+        (
+            "{wrong} of {n:count} provider calls carried another tenant than their request ({faulted:count} of them "
+            "while a fault was on; at most {most:share}, limit {limit:share}); what is cached or stored is not seen"
+        ),
+        (
+            "{wrong} av {n:count} leverantörsanrop bar en annan hyresgäst än sin begäran ({faulted:count} av dem under "
+            "ett fel; högst {most:share}, gräns {limit:share}); vad som cachas eller lagras syns inte"
+        ),
+    ),
     "baselines": (
         (
             "what to set them by was measured (healthy p95 {p95~ms}, {failed:share} failed); agentstorm export writes "

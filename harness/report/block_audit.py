@@ -49,6 +49,7 @@ WOULD: dict[str, tuple[str, str]] = {
     "scaling": ("a search for the capacity (scenarios/capacity.yaml)", "kapacitetssökning (scenarios/capacity.yaml)"),
     "soak": ("a soak (scenarios/soak.yaml)", "ett uthållighetsprov (scenarios/soak.yaml)"),
     "together": ("the loads it asks for, without faults", "de laster som krävs, utan fel"),
+    "tenants": ("a ledger that knows whose call it was", "en liggare som vet vems anropet var"),
     "trace": ("a ledger that knows whose call it was", "en liggare som vet vems anropet var"),
 }  # fmt: skip
 """Kind of evidence -> what a run would need for it."""

