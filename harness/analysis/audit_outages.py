@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from harness.analysis.audit_seen import FAIL, OPEN, PASS, RANK, answer, answered, below, share_above, supported, worst
+from harness.analysis.audit_seen import FAIL, OPEN, PASS, RANK, above, answer, answered, below, pooled, supported, worst
 from harness.analysis.claims import recovered_within
 from harness.analysis.outages import MONTH_S, alike
-from harness.analysis.stats import Share as Counted
-from harness.analysis.stats import at_least, more_successes, share_estimate
+from harness.analysis.stats import at_least, more_successes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +68,10 @@ def functionality(seen: Seen, ask: Ask) -> Answer | None:
     n = sum(counts.values())
     if not n:
         return None
-    verdict, facts = share_above(counts["ok"] + counts["degraded"], n, ask.above or 0)
+    kept = pooled([f.answers["ok"] + f.answers["degraded"] for f in group], [sum(f.answers.values()) for f in group])
+    low, high = kept.low or 0.0, 1.0 if kept.high is None else kept.high
+    verdict = above(low, high, ask.above or 0)
+    facts: dict[str, Fact] = {"share": kept.value, "low": low, "high": high, "limit": ask.above, "n": n}
     facts |= {f"{word}_share": count / n for word, count in counts.items()} | {"outages": len(group)}
     return answer(verdict, "functionality", n, facts)
 
@@ -99,10 +101,11 @@ def health_there(seen: Seen, _: Ask) -> Answer | None:
 def restart(seen: Seen, ask: Ask) -> Answer | None:
     """What users noticed while services were restarted gracefully, one copy after the other."""
     group = [f for f in seen.outages if f.kind == "restart"]
-    failed, n = sum(f.answers["failed"] for f in group), sum(sum(f.answers.values()) for f in group)
+    each = [sum(f.answers.values()) for f in group]
+    failed, n = sum(f.answers["failed"] for f in group), sum(each)
     if not n:
         return None
-    share = share_estimate(Counted(failed, n))
+    share = pooled([f.answers["failed"] for f in group], each)
     facts: dict[str, Fact] = {
         "outages": len(group), "failed": failed, "share": share.value, "low": share.low, "high": share.high, "n": n,
         "limit": ask.below, "unavailable": sum(f.unavailable_s for f in group), "replicas": seen.plan.replicas,

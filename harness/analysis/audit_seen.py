@@ -6,18 +6,23 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from harness.analysis.stats import at_least, at_most, wilson
+import numpy as np
+
+from harness.analysis.stats import at_least, at_most, ratio_estimate, wilson
 from harness.model.audit import Answer, AuditVerdict
+from harness.model.findings import Estimate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from harness.model.audit import Fact
-    from harness.model.findings import Estimate, Failover, Findings, Group
+    from harness.model.findings import Failover, Findings, Group
     from harness.model.plan import Plan
 
 PASS, FAIL, OPEN = AuditVerdict.PASS, AuditVerdict.FAIL, AuditVerdict.INCONCLUSIVE
 HEALTHY_PHASES = ("baseline", "steady")
+EVERYDAY = ("users", "rate", "replay")
+"""Loads that are not made to find out where the system gives in: what users felt under those is no everyday's."""
 NO_PROVIDER = frozenset({"", "cache", "local"})
 """What an answer names that came from no provider."""
 
@@ -42,8 +47,10 @@ class Seen:
 
     @property
     def healthy(self) -> Group | None:
-        """The load while nothing was broken; None when there was no such time."""
+        """An everyday load while nothing was broken; None when there was no such time."""
         load = self.findings.load
+        if self.plan.scenario.load.kind not in EVERYDAY:
+            return None
         if self.calm:
             return load if load.requests else None
         return next((load.by["phase"][p] for p in HEALTHY_PHASES if p in load.by.get("phase", {})), None)
@@ -105,6 +112,22 @@ def share_above(hits: int, n: int, limit: float) -> tuple[AuditVerdict, dict[str
     low, high = wilson(hits, n)
     facts: dict[str, Fact] = {"share": hits / n if n else None, "low": low, "high": high, "limit": limit, "n": n}
     return (above(low, high, limit) if n else OPEN), facts
+
+
+def pooled(hits: Sequence[int], totals: Sequence[int]) -> Estimate:
+    """Return the share of requests of several outages together.
+
+    Requests of one outage fare alike, so outages are what counts: Wilson's interval, widened to Student's over outages
+    (`stats.ratio_estimate`). One outage bounds nothing.
+    """
+    n, hit = sum(totals), sum(hits)
+    low, high = wilson(hit, n)
+    over = ratio_estimate(np.array(hits, float), np.array(totals, float))
+    if over.low is None or over.high is None:
+        low, high = 0.0, 1.0
+    else:
+        low, high = min(low, over.low), min(1.0, max(high, over.high))
+    return Estimate(value=hit / n if n else None, low=low, high=high, n=n)
 
 
 def supported(good: int, n: int, share: float) -> AuditVerdict:

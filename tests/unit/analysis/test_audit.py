@@ -343,12 +343,13 @@ def test_three_scripted_outages_support_little(stormy: Seen) -> None:
     assert look(ask("functionality", above="70%"), stormy) is None, "OpenAI was left"
 
 
-def without_llm(stormy: Seen, ok: int, degraded: int, failed: int) -> Seen:
-    """Both providers hang at once, ten times."""
-    answers = {"ok": ok, "degraded": degraded, "failed": failed}
+def without_llm(stormy: Seen, ok: int, degraded: int, failed: int, *, times: int = 10, swing: int = 0) -> Seen:
+    """Both providers hang at once, ten times; every second time `swing` more fail that else were degraded."""
     one = stormy.findings.failovers[0]
     faults: list[Failover] = []
-    for n in range(10):
+    for n in range(times):
+        more = swing if n % 2 else 0
+        answers = {"ok": ok, "degraded": degraded - more, "failed": failed + more}
         for upstream in ("bedrock", "openai"):
             begin = n * 10**11 + (5 if upstream == "openai" else 0)
             faults.append(one.model_copy(update={
@@ -364,6 +365,15 @@ def test_functionality_is_what_is_answered_while_no_provider_is_left(stormy: See
     assert (found.verdict, found.facts["share"], found.n, found.facts["outages"]) == (PASS, 0.8, 1000, 10)
     assert told(kept, without_llm(stormy, 20, 30, 50)).verdict is FAIL
     assert told(kept, without_llm(stormy, 20, 50, 30)).verdict is OPEN
+    # Requests of one outage fare alike: one outage is one observation, and ten that differ are no thousand.
+    assert told(kept, without_llm(stormy, 20, 60, 20, times=1)).verdict is OPEN
+    assert told(kept, without_llm(stormy, 20, 75, 5, swing=40)).verdict is OPEN
+
+
+def test_what_is_felt_where_a_system_gives_in_is_no_everyday_latency(stormy: Seen) -> None:
+    steps = {"kind": "steps", "steps": [{"users": 100, "hold": "10m"}, {"users": 900, "hold": "10m"}]}
+    for load in (steps, {"kind": "spike", "users": 500, "ramp": "1m", "hold": "9m"}):
+        assert look(ask("latency", under="3s"), seen(stormy, plan(load=load), load=group(9000))) is None
 
 
 def noticed(after: float | None) -> HealthOutage:
@@ -389,7 +399,7 @@ def test_a_health_page_notices_every_outage_and_no_other(
 
 def fault(stormy: Seen, **update: Any) -> Seen:
     one = stormy.findings.failovers[0].model_copy(update=update)
-    return seen(stormy, plan(load=STEADY, experiments=[experiment()]), failovers=(one,),
+    return seen(stormy, plan(load=STEADY, experiments=[experiment()]), failovers=(one, one),
                 by={"phase": {"baseline": group(n=100_000)}})  # fmt: skip
 
 
