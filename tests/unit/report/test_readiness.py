@@ -15,6 +15,7 @@ from harness.analysis.audit_seen import Seen
 from harness.auditing import open_audit
 from harness.model.audit import Answer, AuditVerdict
 from harness.report import audit_words, block_audit
+from harness.report.audit_sentences import NOTES, SAID
 from harness.report.html import page
 from harness.report.markdown import markdown
 from harness.report.readiness import document
@@ -34,18 +35,18 @@ def answered(told: Reported) -> Readiness:
 
 
 def test_both_languages_say_the_same_facts() -> None:
-    for key, texts in audit_words._SAID.items():
+    for key, texts in SAID.items():
         facts = [set(re.findall(r"\{\w+(?:[:~]\w+)?\}", text)) for text in texts]
         assert facts[0] == facts[1], key
 
 
 def test_every_sentence_can_be_said_with_and_without_its_facts() -> None:
-    for key, texts in audit_words._SAID.items():
+    for key, texts in SAID.items():
         places = audit_words._PLACE.findall("".join(texts))
         facts = {name: 0.5 for name, _, unit in places if unit} | {name: "x" for name, _, unit in places if not unit}
         for language in LANGUAGES:
             for some in (facts, {}):
-                found = Answer(verdict=AuditVerdict.PASS, key=key, facts=some, notes=tuple(audit_words._NOTES))
+                found = Answer(verdict=AuditVerdict.PASS, key=key, facts=some, notes=tuple(NOTES))
                 assert not set("{}") & set(audit_words.said(found, language)), key
 
 
