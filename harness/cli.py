@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 from click.formatting import wrap_text
 
-from harness import cli_compare, cli_export
+from harness import cli_compare, cli_export, cli_readiness, step_summary
 from harness.errors import AgentstormError, ExitCode, MissingComponent
 
 # Commands import what they need when they run: `agentstorm --help` answers at once, and `run` starts the load
@@ -20,6 +20,7 @@ from harness.errors import AgentstormError, ExitCode, MissingComponent
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from harness.model.audit import Readiness
     from harness.model.findings import Findings
     from harness.model.plan import Plan
     from harness.model.verdict import Verdicts
@@ -240,23 +241,46 @@ def _assessed(directory: Path) -> tuple[Recording, Findings, Verdicts]:
     return recording, *assess(recording)
 
 
-def _judge_and_report(directory: Path, console: Console) -> int:
+def _judge_and_report(directory: Path, console: Console, audit: str | None = None) -> int:
     from harness.report import write_all  # noqa: PLC0415
     from harness.report.terminal import print_summary  # noqa: PLC0415
 
     recording, findings, verdicts = _assessed(directory)
-    write_all(recording, findings, verdicts)
+    write_all(recording, findings, verdicts, _answered(recording, findings, audit))
     print_summary(console, recording, findings, verdicts)
     cli_compare.remember(directory)
+    step_summary.append((directory / "report.md").read_text(encoding="utf-8"), _complain)
     return verdicts.exit_code
+
+
+def _answered(recording: Recording, findings: Findings, named: str | None) -> Readiness | None:
+    """Hold a recording against its audit; one that its target names and that is not there fails no report."""
+    from harness.auditing import answers, audit_of  # noqa: PLC0415
+
+    try:
+        audit = audit_of(recording, named)
+    except AgentstormError as error:
+        if named is not None:
+            raise
+        _complain(f"the audit is not answered: {error}")
+        return None
+    return None if audit is None else answers(audit, [(recording, findings)])
 
 
 @cli.command()
 @click.argument("directory", type=click.Path(path_type=Path))
-def report(directory: Path) -> None:
+@click.option("--audit", metavar="FILE", help="Answer this readiness audit; default: the one the target names.")
+@click.option("--csv", "csv_name", metavar="NAME", help="Write DIR/locust/NAME_stats.csv ..., as Locust does.")
+def report(directory: Path, audit: str | None, csv_name: str | None) -> None:
     """Rebuild everything derived of a recording: findings, verdicts, pages."""
     console = _console()
-    _judge_and_report(directory, console)
+    _judge_and_report(directory, console, audit)
+    if csv_name is not None:
+        from harness.recording.reader import Recording  # noqa: PLC0415
+        from harness.report.locust_csv import write_csv  # noqa: PLC0415
+
+        for path in write_csv(Recording.open(directory), csv_name):
+            click.echo(str(path))
 
 
 @cli.command()
@@ -359,3 +383,4 @@ def tools_install(name: str) -> None:
 
 cli_compare.register(cli, _console, _plan_options)
 cli.add_command(cli_export.export)
+cli_readiness.register(cli)

@@ -62,8 +62,11 @@ def _settings(tolerance_texts: tuple[str, ...], metrics: tuple[str, ...]) -> dic
 
 
 def _tell(console: Console, found: Sequence[Comparison | NoiseFloor], *, as_json: bool) -> None:
-    from harness.report.comparison import print_comparison  # noqa: PLC0415
+    from harness import step_summary  # noqa: PLC0415
+    from harness.report.comparison import markdown, print_comparison  # noqa: PLC0415
 
+    for one in found:
+        step_summary.append(markdown(one), lambda text: click.echo(f"agentstorm: {text}", err=True))
     if as_json:
         texts = [one.model_dump_json(indent=1) for one in found]
         click.echo(texts[0] if len(texts) == 1 else f"[{','.join(texts)}]")

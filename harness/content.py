@@ -1,4 +1,4 @@
-"""Where the starter content lies: scenarios, experiments, targets, prices and the reference system.
+"""Where the starter content lies: scenarios, experiments, targets, prices, audits and the reference system.
 
 In a checkout (and so in an editable install) the folders stand beside `harness/`; in a wheel they travel inside it.
 """
@@ -8,11 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
-FOLDERS = ("scenarios", "chaos", "targets", "prices", "reference")
+FOLDERS = ("scenarios", "chaos", "targets", "prices", "audits", "reference")
 
 
 def root() -> Path:
-    """Return the folder that holds `scenarios/`, `chaos/`, `targets/`, `prices/` and `reference/`."""
+    """Return the folder that holds `scenarios/`, `chaos/`, `targets/`, `prices/`, `audits/` and `reference/`."""
     bundled = _PACKAGE / "_content"
     return bundled if bundled.is_dir() else _PACKAGE.parent
 

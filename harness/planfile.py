@@ -42,7 +42,9 @@ _FAULT: TypeAdapter[FaultSpec] = TypeAdapter(
     Annotated[Union[tuple(FAULT_KINDS.values())], Field(discriminator="kind")]  # type: ignore[arg-type]  # noqa: UP007
 )
 
-_ELSEWHERE: Any = {"workload_path": True, "target_dir": True, "seed": True, "bind": True, "replayed": {"path"}}
+_ELSEWHERE: Any = {
+    "workload_path": True, "target_dir": True, "seed": True, "bind": True, "replayed": {"path"}, "target": {"audit"},
+}  # fmt: skip
 """What may differ between two plans that are the same."""
 
 SHORTEST_WINDOW_S = 1.0
@@ -67,6 +69,8 @@ def load_target(document: Document) -> Target:
             raise document.error(("prices",), f"prices: {error.what}", error.hint) from None
         data = {**data, "prices": load_prices(read(path))}
     target = validate(document, Target, data)
+    if target.audit is not None:
+        _check_audit(document, target.audit)
     for name in type(target.observe).model_fields:
         observer = getattr(target.observe, name)
         if observer is not None and name != "stream_end":
@@ -86,6 +90,18 @@ def load_target(document: Document) -> Target:
         loc = tuple(re.sub(r"\[\d+\]$", "", part) for part in error.where.split("."))
         raise document.error(loc, f"{error.where}: {error.what}", error.hint) from None
     return target
+
+
+def _check_audit(document: Document, named: str) -> None:
+    """Look that there is such an audit. Only one of the user's own is read: the starter content is known to be good."""
+    try:
+        path = locate(named, "audits")
+    except PlanError as error:
+        raise document.error(("audit",), f"audit: {error.what}", error.hint) from None
+    if not path.is_relative_to(content.root()):
+        from harness.auditing import load_audit  # noqa: PLC0415 - reads recordings, too, with all that this imports
+
+        load_audit(read(path))
 
 
 def load_prices(document: Document) -> Prices:

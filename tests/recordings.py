@@ -187,7 +187,8 @@ class RecordingBuilder:
         )
         if ledger and answered and outcome in ("ok", "degraded"):
             for upstream in set(provider.split("+")) - {"", "cache", "local"}:
-                self.call(upstream, due_s + late_s + 0.001, due_s + late_s + took_s - 0.001, request_id, tokens=tokens)
+                answered_s = due_s + late_s + took_s - 0.001
+                self.call(upstream, due_s + late_s + 0.001, answered_s, request_id, tokens=tokens, tenant=tenant)
         return request_id
 
     def call(
@@ -201,11 +202,12 @@ class RecordingBuilder:
         stream: bool = False,
         tokens: tuple[int, int] = (100, 200),
         model: str = "claude",
+        tenant: str = "meetmind",
     ) -> None:
         """Write one ledger row."""
         answered = -1 if answered_s is None else ns(answered_s)
         self._ledger.add(
-            ns(received_s), answered, upstream, request_id, "meetmind", "coordinator", model, *tokens, stream, status
+            ns(received_s), answered, upstream, request_id, tenant, "coordinator", model, *tokens, stream, status
         )
 
     def sample(self, t_s: float, source: str, metric: str, value: float, **labels: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.assess import assess
+from harness.auditing import load_audit
 from harness.cli import timeline
 from harness.document import read
 from harness.errors import PlanError
@@ -18,7 +19,10 @@ from harness.planfile import dump, load_experiment, load_prices, load_scenario, 
 from harness.recording.reader import Recording, load_plan
 
 ROOT = Path(__file__).resolve().parent.parent
-LOADERS = {"scenarios": load_scenario, "chaos": load_experiment, "targets": load_target, "prices": load_prices}
+LOADERS = {
+    "scenarios": load_scenario, "chaos": load_experiment, "targets": load_target, "prices": load_prices,
+    "audits": load_audit,
+}  # fmt: skip
 FILES = [path for folder in LOADERS for path in sorted((ROOT / folder).rglob("*.yaml"))]
 SCENARIOS = sorted(p.stem for p in (ROOT / "scenarios").glob("*.yaml"))
 EXPERIMENTS = sorted(p.stem for p in (ROOT / "chaos").glob("*.yaml"))

@@ -35,6 +35,7 @@ def test_wheel_holds_the_package_and_the_starter_content(wheel: Path) -> None:
         "harness/_content/targets/local.yaml",
         "harness/_content/targets/compose.yaml",
         "harness/_content/prices/audit.yaml",
+        "harness/_content/audits/happyos.yaml",
         "harness/_content/docker-compose.test.yml",
         "harness/_content/.dockerignore",
         "harness/_content/reference/docker/Dockerfile",

@@ -22,6 +22,7 @@ from harness.analysis.safety import steady_looks
 from harness.analysis.scan import scans
 from harness.analysis.stats import percentile
 from harness.analysis.streams import Tokens, stream_findings
+from harness.analysis.tenancy import tenancy
 from harness.analysis.timeline import timeline
 from harness.analysis.validity import Facts, validity
 from harness.analysis.windows import Felt, healthy_limit
@@ -69,6 +70,7 @@ def analyse(recording: Recording) -> tuple[Findings, Measure]:
         health=health(recording.samples, recording.events, when),
         cache=cache,
         attribution=named,
+        tenancy=tenancy(calls, when),
         resources=resources(recording.samples, when),
         cost=cost(calls, orders, load.kinds, canary, when, plan.target.prices, plan.scenario.load),
         steady_state=steady_looks(recording.events),

@@ -39,6 +39,8 @@ class Calls:
         self.upstream, self.upstreams = upstream.codes[order], upstream.words
         model = words(ledger, "model")
         self.model, self.models = model.codes[order], model.words
+        tenant = words(ledger, "tenant")
+        self.tenant, self.tenants = tenant.codes[order].astype(np.min_scalar_type(len(tenant.words))), tenant.words
         self.ok = words(ledger, "status").among(["ok"])[order]
         self.called = load.holding(np.unique(self.request_id[self.request_id != UNKNOWN]))
         self.load_row = self.rows_in(self.called.numbers("request_id"))

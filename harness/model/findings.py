@@ -11,6 +11,7 @@ from typing import Any, Literal
 from harness.model.base import Frozen
 from harness.model.cost import CostFindings
 from harness.model.goodput import Comeback, Goodput
+from harness.model.tenancy import Tenancy
 
 
 class Estimate(Frozen):
@@ -368,6 +369,7 @@ class Findings(Frozen):
     """null when no health page was read."""
     cache: CacheFindings
     attribution: Attribution | Literal["unsupported"]
+    tenancy: Tenancy | None = None
     resources: dict[str, Resources]
     steady_state: tuple[SteadyLook, ...] = ()
     cost: CostFindings | Literal["unsupported"] | None = None

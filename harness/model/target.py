@@ -226,5 +226,8 @@ class Target(Frozen):
     """Path of the system's health page."""
     prices: Prices | None = None
     """What models cost. In a target's file it is the name of a file of ``prices/``, as in ``audit``."""
+    audit: str | None = None
+    """The readiness audit that recordings answer to: a file of ``audits/``, as in ``happyos``. Its rows are no part of
+    the plan."""
     allow_hosts: tuple[str, ...] = ()
     """Hosts beyond loopback that traffic and faults may go to."""

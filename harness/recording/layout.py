@@ -2,13 +2,14 @@
 
     plan.yaml  manifest.json  events.jsonl
     arrivals.csv                                              of a `replay` load: a copy of its file
+    audit.json                                                the readiness audit its target names, once reported
     requests/<worker>.arrows -> requests/<worker>.parquet     one row per request, stored as `ordered` says
     tokens/<worker>.arrows   -> tokens/<worker>.parquet       one row per token of a stream
     canary/canary.arrows     -> canary/canary.parquet         the probe's own requests, likewise
     samples.arrows           -> samples.parquet               t_ns source metric labels value
     ledger.arrows            -> ledger.parquet                what the providers say they received
     logs/
-    findings.json verdicts.json report.html report.md junit.xml figures/      derived, rebuildable
+    findings.json verdicts.json report.html report.md readiness.md junit.xml figures/ locust/   derived, rebuildable
 
 While a run lasts, tables are Arrow IPC streams (``.arrows``): each batch is whole once flushed, so a reader of a
 killed run has everything but the last flush. Finishing a run turns them into Parquet.
@@ -19,6 +20,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 PLAN, MANIFEST, EVENTS, ARRIVALS = "plan.yaml", "manifest.json", "events.jsonl", "arrivals.csv"
+AUDIT = "audit.json"
 REQUESTS, CANARY, SAMPLES, LEDGER, LOGS = "requests", "canary", "samples", "ledger", "logs"
 TOKENS = "tokens"
 FINDINGS, VERDICTS = "findings.json", "verdicts.json"

@@ -7,13 +7,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from harness.model.audit import Readiness
     from harness.model.findings import Findings
     from harness.model.verdict import Verdicts
     from harness.recording.reader import Recording
 
 
-def write_all(recording: Recording, findings: Findings, verdicts: Verdicts) -> list[Path]:
+def write_all(
+    recording: Recording, findings: Findings, verdicts: Verdicts, readiness: Readiness | None = None
+) -> list[Path]:
     """Write report.html, report.md, junit.xml and figures/*.svg into the recording; return the paths, page first.
+
+    With the answers to an audit they hold a section on it, and `readiness.md` holds all of it.
 
     Each file is replaced whole, so a reader never sees half of one; figures of an earlier report go.
     """
@@ -22,19 +27,22 @@ def write_all(recording: Recording, findings: Findings, verdicts: Verdicts) -> l
     from harness.report.html import page  # noqa: PLC0415
     from harness.report.junit import junit  # noqa: PLC0415
     from harness.report.markdown import markdown  # noqa: PLC0415
+    from harness.report.readiness import document  # noqa: PLC0415
 
     drawn = figures(recording, findings)
     folder = recording.path / "figures"
     folder.mkdir(exist_ok=True)
     texts = {
-        recording.path / "report.html": page(recording, findings, verdicts, drawn),
-        recording.path / "report.md": markdown(recording, findings, verdicts),
+        recording.path / "report.html": page(recording, findings, verdicts, drawn, readiness),
+        recording.path / "report.md": markdown(recording, findings, verdicts, readiness),
         recording.path / "junit.xml": junit(recording, findings, verdicts),
         **{folder / f"{figure.name}.svg": figure.file for figure in drawn.every()},
     }
-    for old in folder.glob("*.svg"):
+    if readiness is not None:
+        texts[recording.path / "readiness.md"] = document(readiness)
+    for old in (*folder.glob("*.svg"), recording.path / "readiness.md"):
         if old not in texts:
-            old.unlink()
+            old.unlink(missing_ok=True)
     for path, text in texts.items():
         draft = path.with_name(path.name + ".tmp")
         draft.write_text(text, encoding="utf-8")

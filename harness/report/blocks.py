@@ -180,7 +180,9 @@ def made(recording: Recording) -> dict[str, Any]:
     }
 
 
-DERIVED = ("findings.json", "verdicts.json", "report.html", "report.md", "junit.xml", "figures")
+DERIVED = (
+    "findings.json", "verdicts.json", "report.html", "report.md", "readiness.md", "junit.xml", "figures", "locust",
+)  # fmt: skip
 
 
 def _size(size: int) -> str:

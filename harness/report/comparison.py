@@ -9,7 +9,7 @@ from rich.text import Text
 
 from harness.model.comparison import Change, Comparison, Floor, NoiseFloor
 from harness.report import units, words
-from harness.report.markdown import plain, table
+from harness.report.markup import plain, table
 from harness.report.terminal import STYLES, line
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from harness.report import (
+    block_audit,
     block_cost,
     block_health,
     block_outages,
@@ -21,6 +22,7 @@ from harness.report import (
 from harness.report.micro import mark
 
 if TYPE_CHECKING:
+    from harness.model.audit import Readiness
     from harness.model.findings import Findings
     from harness.model.verdict import Verdicts
     from harness.recording.reader import Recording
@@ -29,7 +31,13 @@ if TYPE_CHECKING:
 _PAGE = Path(__file__).parent / "page"
 
 
-def page(recording: Recording, findings: Findings, verdicts: Verdicts, figures: Figures) -> str:
+def page(
+    recording: Recording,
+    findings: Findings,
+    verdicts: Verdicts,
+    figures: Figures,
+    readiness: Readiness | None = None,
+) -> str:
     """Return the whole page. Everything that comes from data is escaped."""
     plan = recording.plan
     context: dict[str, Any] = {
@@ -54,6 +62,7 @@ def page(recording: Recording, findings: Findings, verdicts: Verdicts, figures: 
         "cost": block_cost.cost(findings),
         "resources": block_resources.resources(recording, findings, figures),
         "groups": blocks.groups(findings, figures),
+        "audit": block_audit.html(readiness),
         "made": blocks.made(recording),
         "figures": {name: figure.tag for name, figure in figures.drawn.items()},
     }

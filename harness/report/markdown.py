@@ -1,33 +1,24 @@
-"""The report in the size of a pull request (`report.md`): verdict, why, checks, outages, cache, validity."""
+"""The report in the size of a pull request (`report.md`): verdict, why, checks, validity; the rest is folded."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from harness.analysis.outages import alike
 from harness.report import block_cost, block_health, block_streams, comeback, units, words
+from harness.report.markup import fold, plain, table
+from harness.report.readiness import section
 from harness.report.toll import toll, unharmed
 from harness.report.units import middle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from harness.model.audit import Readiness
     from harness.model.findings import Failover, Findings, Interval
     from harness.model.verdict import Verdicts
     from harness.recording.reader import Recording
-
-_SPECIAL = str.maketrans({c: f"\\{c}" for c in "\\`*_{}[]<>#|~"})
-
-
-def plain(text: str) -> str:
-    """Escape what Markdown or HTML would read as markup; a name stays a name."""
-    return " ".join(text.translate(_SPECIAL).split())
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: int) -> list[str]:
-    """Return a table whose last columns, from `numbers` on, are right-aligned."""
-    rule = ["---" if i < numbers else "---:" for i in range(len(head))]
-    return ["| " + " | ".join(cells) + " |" for cells in (head, rule, *rows)]
 
 
 def _checks(verdicts: Verdicts) -> list[str]:
@@ -69,7 +60,7 @@ def _outages(findings: Findings) -> list[str]:
         for together in findings.outage_kinds
         if (said := comeback.said(together.comeback))
     ]
-    return [*lines, "", *tolls, *backs, *claims]
+    return [*lines, "", *fold("What each cost, and what they support", [*tolls, *backs, *claims])]
 
 
 def _times(group: Sequence[Failover]) -> list[str]:
@@ -83,7 +74,7 @@ def _times(group: Sequence[Failover]) -> list[str]:
     ]  # fmt: skip
 
 
-def markdown(recording: Recording, findings: Findings, verdicts: Verdicts) -> str:
+def markdown(recording: Recording, findings: Findings, verdicts: Verdicts, readiness: Readiness | None = None) -> str:
     """Return the report as GitHub-flavoured Markdown."""
     lines = [
         f"## {words.MARKS[verdicts.verdict]} {words.HEADLINES[verdicts.verdict]}: {plain(recording.plan.title)}",
@@ -94,22 +85,35 @@ def markdown(recording: Recording, findings: Findings, verdicts: Verdicts) -> st
         + plain(words.users(findings.load)),
         "",
         *_checks(verdicts),
+        "",
+        f"**Can this run be believed?** {plain(words.validity(findings))}",
+        "",
+        *(f"- {plain(words.sentence(reason))}" for reason in findings.validity.reasons),
+        "",
     ]
+    lines += fold(
+        units.plural(len(findings.validity.notes), "note"),
+        [f"- {plain(words.sentence(note))}" for note in findings.validity.notes],
+    )
     if findings.failovers:
-        lines += ["", "### Outages (medians)", "", *_outages(findings)]
+        lines += ["### Outages (medians)", "", *_outages(findings)]
+    lines += fold("Cache, health, streams, cost, limits", _more(findings))
+    lines += section(readiness)
+    lines += ["[The whole report](report.html)"]
+    return _SPARE.sub("\n\n", "\n".join(lines)) + "\n"
+
+
+_SPARE = re.compile(r"\n{3,}")
+
+
+def _more(findings: Findings) -> list[str]:
     cache = findings.cache
     witnesses = (("answers", cache.answers), ("metrics", cache.metrics), ("ledgers", cache.ledger))
-    lines += [
-        "",
-        f"**Cache hits**: {', '.join(f'{name} {words.witness(one)}' for name, one in witnesses)}.",
-        "",
-        *([f"**Health**: {plain(own)}", ""] if (own := block_health.said(findings)) else ()),
-        *([f"**Streams**: {plain(flow)}", ""] if (flow := block_streams.said(findings)) else ()),
-        *([f"**Cost**: {plain(bill)}", ""] if (bill := block_cost.said(findings)) else ()),
-        *([f"**At its limit**: {plain(words.sentence(full))}", ""] if (full := words.saturated(findings)) else ()),
-        f"**Can this run be believed?** {plain(words.validity(findings))}",
-    ]
-    lines += [f"- {plain(words.sentence(reason))}" for reason in findings.validity.reasons]
-    lines += [f"- {plain(words.sentence(note))}" for note in findings.validity.notes]
-    lines += ["", "[The whole report](report.html)"]
-    return "\n".join(lines) + "\n"
+    said = {
+        "Cache hits": f"{', '.join(f'{name} {words.witness(one)}' for name, one in witnesses)}.",
+        "Health": block_health.said(findings),
+        "Streams": block_streams.said(findings),
+        "Cost": block_cost.said(findings),
+        "At its limit": words.sentence(words.saturated(findings)),
+    }
+    return [f"- **{title}**: {plain(text)}" for title, text in said.items() if text]

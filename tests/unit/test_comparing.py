@@ -55,7 +55,9 @@ def make(tmp_path: Path) -> Make:
     return record
 
 
-def test_five_equal_runs_pass_and_slower_ones_fail(make: Make, tmp_path: Path) -> None:
+def test_five_equal_runs_pass_and_slower_ones_fail(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    summary = tmp_path / "summary.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
     base, same, slow = ([make(slower, seed=i) for i in range(5)] for slower in (1.0, 1.0, 1.2))
     code, output = agentstorm("compare", *base, "--with", *same, *METRICS)
     assert (code, "PASS" in output) == (0, True), output
@@ -70,6 +72,8 @@ def test_five_equal_runs_pass_and_slower_ones_fail(make: Make, tmp_path: Path) -
         assert change.changed == "worse"
     assert "response\\_time.p95" in out.read_text()
     assert out.read_text().startswith("## ✗ Fail: steady")
+    assert "## ✓ Pass: steady" in summary.read_text(encoding="utf-8")
+    assert summary.read_text(encoding="utf-8").endswith(out.read_text().rstrip() + "\n\n")
 
 
 def test_fewer_runs_are_inconclusive_and_say_how_many_would_tell(make: Make) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as Xml
 
@@ -20,7 +21,7 @@ CASE_PARTS = ["properties", "skipped", "error", "failure", "system-out", "system
 def test_one_case_a_threshold_and_one_for_validity(told: Reported) -> None:
     root = Xml.fromstring(junit(told.recording, told.findings, story.verdicts()))
     (suite,) = root
-    cases = {case.get("name"): case for case in suite}
+    cases = {case.get("name"): case for case in suite.findall("testcase")}
     assert len(cases) == len(story.CHECKS) + 1
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors"), suite.get("skipped")) == (
         "9",
@@ -40,7 +41,8 @@ def test_a_case_carries_its_numbers(told: Reported) -> None:
     root = Xml.fromstring(junit(told.recording, told.findings, story.verdicts()))
     case = next(c for c in root.iter("testcase") if c.get("name") == "response_time: p(95)<3s")
     found = {p.get("name"): p.get("value") for p in case.iter("property")}
-    assert found == {"observed": "1020", "low": "940", "high": "1110", "n": "5365", "limit": "3000", "unit": "ms"}
+    assert found == {"observed": "1020", "low": "940", "high": "1110", "n": "5365", "limit": "3000", "unit": "ms",
+                     "recording": "run"}  # fmt: skip
 
 
 def test_an_invalid_run_is_an_error(told: Reported) -> None:
@@ -56,8 +58,10 @@ def test_it_keeps_to_the_common_schema(told: Reported) -> None:
     assert (root.tag, [s.tag for s in root]) == ("testsuites", ["testsuite"])
     for suite in root:
         assert {"name", "tests", "failures", "errors", "skipped", "time"} <= set(suite.keys())
-        for case in suite:
-            assert case.tag == "testcase"
+        assert [part.tag for part in suite] == ["properties", *["testcase"] * (len(suite) - 1)]
+        assert datetime.fromisoformat(str(suite.get("timestamp"))).tzinfo is None
+        assert int(str(suite.get("tests"))) == len(suite) - 1
+        for case in suite.findall("testcase"):
             assert {"name", "classname", "time"} == set(case.keys())
             parts = [CASE_PARTS.index(part.tag) for part in case]
             assert parts == sorted(parts)

@@ -18,11 +18,14 @@ def text_of(told: Reported, verdicts: Verdicts) -> str:
     return markdown(told.recording, told.findings, verdicts).replace("\u00a0", " ")
 
 
-def test_it_reads_verdict_why_checks_outages_cache_validity(told: Reported) -> None:
+def test_it_reads_verdict_why_checks_validity_outages_and_the_rest_folded(told: Reported) -> None:
     text = text_of(told, story.verdicts())
     assert text.startswith("## ✗ Fail: steady + bedrock-blackhole + bedrock-refuse\n\n**Users wait up to 2.78 s")
-    order = [text.index(w) for w in ("| threshold |", "### Outages", "**Cache hits**", "believed", "(report.html)")]
+    parts = ("| threshold |", "believed", "### Outages", "<details>", "**Cache hits**", "</details>", "(report.html)")
+    order = [text.index(w) for w in parts[:-2]] + [text.rindex(w) for w in parts[-2:]]
     assert order == sorted(order)
+    assert text.count("<details>") == text.count("</details>") == 2
+    assert "\n\n\n" not in text
 
 
 def test_the_checks_table_is_worst_first_and_whole(told: Reported) -> None:

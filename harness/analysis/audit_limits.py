@@ -1,0 +1,78 @@
+"""What a recording's capacity and soak findings show of an audit. Either may be missing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from harness.analysis.audit_seen import FAIL, OPEN, PASS, answer
+
+if TYPE_CHECKING:
+    from harness.analysis.audit_seen import Seen
+    from harness.model.audit import Answer, Ask
+
+HEALTHY = "healthy"
+NEARLY = 0.99
+
+
+def _states(seen: Seen) -> list[Any]:
+    return list(getattr(seen.findings.capacity, "states", ()))
+
+
+def capacity(seen: Seen, _: Ask) -> Answer | None:
+    """How much the system carries at its SLO; passes when both sides of the healthy state's capacity are known."""
+    states = _states(seen)
+    if not states:
+        return None
+    state = next((s for s in states if s.state == HEALTHY), states[0])
+    found, users = state.capacity, state.capacity.users
+    facts: dict[str, Any] = {
+        "state": state.state, "rate": found.rate.value, "rate_low": found.rate.low, "rate_high": found.rate.high,
+        "users_low": None if users is None else users.low, "levels": len(state.levels), "states": len(states),
+        "first": state.limits[0].resource if state.limits else None,
+    }  # fmt: skip
+    known = found.state == "bracketed"
+    key = "capacity" if known else "capacity_below" if found.state == "below" else "capacity_open"
+    return answer(PASS if known else OPEN, key, len(state.levels), facts)
+
+
+def scaling(seen: Seen, _: Ask) -> Answer | None:
+    """The thresholds to configure; whether anything scales by them is not seen from outside."""
+    found = getattr(seen.findings.capacity, "governing", None)
+    if found is None or found.advice is None:
+        return None
+    name, share = max(found.advice.cpu.items(), key=lambda item: item[1], default=("", 0.0))
+    facts: dict[str, Any] = {"rate": found.advice.rate_per_replica, "who": name, "cpu": share, "state": found.state}
+    return answer(OPEN, "scaling_cpu" if name else "scaling", len(found.levels), facts)
+
+
+def pool(seen: Seen, _: Ask) -> Answer | None:
+    """Whether a pool of connections was seen to be used up by the highest load tried."""
+    states = _states(seen)
+    if not states:
+        return None
+    pools = [limit for state in states for limit in state.limits if limit.kind == "pool"]
+    levels = [level for state in states for level in state.levels if level.counts]
+    most = max((level.in_flight for level in levels), default=None)
+    facts: dict[str, Any] = {"in_flight": most, "levels": len(levels)}
+    if pools:
+        facts |= {"resource": pools[0].resource, "rate": pools[0].rate}
+        return answer(FAIL, "pool", len(levels), facts)
+    knee = any(state.capacity.state == "bracketed" for state in states)
+    return answer(PASS if knee and levels else OPEN, "pool_none" if knee else "pool_open", len(levels), facts)
+
+
+def soak(seen: Seen, ask: Ask) -> Answer | None:
+    """Whether anything leaked or drifted over the length asked for."""
+    found: Any = seen.findings.soak
+    if found is None:
+        return None
+    full = found.length_s >= (ask.hold or 0) * NEARLY and seen.plan.scale >= 1
+    moved = [s for s in found.series if not s.instrument and s.verdict in ("leak", "drift") and s.worse is not False]
+    facts: dict[str, Any] = {"seconds": found.length_s, "whole": ask.hold, "tested": found.tested, "why": found.why}
+    if moved:
+        facts |= {"who": moved[0].owner, "what": moved[0].what}
+        return answer(FAIL, "soak_moved", found.tested, facts, whole=full)
+    flat = found.verdict in ("flat", "saturating")
+    verdict = PASS if flat and full else OPEN
+    done = answer(verdict, "soak_flat" if flat else "soak_open", found.tested, facts, whole=full)
+    return done if full else done.model_copy(update={"notes": ("short",)})

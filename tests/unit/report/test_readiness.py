@@ -1,0 +1,129 @@
+"""The audit, answered, as people read it: every answer has its words in both languages, every row its place."""
+
+# ruff: noqa: RUF001 - typographic dashes are what is tested
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness.analysis.audit import readiness
+from harness.analysis.audit_evidence import EVIDENCE, TOGETHER
+from harness.analysis.audit_seen import Seen
+from harness.auditing import open_audit
+from harness.model.audit import Answer, AuditVerdict
+from harness.report import audit_words, block_audit
+from harness.report.audit_sentences import NOTES, SAID
+from harness.report.html import page
+from harness.report.markdown import markdown
+from harness.report.readiness import document
+from tests.unit.report import story
+
+if TYPE_CHECKING:
+    from harness.model.audit import Readiness
+    from harness.report.audit_words import Language
+    from tests.unit.report.conftest import Reported
+
+LANGUAGES: tuple[Language, ...] = ("en", "sv")
+
+
+@pytest.fixture(scope="module")
+def answered(told: Reported) -> Readiness:
+    return readiness(open_audit("happyos"), [Seen("run_1", told.recording.plan, told.findings)])
+
+
+def test_both_languages_say_the_same_facts() -> None:
+    for key, texts in SAID.items():
+        facts = [set(re.findall(r"\{\w+(?:[:~]\w+)?\}", text)) for text in texts]
+        assert facts[0] == facts[1], key
+
+
+def test_every_sentence_can_be_said_with_and_without_its_facts() -> None:
+    for key, texts in SAID.items():
+        places = audit_words._PLACE.findall("".join(texts))
+        facts = {name: 0.5 for name, _, unit in places if unit} | {name: "x" for name, _, unit in places if not unit}
+        for language in LANGUAGES:
+            for some in (facts, {}):
+                found = Answer(verdict=AuditVerdict.PASS, key=key, facts=some, notes=tuple(NOTES))
+                assert not set("{}") & set(audit_words.said(found, language)), key
+
+
+def test_numbers_are_written_as_the_language_does() -> None:
+    facts = {"share": 0.4356, "low": 0.4, "high": 0.5, "n": 11025, "limit": 0.2, "tenant": "a", "tenant_share": 0.3,
+             "agent": "b.c", "agent_share": 0.2}  # fmt: skip
+    found = Answer(verdict=AuditVerdict.PASS, key="cache", facts=facts)
+    plain = [audit_words.said(found, language).replace("\u00a0", " ") for language in LANGUAGES]
+    assert plain[0].startswith("43.6 % (40 – 50 %) of 11,025 lookups hit")
+    assert plain[1].startswith("43,6 % (40 – 50 %) av 11 025 uppslag träffade")
+    assert "agent b.c 20 %" in plain[1]
+
+
+def test_every_kind_says_what_it_would_need() -> None:
+    assert set(block_audit.WOULD) == {*EVIDENCE, TOGETHER}
+
+
+def test_every_row_has_its_place_once(answered: Readiness) -> None:
+    parts = block_audit.folded(block_audit.lines(answered))
+    ids = [line.row.id for part in parts for line in part]
+    assert sorted(ids) == sorted(row.id for row in answered.audit.rows)
+    assert len(ids) == 40 + 35 + 6 + 30
+    assert {line.found.verdict for line in parts[3]} == {AuditVerdict.SILENT}
+    verdicts = [line.found.verdict for line in parts[0]]
+    assert verdicts == sorted(verdicts, key=[AuditVerdict.FAIL, AuditVerdict.INCONCLUSIVE, AuditVerdict.PASS].index)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_document_holds_all_of_it_and_the_sums(language: Language, answered: Readiness) -> None:
+    text = document(answered, language)
+    for row in answered.audit.rows:
+        assert audit_words.title(row, language).split(" < ")[0].split(" > ")[0] in text.replace("\\", ""), row.id
+        assert row.id in text
+    assert text.count("<details>") == text.count("</details>")
+    widths = {len(re.findall(r"(?<!\\)\|", line)) for line in text.splitlines() if line.startswith("| ? ")}
+    assert len(widths) == 1
+    score = next(s for s in answered.scores if s.category == "performance")
+    assert score.after != score.before
+    assert block_audit.arithmetic(score) in text
+    points = " + ".join(f"{after:g}" for _, _, after in score.points)
+    assert block_audit.arithmetic(score) == f"({points}) / 5 = {sum(p[2] for p in score.points) / 5:.3g}"
+
+
+def test_swedish_is_swedish(answered: Readiness) -> None:
+    text = document(answered, "sv")
+    assert text.startswith("# Beredskap: HappyOS Produktionsberedskapsanalys")
+    english = (" of ", " the ", "limit ", " requests", "inconclusive", "not measured", " and ", "which ")
+    lower = text.lower()
+    for row in answered.audit.rows:  # titles are the audit's own, and it mixes
+        lower = lower.replace(row.original.lower(), "")
+    assert [word for word in english if word in lower] == []
+
+
+def test_with_several_recordings_the_one_that_decides_is_named(told: Reported) -> None:
+    seen = [Seen(name, told.recording.plan, told.findings) for name in ("run_1", "run_2")]
+    text = document(readiness(open_audit("happyos"), seen))
+    assert "are answered by 2 recordings" in text
+    assert "| run\\_1 |" in text
+
+
+def test_the_page_and_the_summary_have_a_section(told: Reported, answered: Readiness) -> None:
+    html = page(told.recording, told.findings, story.verdicts(), told.figures, answered)
+    section = html[html.index('<section id="audit">') : html.index('<section id="made">')]
+    assert "The audit, answered" in section
+    assert section.count("<tr") == section.count("</tr>")
+    assert "Not measured by this run" in section
+    assert 'id="audit"' not in told.page
+    text = markdown(told.recording, told.findings, story.verdicts(), answered)
+    assert "### The audit, answered" in text
+    assert "[All of it](readiness.md)" in text
+    assert text.count("<details>") == text.count("</details>")
+
+
+def test_names_cannot_break_the_page(told: Reported) -> None:
+    audit = open_audit("happyos")
+    row = audit.gaps[0].model_copy(update={"title": "<img src=x> | `a`"})
+    broken = audit.model_copy(update={"gaps": (row, *audit.gaps[1:])})
+    answered = readiness(broken, [Seen("a|b", told.recording.plan, told.findings)])
+    assert "<img" not in page(told.recording, told.findings, story.verdicts(), told.figures, answered)
+    assert "\\<img src=x\\> \\| \\`a\\`" in document(answered)
