@@ -123,6 +123,15 @@ def _plan_options(command: Any) -> Any:
     return command
 
 
+_lang_option = click.option(
+    "--lang",
+    type=click.Choice(["en", "sv"]),
+    default="en",
+    show_default=True,
+    help="Language of the report's executive page; the rest is English.",
+)
+
+
 def _resolve(scenario: str, chaos: tuple[str, ...], target: str, **options: Any) -> Plan:
     from harness.planfile import resolve  # noqa: PLC0415
 
@@ -132,7 +141,8 @@ def _resolve(scenario: str, chaos: tuple[str, ...], target: str, **options: Any)
 @cli.command()
 @_plan_options
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where to record; must not exist yet.")
-def run(out: Path | None, **options: Any) -> NoReturn:
+@_lang_option
+def run(out: Path | None, lang: str, **options: Any) -> NoReturn:
     """Bring the target up, load it, break it, heal it, and report.
 
     \b
@@ -144,7 +154,7 @@ def run(out: Path | None, **options: Any) -> NoReturn:
     console = _console()
     ended = conduct(_resolve(**options), out, console)
     try:
-        code = _judge_and_report(ended.recording, console)
+        code = _judge_and_report(ended.recording, console, lang)
     except (AgentstormError, OSError) as error:
         _complain(str(error))
         code = ExitCode.ERROR
@@ -231,12 +241,12 @@ def _assessed(directory: Path) -> tuple[Recording, Findings, Verdicts]:
     return recording, *assess(recording)
 
 
-def _judge_and_report(directory: Path, console: Console) -> int:
+def _judge_and_report(directory: Path, console: Console, lang: str) -> int:
     from harness.report import write_all  # noqa: PLC0415
     from harness.report.terminal import print_summary  # noqa: PLC0415
 
     recording, findings, verdicts = _assessed(directory)
-    write_all(recording, findings, verdicts)
+    write_all(recording, findings, verdicts, lang)
     print_summary(console, recording, findings, verdicts)
     cli_compare.remember(directory)
     return verdicts.exit_code
@@ -244,10 +254,11 @@ def _judge_and_report(directory: Path, console: Console) -> int:
 
 @cli.command()
 @click.argument("directory", type=click.Path(path_type=Path))
-def report(directory: Path) -> None:
+@_lang_option
+def report(directory: Path, lang: str) -> None:
     """Rebuild everything derived of a recording: findings, verdicts, pages."""
     console = _console()
-    _judge_and_report(directory, console)
+    _judge_and_report(directory, console, lang)
 
 
 @cli.command()

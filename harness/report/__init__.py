@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from harness.recording.reader import Recording
 
 
-def write_all(recording: Recording, findings: Findings, verdicts: Verdicts) -> list[Path]:
+def write_all(recording: Recording, findings: Findings, verdicts: Verdicts, lang: str = "en") -> list[Path]:
     """Write report.html, report.md, junit.xml and figures/*.svg into the recording; return the paths, page first.
+
+    `lang` is the language of the executive page (a key of `languages.LANGUAGES`).
 
     Each file is replaced whole, so a reader never sees half of one; figures of an earlier report go.
     """
@@ -27,7 +29,7 @@ def write_all(recording: Recording, findings: Findings, verdicts: Verdicts) -> l
     folder = recording.path / "figures"
     folder.mkdir(exist_ok=True)
     texts = {
-        recording.path / "report.html": page(recording, findings, verdicts, drawn),
+        recording.path / "report.html": page(recording, findings, verdicts, drawn, lang),
         recording.path / "report.md": markdown(recording, findings, verdicts),
         recording.path / "junit.xml": junit(recording, findings, verdicts),
         **{folder / f"{figure.name}.svg": figure.file for figure in drawn.every()},
