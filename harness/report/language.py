@@ -114,7 +114,10 @@ class Language:
         """Return an interval in brackets; empty when there is none."""
         if low is None or high is None:
             return ""
-        return f"({self.localise(units.between(low, high, unit))})"
+        said = units.between(low, high, unit)
+        if unit == "number":
+            said = f"{units.three(low)}{SPACE}{units.DASH}{SPACE}{units.three(high)}"
+        return f"({self.localise(said)})"
 
     def value(self, value: Value) -> str:
         """Return any value of a piece of advice."""

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from harness.analysis.outages import per_answer, told_apart
 from harness.model.findings import AnswerTimes, Estimate, Failover, Interval, PerAnswer, ResponseShift
 from harness.report import units
-from harness.analysis.outages import per_answer, told_apart
 from harness.report.toll import toll, unharmed
 
 
