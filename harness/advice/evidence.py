@@ -154,16 +154,22 @@ def _alone(case: Case, number: int) -> Case:
     return replace(case, verdicts=only)
 
 
+def _length(case: Case, factor: float) -> int:
+    """Return how long a run `factor` times as long is, seconds: in whole minutes, a short one in tens of seconds."""
+    length = case.plan.scenario.load.measured_s * factor
+    step = 60 if length > 600 else 10
+    return math.ceil(length / step - 1e-9) * step
+
+
 def _longer(case: Case, factor: float) -> dict[str, Value]:
-    held = case.plan.scenario.load.measured_s
-    return {"factor": Value(factor, "x"), "length": Value(math.ceil(held * factor / 60) * 60, "s")}
+    return {"factor": Value(math.ceil(factor * 10 - 1e-9) / 10, "x"), "length": Value(_length(case, factor), "s")}
 
 
 def _longer_command(case: Case, factor: float) -> str:
-    held = math.ceil(case.plan.scenario.load.measured_s * factor / 60)
     if not hasattr(case.plan.scenario.load, "hold"):
         return case.again
-    return f"{case.again} --set load.hold={held}m"
+    hold = round(_length(case, factor) / case.plan.scale)  # which --scale shortens again
+    return f"{case.again} --set load.hold={hold}s"
 
 
 def no_data(case: Case) -> Iterator[Advice]:

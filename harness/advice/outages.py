@@ -28,6 +28,8 @@ MOST_BUDGET = 0.05
 """Share of a month's error budget that one outage may spend: twenty such outages a month would break the promise."""
 DEARER = 1.25
 """Price of a request meanwhile, by the healthy one."""
+SLA_KINDS = ("refuse", "reset", "blackhole")
+"""What chaos/failover_sla.yaml does to bedrock, 29 times each."""
 WANTED_CLAIM = 0.9
 """Share of outages an SLA is worth talking about from."""
 
@@ -219,7 +221,8 @@ def claim(case: Case) -> Iterator[Advice]:
                 "share": Value(int(said.share * 1000) / 1000, "share"), "confidence": Value(said.confidence, "share"),
                 "more": Value(_more(said), "count"), "wanted": Value(WANTED_CLAIM, "share"),
             }  # fmt: skip
-            command = case.command("rate", "failover-sla")
+            repeated = said.upstream == "bedrock" and said.kind in SLA_KINDS
+            command = case.command("rate", "failover-sla") if repeated else case.again
             yield Advice("claim", Severity.KNOW, WANTED_CLAIM / max(said.share, 0.01), values,
                          _at(said.upstream, said.kind), command)  # fmt: skip
 

@@ -100,21 +100,23 @@ def cache_disagree(case: Case) -> Iterator[Advice]:
 
 
 def saturated(case: Case) -> Iterator[Advice]:
-    """A container was at a limit of its own."""
-    rate = case.findings.load.rate_per_s or 0.0
+    """A container was at a limit of its own: the one that is furthest beyond."""
+    rate, found = case.findings.load.rate_per_s or 0.0, []
     for owner, used in case.findings.resources.items():
         shares = {
             "cpu": (used.cpu_of_limit.p95 if used.cpu_of_limit else 0.0, CPU_FULL),
             "throttled": (used.throttled.p95 if used.throttled else 0.0, THROTTLED),
             "memory": (used.memory_of_limit.max if used.memory_of_limit else 0.0, MEMORY_FULL),
         }
-        for what in used.saturated:
-            share, limit = shares[what]
-            values = {
-                "owner": name(owner), "share": Value(share, "share"), "limit": Value(limit, "share"),
-                "rate": Value(rate, "rate"),
-            }  # fmt: skip
-            yield Advice(f"saturated_{what}", Severity.HARM, share / limit, values, ("resources",), case.again)
+        found += [(share / limit, owner, what, share, limit) for what, (share, limit) in shares.items()
+                  if what in used.saturated]  # fmt: skip
+    if found:
+        excess, owner, what, share, limit = max(found)
+        values = {
+            "owner": name(owner), "share": Value(share, "share"), "limit": Value(limit, "share"),
+            "rate": Value(rate, "rate"),
+        }  # fmt: skip
+        yield Advice(f"saturated_{what}", Severity.HARM, excess, values, ("resources",), case.again)
 
 
 def restarted(case: Case) -> Iterator[Advice]:

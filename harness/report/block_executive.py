@@ -44,12 +44,17 @@ def executive(case: Case, language: Language, load: str) -> dict[str, Any]:
     left_out = len(advice) - len(told)
     return {
         "words": phrases,
-        "tiles": [tile(case, language, load) for tile in TILES.values()],
+        "tiles": [_believed(tile(case, language, load), case, language) for tile in TILES.values()],
         "risks": [_risk(one, language) for one in risks(advice)],
         "recommendations": [_recommendation(one, language) for one in told],
         "verify_all": case.again if sum(one.verify == case.again for one in told) > 1 else "",
         "more": phrases.more_advice.format(n=left_out) if left_out and len(told) == MOST_RECOMMENDATIONS else "",
     }
+
+
+def _believed(tile: Tile, case: Case, language: Language) -> Tile:
+    """Return the tile, without its figures when the run is invalid."""
+    return tile if case.findings.validity.valid else Tile(tile.title, tile.link, note=language.phrases.no_figures)
 
 
 def _risk(advice: Advice, language: Language) -> dict[str, Any]:

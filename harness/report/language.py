@@ -42,6 +42,7 @@ class Phrases:
     risks: str
     recommendations: str
     not_measured: str
+    no_figures: str
     measured_by: str
     no_risks: str
     no_advice: str

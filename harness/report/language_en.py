@@ -16,6 +16,7 @@ PHRASES = Phrases(
     risks="Risks, worst first",
     recommendations="What to do",
     not_measured="Not measured by this run.",
+    no_figures="An invalid run supports no figure.",
     measured_by="To measure it:",
     no_risks="None that this run could see.",
     no_advice="Nothing: this run found no reason to change anything.",
@@ -140,7 +141,7 @@ ADVICE = {
     "health_false_ok": Advised(
         "The health page says that all is well while {outage}.",
         "Let the health page look at what it depends on",
-        "{late} of {all} were noticed later than {limit} or not at all; it said OK for {false_ok} meanwhile.",
+        "It noticed {late} of {all} later than {limit}, or not at all, and said OK for {false_ok} meanwhile.",
     ),
     "saturated_cpu": Advised(
         "{owner} is at its CPU limit.",

@@ -18,6 +18,7 @@ PHRASES = Phrases(
     risks="Risker, värst först",
     recommendations="Att göra",
     not_measured="Mättes inte i den här körningen.",
+    no_figures="En ogiltig körning styrker inga siffror.",
     measured_by="Så mäts det:",
     no_risks="Inga som den här körningen kunde se.",
     no_advice="Ingenting: körningen gav inget skäl att ändra något.",
@@ -143,7 +144,7 @@ ADVICE = {
     "health_false_ok": Advised(
         "Hälsosidan säger att allt är bra när {outage}.",
         "Låt hälsosidan titta på det den är beroende av",
-        "{late} av {all} upptäcktes senare än {limit} eller inte alls; den sade OK i {false_ok} under tiden.",
+        "Den upptäckte {late} av {all} senare än {limit}, eller inte alls, och sade OK i {false_ok} under tiden.",
     ),
     "saturated_cpu": Advised(
         "{owner} har nått sin CPU-gräns.",

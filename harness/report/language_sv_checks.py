@@ -59,7 +59,8 @@ def why(verdicts: Verdicts, findings: Findings) -> tuple[str, str]:
     # The judge tells of one of them: the worst.
     chosen = next((c for c in told if verdicts.why.startswith(c.why.removesuffix("."))), told[0])
     more = f" (och {len(told) - 1} krav till)" if len(told) > 1 else ""
-    return words.sentence(check(chosen, findings.failovers) + more), ""
+    own = [o for o in findings.failovers if chosen.scope in ("scenario", o.experiment)]
+    return words.sentence(check(chosen, own) + more), ""
 
 
 def check(said: Check, outages: Iterable[Failover]) -> str:

@@ -203,7 +203,7 @@ SPEAKS: list[tuple[str, Change, dict[str, Any]]] = [
     (
         "too_few",
         judged("response_time: p(99)<6s", UNSURE, 500.0, 6000.0, n=500),
-        {"needed": 2000, "factor": 4.0, "length": 600},
+        {"needed": 2000, "factor": 4.0, "length": 560},
     ),
     ("no_data", judged("time_to_first_token: p(95)<1s", UNSURE, None, 1000.0, n=0), {"checks": 1}),
     ("claim", lambda _: {}, {"more": 26, "share": 0.368, "wanted": 0.9}),
@@ -338,3 +338,11 @@ def test_commands_name_files_by_convention_and_what_was_not_usual(altered: Calla
     assert case.full_length == case.again.removesuffix(" --scale 0.5")
     local = altered(plan={"target": {"target": "reference-local"}})
     assert local.command("soak") == "agentstorm run scenarios/soak.yaml"
+
+
+def test_a_longer_run_is_longer_at_its_scale_too(healthy: Case, altered: Callable[..., Case]) -> None:
+    short = check("response_time: p(99)<6s", UNSURE, 500.0, 6000.0, n=500)
+    whole = _said(altered(verdicts=verdicts(short)))["too_few"]
+    assert whole.verify.endswith(" --set load.hold=560s")
+    tenth = _said(altered(verdicts=verdicts(short), plan={"scale": 0.1}))["too_few"]
+    assert tenth.verify.endswith(" --scale 0.1 --set load.hold=5600s")

@@ -117,6 +117,7 @@ def test_every_verdict_has_an_executive_page_in_each_language(told: Reported, ve
     for phrase in (language.phrases.capacity, language.phrases.risks, language.phrases.recommendations):
         assert phrase in said
     assert (language.advice["invalid"].title in said) == (not valid)
+    assert said.count(language.phrases.no_figures) == (0 if valid else 4)
     assert not re.search(r"[{}]", said.replace("{phase:fault}", ""))
 
 

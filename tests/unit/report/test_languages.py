@@ -193,7 +193,7 @@ def _why(verdicts: Verdicts, told: Reported) -> tuple[str, str]:
 def test_the_verdict_in_swedish(told: Reported) -> None:
     assert _why(story.verdicts(Verdict.PASS), told)[0] == "Alla 4 krav är uppfyllda."
     assert _why(story.verdicts(Verdict.FAIL), told)[0].startswith(
-        "Användarna väntar 2,78 s (p95) medan bedrock hänger sig"
+        "Användarna väntar 2,78 s (p95) medan bedrock hänger sig; gränsen är"
     )
     text, quoted = _why(story.verdicts(Verdict.INVALID), told)
     assert text == "Körningen går inte att bedöma. Skälet, på engelska:"
