@@ -18,11 +18,11 @@ def capacity_limit(case: Case) -> Iterator[Advice]:
     worst = case.capacity.governing if case.capacity else None
     if worst is None or worst.advice is None:
         return
-    first = next((limit for limit in worst.limits if limit.kind != "generator" and limit.rate is not None), None)
+    first = next((limit for limit in worst.limits if limit.kind != "generator"), None)
     if first is not None:
         values = {
             "state": Value(worst.state, "state"), "resource": name(first.resource),
-            "full": Value(first.full_at, "share"), "full_rate": Value(first.rate or 0.0, "rate"),
+            "full": Value(first.full_at, "share"), "full_rate": Value(first.rate, "rate"),
             "rate": Value(worst.advice.rate_per_replica, "rate"),
         }  # fmt: skip
         yield Advice("capacity_limit", Severity.WATCH, 1, values, ("capacity",), case.again)

@@ -116,6 +116,11 @@ class Usl(Frozen):
     past_knee: bool
     """Whether levels beyond N* were measured and certainly show that throughput falls, or stays, there. If not, N* is
     "beyond the tested range"."""
+    misfit: float
+    """How far a level lies from the law at most, as a share."""
+    fits: bool
+    """No level lies further from it than 10 %, or than chance takes it. A law that does not fit says nothing about a
+    knee: do not print N* then."""
     tested_in_flight: tuple[float, float]
     """Lowest and highest N of the levels; nothing is said outside."""
     levels: int
@@ -133,10 +138,10 @@ class Limit(Frozen):
     """What it is a share of, in words: ``its limit``, ``one core``."""
     full_at: float
     """Share at which it is called used up."""
-    highest: float | None
+    highest: float
     """Highest share on any level."""
-    rate: float | None
-    """Requests per second at which it gets there; null when its use does not grow with the load."""
+    rate: float
+    """Requests per second at which it gets there."""
     extrapolated: bool
     """The rate lies beyond what was tested: a straight line through the levels says so."""
     evidence: str
@@ -144,10 +149,13 @@ class Limit(Frozen):
 
 
 class ScalingAdvice(Frozen):
-    """What to configure, from the lower end of the capacity times headroom; per replica, as many as were measured."""
+    """What to configure, from the capacity times headroom; per replica, as many as were measured."""
 
     rate: float
-    """Requests per second to plan with, of all replicas together."""
+    """Requests per second to plan with, of all replicas together: headroom times the capacity (where no level missed
+    the SLO, times the highest load that is shown to meet it)."""
+    shown: bool
+    """Whether `rate` is itself shown to meet the SLO: it lies within the interval's lower end."""
     users: float | None
     rate_per_replica: float
     """Scale out at this many requests per second and replica."""
@@ -201,3 +209,38 @@ class CapacityFindings(Frozen):
     def governing(self) -> CapacityState | None:
         """The state to plan on: the worst."""
         return self.state(self.worst) if self.worst is not None else None
+
+
+class Forecast(Frozen):
+    """Replicas that carry a forecast load in one state."""
+
+    state: str
+    rate: float
+    """Requests per second to be carried."""
+    replicas: int | None
+    """Of the replicated service, the one that may be lost included; null when no number of them carries it."""
+    measured: tuple[int, ...]
+    """Numbers of replicas that were measured."""
+    per_replica: float
+    """Requests per second that one replica is planned to carry, headroom taken."""
+    basis: Literal["measured", "assumed", "law"]
+    """`measured`: so many were run and carried it. `assumed`: other replicas are taken to carry as much each as those
+    that were measured. `law`: the scalability law through four or more numbers of replicas says so; beyond the highest
+    of them that is an extrapolation too."""
+    notes: tuple[str, ...] = ()
+
+
+class CapacityAnswer(Frozen):
+    """What ``agentstorm capacity`` says of one or more recordings."""
+
+    headroom: float
+    runs: tuple[CapacityFindings, ...]
+    """As the recordings were given, their advice with this headroom."""
+    invalid: tuple[str, ...]
+    """Why recordings cannot be believed."""
+    forecasts: tuple[Forecast, ...]
+    """By state; empty without a forecast load."""
+    replicas: int | None
+    """What the worst state needs; null without a forecast, or when it cannot be carried or told."""
+    governs: str | None
+    """The state that needs most."""

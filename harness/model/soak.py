@@ -18,6 +18,12 @@ SoakVerdict = Literal["leak", "drift", "flat", "saturating", "inconclusive"]
 practical threshold, certainly, and the whole run's false alarms kept to 5 % (Holm). `flat`: it certainly moves by less.
 `saturating`: it grew and levelled off (a warm-up). `inconclusive`: this length cannot tell."""
 
+WHAT: dict[SoakWhat, str] = {
+    "memory": "memory", "fds": "open files", "threads": "threads", "connections": "connections",
+    "response_p50": "median response time", "response_p95": "p95 response time", "failed": "share of failed requests",
+    "cache_hit": "cache hit rate", "provider_calls": "provider calls per answer",
+}  # fmt: skip
+
 
 class Slope(Frozen):
     """A slope per hour with its 95 % interval, autocorrelation counted; an open side is null."""
@@ -80,6 +86,11 @@ class SoakSeries(Frozen):
     """(seconds from the start of the measured part, value) of each window; of memory the lowest in it."""
     line: tuple[tuple[float, float, float, float], ...] = ()
     """(seconds, trend, low, high) where the trend begins and ends; empty without a slope."""
+
+    @property
+    def name(self) -> str:
+        """Which series it is: ``memory of agents``, ``p95 response time``."""
+        return WHAT[self.what] + ("" if self.owner == "service" else f" of {self.owner.partition(':')[2]}")
 
 
 class SoakFindings(Frozen):

@@ -110,7 +110,8 @@ def capacity(state: str = "bracketed", name: str = "healthy", *, limited: bool =
     one = {
         "state": name, "levels": [_level(10, "meets"), _level(25, "misses")], "usl": None,
         "capacity": {"state": state, "rate": rate, "users": users}, "limits": [limit] if limited else [],
-        "advice": {"rate": 13.0, "users": 260, "rate_per_replica": 13.0, "in_flight_per_replica": 4, "cpu": {}},
+        "advice": {"rate": 13.0, "shown": True, "users": 260, "rate_per_replica": 13.0, "in_flight_per_replica": 4,
+                   "cpu": {}},
     }  # fmt: skip
     return CapacityFindings.model_validate(
         {"open_loop": True, "slo_response_s": 3, "slo_good_share": 0.99, "think_s": 20, "headroom": 0.7, "replicas": 1,
