@@ -12,31 +12,16 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 from click.formatting import wrap_text
 
-from harness import cli_compare, cli_export, cli_readiness, step_summary
+from harness import cli_compare, cli_export, cli_readiness, cli_report
+from harness.cli_console import complain, console
 from harness.errors import AgentstormError, ExitCode, MissingComponent
 
 # Commands import what they need when they run: `agentstorm --help` answers at once, and `run` starts the load
 # generator before it imports pandas or matplotlib.
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from harness.model.audit import Readiness
-    from harness.model.findings import Findings
     from harness.model.plan import Plan
-    from harness.model.verdict import Verdicts
-    from harness.recording.reader import Recording
 
 DEFAULT_TARGET = "targets/local.yaml"
-
-
-def _console(*, stderr: bool = False) -> Console:
-    from rich.console import Console  # noqa: PLC0415
-
-    return Console(stderr=stderr, highlight=False, soft_wrap=not (sys.stderr if stderr else sys.stdout).isatty())
-
-
-def _complain(message: str) -> None:
-    _console(stderr=True).print(f"agentstorm: {message}", markup=False, style="red")
 
 
 class _Cli(click.Group):
@@ -46,13 +31,13 @@ class _Cli(click.Group):
         try:
             return super().invoke(ctx)
         except AgentstormError as error:
-            _complain(str(error))
+            complain(str(error))
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
-            _complain("interrupted")
+            complain("interrupted")
             ctx.exit(ExitCode.INTERRUPTED)
         except OSError as error:  # a full disk, a folder that may not be written
-            _complain(str(error))
+            complain(str(error))
             ctx.exit(ExitCode.ERROR)
 
 
@@ -133,8 +118,9 @@ def _resolve(scenario: str, chaos: tuple[str, ...], target: str, **options: Any)
 @cli.command()
 @_plan_options
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where to record; must not exist yet.")
+@cli_report.lang_option
 @cli_export.metrics_options
-def run(out: Path | None, metrics_port: int | None, metrics_bind: str, **options: Any) -> NoReturn:
+def run(out: Path | None, lang: str, metrics_port: int | None, metrics_bind: str, **options: Any) -> NoReturn:
     """Bring the target up, load it, break it, heal it, and report.
 
     \b
@@ -144,18 +130,18 @@ def run(out: Path | None, metrics_port: int | None, metrics_bind: str, **options
     from harness.conduct import conduct  # noqa: PLC0415
     from harness.faults.timeline import occurrences  # noqa: PLC0415
 
-    console = _console()
+    terminal = console()
     resolved = _resolve(**options)
     faults = [fault.fault_id for fault in occurrences(resolved.faults)]
     with cli_export.live_metrics(resolved, faults, metrics_port, metrics_bind) as metrics:
-        ended = conduct(resolved, out, console, metrics)
+        ended = conduct(resolved, out, terminal, metrics)
         try:
-            code = _judge_and_report(ended.recording, console)
+            code = cli_report.judge_and_report(ended.recording, terminal, lang=lang)
         except (AgentstormError, OSError) as error:
-            _complain(str(error))
+            complain(str(error))
             code = ExitCode.ERROR
     if ended.message:
-        _complain(ended.message)
+        complain(ended.message)
     # A run that was cut short says so before it says what it saw.
     sys.exit(ended.exit_code if ended.exit_code != ExitCode.PASS else code)
 
@@ -231,67 +217,6 @@ def worker(master: str, log: Path) -> None:
     from harness.traffic.worker import serve  # noqa: PLC0415
 
     serve(master, log, click.echo)
-
-
-def _assessed(directory: Path) -> tuple[Recording, Findings, Verdicts]:
-    from harness.assess import assess  # noqa: PLC0415
-    from harness.recording.reader import Recording  # noqa: PLC0415
-
-    recording = Recording.open(directory)
-    return recording, *assess(recording)
-
-
-def _judge_and_report(directory: Path, console: Console, audit: str | None = None) -> int:
-    from harness.report import write_all  # noqa: PLC0415
-    from harness.report.terminal import print_summary  # noqa: PLC0415
-
-    recording, findings, verdicts = _assessed(directory)
-    write_all(recording, findings, verdicts, _answered(recording, findings, audit))
-    print_summary(console, recording, findings, verdicts)
-    cli_compare.remember(directory)
-    step_summary.append((directory / "report.md").read_text(encoding="utf-8"), _complain)
-    return verdicts.exit_code
-
-
-def _answered(recording: Recording, findings: Findings, named: str | None) -> Readiness | None:
-    """Hold a recording against its audit; one that its target names and that is not there fails no report."""
-    from harness.auditing import answers, audit_of  # noqa: PLC0415
-
-    try:
-        audit = audit_of(recording, named)
-    except AgentstormError as error:
-        if named is not None:
-            raise
-        _complain(f"the audit is not answered: {error}")
-        return None
-    return None if audit is None else answers(audit, [(recording, findings)])
-
-
-@cli.command()
-@click.argument("directory", type=click.Path(path_type=Path))
-@click.option("--audit", metavar="FILE", help="Answer this readiness audit; default: the one the target names.")
-@click.option("--csv", "csv_name", metavar="NAME", help="Write DIR/locust/NAME_stats.csv ..., as Locust does.")
-def report(directory: Path, audit: str | None, csv_name: str | None) -> None:
-    """Rebuild everything derived of a recording: findings, verdicts, pages."""
-    console = _console()
-    _judge_and_report(directory, console, audit)
-    if csv_name is not None:
-        from harness.recording.reader import Recording  # noqa: PLC0415
-        from harness.report.locust_csv import write_csv  # noqa: PLC0415
-
-        for path in write_csv(Recording.open(directory), csv_name):
-            click.echo(str(path))
-
-
-@cli.command()
-@click.argument("directory", type=click.Path(path_type=Path))
-def judge(directory: Path) -> NoReturn:
-    """Judge a recording again; exits with the verdict's code."""
-    from harness.report.terminal import print_summary  # noqa: PLC0415
-
-    recording, findings, verdicts = _assessed(directory)
-    print_summary(_console(), recording, findings, verdicts)
-    sys.exit(verdicts.exit_code)
 
 
 @cli.command()
@@ -381,6 +306,7 @@ def tools_install(name: str) -> None:
     click.echo(f"{name}  {found.version}  {found.path}  ({found.how})")
 
 
-cli_compare.register(cli, _console, _plan_options)
+cli_compare.register(cli, console, _plan_options)
 cli.add_command(cli_export.export)
 cli_readiness.register(cli)
+cli_report.register(cli)

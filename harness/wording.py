@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from harness.model.findings import Failover
     from harness.model.threshold import MetricKind, Threshold
 
-_UNDER_FAULT: Mapping[str, str] = {
+UNDER_FAULT: Mapping[str, str] = {
     "blackhole": "hangs",
     "refuse": "refuses connections",
     "reset": "resets connections",
@@ -165,5 +165,5 @@ def setting(threshold: Threshold, outages: Iterable[Failover]) -> str:
 
 
 def _while(outages: Iterable[Failover]) -> str:
-    said = dict.fromkeys(f"{o.upstream} {_UNDER_FAULT.get(o.kind, f'has fault {o.kind}')}" for o in outages)
+    said = dict.fromkeys(f"{o.upstream} {UNDER_FAULT.get(o.kind, f'has fault {o.kind}')}" for o in outages)
     return f"while {' or '.join(said)}" if said else ""

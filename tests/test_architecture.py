@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LIVE = ("system", "traffic", "faults", "probes")
 ENTRY_POINTS = ("locust_main.py", "k6_main.py", "builtin_toxiproxy_main.py", "guardian_watch.py")
-PURE = ("analysis", "judge", "report", "export")
+PURE = ("analysis", "judge", "advice", "report", "export")
 
 
 def modules(folder: str) -> list[Path]:

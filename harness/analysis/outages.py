@@ -1,4 +1,5 @@
-"""Outages of one kind together: how their times are distributed, who was answered, what they spent of a budget."""
+"""Outages of one kind together: how their times are distributed, who was answered, what they spent of a budget, and
+what answers took meanwhile."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import math
 from typing import TYPE_CHECKING
 
 from harness.analysis.goodput import comeback
-from harness.model.findings import Failover, OutageKind, Spread
+from harness.model.findings import Estimate, Failover, OutageKind, PerAnswer, Spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -85,3 +86,33 @@ def _spread(
         return times[place - 1] if place <= len(times) else None
 
     return Spread(median=rank(0.5), p95=rank(0.95), max=rank(1.0), n=n, never=missing, ecdf=tuple(times))
+
+
+def told_apart(one: Estimate, other: Estimate) -> bool:
+    """Tell whether two independent estimates differ by more than chance explains.
+
+    The interval of their difference leaves out 0 (square-and-add: Zou & Donner 2008, Newcombe 1998). An open side
+    explains any difference.
+    """
+    if one.value is None or other.value is None:
+        return False
+    low, high = (one, other) if one.value <= other.value else (other, one)
+    if low.value is None or high.value is None or low.high is None or high.low is None:
+        return False
+    return high.value - low.value > math.hypot(low.high - low.value, high.value - high.low)
+
+
+def per_answer(bit: Sequence[Failover], of: Callable[[Failover], PerAnswer | None]) -> PerAnswer | None:
+    """Return something per answer over several outages, every answer counted once; None where it is not known."""
+    parts = [figure for f in bit if (figure := of(f)) and figure.healthy.value is not None and figure.during.n]
+    n = sum(part.during.n for part in parts)
+    if not n:
+        return None
+    value = sum((part.during.value or 0.0) * part.during.n for part in parts) / n
+    halves = [None if p.during.high is None else (p.during.high - (p.during.value or 0.0)) * p.during.n for p in parts]
+    known = [half for half in halves if half is not None]
+    half = math.hypot(*known) / n if len(known) == len(halves) else None
+    during = Estimate(
+        value=value, low=None if half is None else value - half, high=None if half is None else value + half, n=n
+    )
+    return PerAnswer(healthy=parts[0].healthy, during=during)

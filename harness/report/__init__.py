@@ -14,11 +14,16 @@ if TYPE_CHECKING:
 
 
 def write_all(
-    recording: Recording, findings: Findings, verdicts: Verdicts, readiness: Readiness | None = None
+    recording: Recording,
+    findings: Findings,
+    verdicts: Verdicts,
+    readiness: Readiness | None = None,
+    lang: str = "en",
 ) -> list[Path]:
     """Write report.html, report.md, junit.xml and figures/*.svg into the recording; return the paths, page first.
 
-    With the answers to an audit they hold a section on it, and `readiness.md` holds all of it.
+    With the answers to an audit they hold a section on it, and `readiness.md` holds all of it. `lang` is the language
+    of the executive page (a key of `languages.LANGUAGES`).
 
     Each file is replaced whole, so a reader never sees half of one; figures of an earlier report go.
     """
@@ -33,7 +38,7 @@ def write_all(
     folder = recording.path / "figures"
     folder.mkdir(exist_ok=True)
     texts = {
-        recording.path / "report.html": page(recording, findings, verdicts, drawn, readiness),
+        recording.path / "report.html": page(recording, findings, verdicts, drawn, readiness, lang),
         recording.path / "report.md": markdown(recording, findings, verdicts, readiness),
         recording.path / "junit.xml": junit(recording, findings, verdicts),
         **{folder / f"{figure.name}.svg": figure.file for figure in drawn.every()},

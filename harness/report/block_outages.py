@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.analysis.outages import alike
+from harness.advice.case import outage_id
+from harness.analysis.outages import alike, per_answer
 from harness.report import comeback, micro, units, words
-from harness.report.toll import per_answer, toll
+from harness.report.toll import toll
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ def outages(findings: Findings, figures: Figures) -> list[dict[str, Any]]:
     for (upstream, kind), group in alike(findings.failovers).items():
         claim = words.claim_of(findings, upstream, kind)
         entry: dict[str, Any] = {
+            "id": outage_id(upstream, kind),
             "answer": words.sentence(words.outage(upstream, kind, group, claim)),
             "claim": words.claim(claim) if claim else "",
             "toll": words.sentence(toll(upstream, kind, group)),

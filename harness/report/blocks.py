@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.advice.case import check_id
 from harness.model.verdict import Verdict
 from harness.report import micro, units, words
 
 if TYPE_CHECKING:
-    from harness.model.experiment import FaultSpec
     from harness.model.findings import Estimate, Findings, Group
     from harness.model.verdict import Verdicts
     from harness.recording.reader import Recording
@@ -21,36 +21,23 @@ if TYPE_CHECKING:
 GROUPS = (("agent", "Agents"), ("team", "Teams"), ("tenant", "Tenants"), ("provider", "Providers"))
 
 
-def run_facts(recording: Recording, axis: Timeline) -> list[tuple[str, str]]:
-    """Return what ran, when, on what, how long, at which scale, against which version."""
-    plan, manifest = recording.plan, recording.manifest
-    facts = [("target", plan.target.target), ("load", words.load(plan.scenario.load))]
-    kinds = [f"{f.on} {f.kind} {_lasts(f)}" for _, f in plan.faults]
-    facts.append(("faults", ", ".join(kinds) or "none"))
-    when = f"{axis.started.day} {axis.started:%B %Y, %H:%M} UTC, " if axis.started else ""
-    facts.append(("ran", f"{when}for {units.seconds(axis.length)}"))
-    if plan.scale != 1:
-        facts.append(("scale", f"{plan.scale:g}: shows nothing about full length"))
-    versions = manifest.get("versions")
-    if isinstance(versions, dict) and "agentstorm" in versions:
-        facts.append(("agentstorm", str(versions["agentstorm"])))
-    return facts
-
-
-def _lasts(fault: FaultSpec) -> str:
-    if fault.during is not None:
-        return f"during {fault.during.state}"
-    return units.seconds(fault.for_s) + (f" \u00d7 {fault.repeat}" if fault.repeat > 1 else "")
+def version(recording: Recording) -> list[tuple[str, str]]:
+    """Return which version of agentstorm ran, where that is known."""
+    versions = recording.manifest.get("versions")
+    if not isinstance(versions, dict) or "agentstorm" not in versions:
+        return []
+    return [("agentstorm", str(versions["agentstorm"]))]
 
 
 def checks(verdicts: Verdicts) -> list[dict[str, Any]]:
     """Return the checks, worst first."""
+    places = {id(check): place for place, check in enumerate(verdicts.checks)}
     return [
         {
             "mark": micro.mark(c.verdict), "threshold": c.threshold, "scope": c.scope,
             "observed": units.say(c.observed, c.unit), "interval": units.between(c.low, c.high, c.unit) or units.NONE,
             "n": units.count(c.n), "n_sort": c.n, "limit": units.say(c.limit, c.unit), "bar": micro.check_bar(c),
-            "why": words.sentence(c.why),
+            "why": words.sentence(c.why), "id": check_id(places[id(c)]),
         }
         for c in words.worst_first(verdicts.checks)
     ]  # fmt: skip

@@ -9,7 +9,8 @@ import numpy as np
 from harness.analysis.resources import THROTTLED
 from harness.report import palette, units
 from harness.report.drawing import Drawn, draw, gaps, time_axis
-from harness.report.figure_time import panel
+from harness.report.figure_time import hover, panel
+from harness.report.seen import bucket_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from harness.report.timeline import Timeline
 
 SAYERS: dict[str, Callable[[float], str]] = {"cpu": units.three, "memory_mib": units.mib, "net": units.three}
+HOVER_UNITS = {"cpu": "", "memory_mib": f"|{units.SPACE}MiB", "net": f"|{units.SPACE}kB/s"}
 TITLES = {"cpu": "CPU, cores", "memory_mib": "memory", "net": "network, kB/s"}
 
 
@@ -69,7 +71,16 @@ def resources(series: Sequence[Resource], axis: Timeline, metric: str) -> Drawn:
         f"resources-{metric}", f"Resource use: {TITLES[metric]}",
         f"{TITLES[metric]} of each process or container over the run; highest: {peaks}.",
         {"wide": (560, high), "narrow": (358, high)}, paint,
+        hover=hover(axis.edges(), axis, [(r.owner, _by_bucket(r, axis), HOVER_UNITS[metric]) for r in mine]),
     )  # fmt: skip
+
+
+def _by_bucket(one: Resource, axis: Timeline) -> Array:
+    """Return a value for each bucket of the axis; nan where nothing was sampled."""
+    edges = axis.edges()
+    values, bucket = np.full(len(edges) - 1, np.nan), bucket_of(one.seconds, edges)
+    values[bucket[bucket >= 0]] = one.values[bucket >= 0]
+    return values
 
 
 def _limits(limit: Array, say: Callable[[float], str]) -> str:

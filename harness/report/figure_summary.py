@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,9 +19,12 @@ if TYPE_CHECKING:
 STYLES: tuple[object, ...] = ("solid", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
 """Faults are told apart by dash and by name, never by shade of red alone."""
 
+HOVER_STEPS = 200
+
 
 def ecdf(distributions: dict[str, Array]) -> Drawn:
     """Share of requests answered within a time (log), for the healthy phase and for each fault."""
+    limits: list[float] = []
     longest = np.concatenate(list(distributions.values())) if distributions else np.array([])
 
     def paint(figure: Figure) -> None:
@@ -33,6 +37,7 @@ def ecdf(distributions: dict[str, Array]) -> Drawn:
         axes.grid(axis="y")
         axes.set_xlabel("answered within")
         edge = axes.get_xlim()[1]
+        limits[:] = [float(np.log10(limit)) for limit in axes.get_xlim()]
         for number, (name, values) in enumerate(distributions.items()):
             healthy = name in ("baseline", "steady")
             points = np.unique(np.concatenate([np.linspace(0, 1, 160), 1 - np.geomspace(1e-4, 0.1, 40)]))
@@ -48,7 +53,25 @@ def ecdf(distributions: dict[str, Array]) -> Drawn:
 
     said = "; ".join(f"{n}: half within {units.seconds(float(np.median(v)))}, 95 % within "
                      f"{units.seconds(float(np.quantile(v, 0.95)))}" for n, v in distributions.items())  # fmt: skip
-    return draw(
+    drawn = draw(
         "ecdf", "Response times, healthy against each fault", said or "No answers.",
         {"wide": (340, 340), "narrow": (358, 320)}, paint,
     )  # fmt: skip
+    return replace(drawn, hover=_hover(distributions, *limits))
+
+
+def _hover(distributions: dict[str, Array], low: float, high: float) -> dict[str, object]:
+    """Return what the page's script shows under the pointer: shares in percent, at times spread evenly on the log
+    axis from 10^`low` to 10^`high` seconds."""
+    times = np.linspace(low, high, HOVER_STEPS + 1)
+    rows = {
+        f"{name}|{units.SPACE}%": [float(f"{share:.3g}") for share in _below(values, 10 ** times[:-1])]
+        for name, values in distributions.items()
+    }
+    return {"log": True, "left": 44, "right": 16, "from": low, "to": high, "begin": low, "step": times[1] - low,
+            "rows": rows}  # fmt: skip
+
+
+def _below(values: Array, times: Array) -> Array:
+    shares: Array = np.searchsorted(np.sort(values), times, side="right") / len(values) * 100
+    return shares

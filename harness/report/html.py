@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from harness.advice.case import Case
 from harness.report import (
     block_audit,
     block_cost,
@@ -19,6 +20,9 @@ from harness.report import (
     palette,
     words,
 )
+from harness.report.block_executive import executive
+from harness.report.contents import contents, first_of
+from harness.report.languages import LANGUAGES, facts
 from harness.report.micro import mark
 
 if TYPE_CHECKING:
@@ -37,20 +41,29 @@ def page(
     verdicts: Verdicts,
     figures: Figures,
     readiness: Readiness | None = None,
+    lang: str = "en",
 ) -> str:
-    """Return the whole page. Everything that comes from data is escaped."""
-    plan = recording.plan
+    """Return the whole page, its executive page in `lang` (a key of `languages.LANGUAGES`). Everything that comes from
+    data is escaped."""
+    plan, speech = recording.plan, LANGUAGES[lang]
+    case = Case(plan, findings, verdicts)
+    why, quoted = speech.why(verdicts, findings)
     context: dict[str, Any] = {
         # Our own style and script: the only text on the page that is not escaped, apart from finished figures.
         "style": Markup(palette.css_variables() + (_PAGE / "style.css").read_text(encoding="utf-8")),  # noqa: S704
         "script": Markup((_PAGE / "page.js").read_text(encoding="utf-8")),  # noqa: S704
-        "title": plan.title,
+        "lang": lang,
+        "title": speech.title(plan),
         "verdict": verdicts.verdict.value,
-        "headline": words.HEADLINES[verdicts.verdict],
+        "headline": speech.language.phrases.headlines[verdicts.verdict],
         "mark": mark(verdicts.verdict),
-        "why": words.why(verdicts),
+        "why": why,
+        "quoted": quoted,
+        "executive": executive(case, speech.language, speech.load(plan.scenario.load)),
+        "contents": contents,
+        "first_of": first_of,
         "tally": words.sentence(words.tally(verdicts)),
-        "facts": blocks.run_facts(recording, figures.axis),
+        "facts": facts(recording, figures.axis, speech),
         "checks": blocks.checks(verdicts),
         "validity": blocks.validity(findings),
         "users": blocks.users(findings, figures.axis),
@@ -66,6 +79,7 @@ def page(
         "made": blocks.made(recording),
         "figures": {name: figure.tag for name, figure in figures.drawn.items()},
     }
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string((_PAGE / "report.html.j2").read_text(encoding="utf-8"))
-    return template.render(context) + "\n"
+    environment = Environment(
+        loader=FileSystemLoader(_PAGE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("report.html.j2").render(context) + "\n"

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from operator import attrgetter
 from statistics import median
 from typing import TYPE_CHECKING
 
-from harness.model.findings import Estimate, PerAnswer
+from harness.analysis.outages import per_answer, told_apart
 from harness.report import units
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from harness.model.findings import Failover
 
@@ -85,36 +84,6 @@ def _latency(bit: Sequence[Failover]) -> str:
     before, now = (units.milliseconds(median(map(of, side))) for side in
                    ([r.healthy for r in known], [r.during for r in known]))  # fmt: skip
     return f"{name} {now} as before" if before == now else f"{name} {now} instead of {before}"
-
-
-def told_apart(one: Estimate, other: Estimate) -> bool:
-    """Tell whether two independent estimates differ by more than chance explains.
-
-    The interval of their difference leaves out 0 (square-and-add: Zou & Donner 2008, Newcombe 1998). An open side
-    explains any difference.
-    """
-    if one.value is None or other.value is None:
-        return False
-    low, high = (one, other) if one.value <= other.value else (other, one)
-    if low.value is None or high.value is None or low.high is None or high.low is None:
-        return False
-    return high.value - low.value > math.hypot(low.high - low.value, high.value - high.low)
-
-
-def per_answer(bit: Sequence[Failover], of: Callable[[Failover], PerAnswer | None]) -> PerAnswer | None:
-    """Return something per answer over several outages, every answer counted once; None where it is not known."""
-    parts = [figure for f in bit if (figure := of(f)) and figure.healthy.value is not None and figure.during.n]
-    n = sum(part.during.n for part in parts)
-    if not n:
-        return None
-    value = sum((part.during.value or 0.0) * part.during.n for part in parts) / n
-    halves = [None if p.during.high is None else (p.during.high - (p.during.value or 0.0)) * p.during.n for p in parts]
-    known = [half for half in halves if half is not None]
-    half = math.hypot(*known) / n if len(known) == len(halves) else None
-    during = Estimate(
-        value=value, low=None if half is None else value - half, high=None if half is None else value + half, n=n
-    )
-    return PerAnswer(healthy=parts[0].healthy, during=during)
 
 
 def _price(bit: Sequence[Failover]) -> str:

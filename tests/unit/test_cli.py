@@ -11,6 +11,8 @@ from click.testing import CliRunner
 from harness import content
 from harness.cli import cli
 from harness.errors import ExitCode
+from harness.report.languages import LANGUAGES
+from tests.recordings import Script, plan, storm
 
 
 def run(*arguments: str) -> tuple[int, str]:
@@ -39,7 +41,10 @@ def test_help_names_every_command() -> None:
         assert command in output
 
 
-@pytest.mark.parametrize("arguments", [(), ("run",), ("nonsense",), ("run", "steady", "--scale", "x"), ("report",)])
+@pytest.mark.parametrize(
+    "arguments",
+    [(), ("run",), ("nonsense",), ("run", "steady", "--scale", "x"), ("report",), ("report", ".", "--lang", "fi")],
+)
 def test_wrong_usage_is_2(arguments: tuple[str, ...]) -> None:
     assert run(*arguments)[0] == ExitCode.USAGE
 
@@ -49,6 +54,20 @@ def test_a_directory_that_is_no_recording_is_one_message(tmp_path: Path) -> None
         code, output = run(command, str(tmp_path))
         assert (code, "no recording" in output) == (1, True)
         assert "Traceback" not in output
+
+
+def test_a_report_is_written_in_the_language_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # where the store of runs goes
+    path = storm(tmp_path / "run", Script(outages=0, rate=2, canary_rate=1), plan(hold_s=20, warmup_s=5)).path
+    code, _ = run("report", str(path), "--lang", "sv")
+    page = (path / "report.html").read_text()
+    assert code == 0
+    assert '<html lang="sv">' in page
+    assert "<h1>Otillräckligt underlag</h1>" in page
+
+
+def test_the_command_line_offers_the_languages_there_are() -> None:
+    assert list(LANGUAGES) == ["en", "sv"]  # cli.py names them itself: it imports what it needs when it runs
 
 
 def test_an_existing_out_directory_is_refused(tmp_path: Path) -> None:

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from harness.analysis.outages import per_answer, told_apart
 from harness.model.findings import AnswerTimes, Estimate, Failover, Interval, PerAnswer, ResponseShift
 from harness.report import units
-from harness.report.toll import per_answer, told_apart, toll, unharmed
+from harness.report.toll import toll, unharmed
 
 
 def about(value: float, half: float | None = 0.01, n: int = 200) -> Estimate:

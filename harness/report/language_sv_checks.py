@@ -1,0 +1,148 @@
+"""The verdict's one sentence in Swedish, and what was run. English has its own (`harness.wording`, `report.words`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from harness.model.experiment import names_of
+from harness.model.threshold import METRICS, parse_threshold
+from harness.model.verdict import Verdict
+from harness.report import words
+from harness.report.language_sv import SWEDISH
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from harness.model.findings import Failover, Findings
+    from harness.model.load import Load
+    from harness.model.threshold import Threshold
+    from harness.model.verdict import Check, Verdicts
+
+TREND: Mapping[str, str] = {
+    "response_time": "användarna väntar {value}",
+    "service_time": "svaren tar {value}",
+    "time_to_first_byte": "första byten dröjer {value}",
+    "time_to_first_token": "första ordet dröjer {value}",
+    "inter_token_latency": "nästa ord dröjer {value}",
+    "tokens_per_second": "svaren strömmar med {value} ord per sekund",
+}
+RATE: Mapping[str, str] = {
+    "request_failed": "{value} av anropen misslyckas",
+    "request_ok": "{value} av anropen får ett fullständigt svar",
+    "request_degraded": "{value} av anropen får bara det regelbaserade svaret",
+    "stream_complete": "{value} av de strömmade svaren är hela",
+    "cache_hit": "{value} av cacheuppslagen träffar",
+}
+OUTAGE: Mapping[str, str] = {
+    "impact_delay": "första skadan kom {value} efter felet",
+    "detection_time": "brytaren löste ut efter {value}",
+    "failover_time": "en annan leverantör svarade efter {value}",
+    "recovery_time": "tjänsten var bra igen efter {value}",
+    "failback_time": "leverantören bar sin andel igen efter {value}",
+    "unavailable_time": "tjänsten var dålig i {value}",
+    "worst_stall": "ingen fick svar på {value}",
+    "flaps": "leverantören byttes {value} gånger",
+}
+_PHASES = {"warmup": "under uppvärmningen", "baseline": "före felen", "recovery": "efter ett fel", "fault": "under fel"}
+_AGGREGATORS = {"med": "median", "avg": "medelvärde", "min": "lägst", "max": "högst"}
+
+
+def why(verdicts: Verdicts, findings: Findings) -> tuple[str, str]:
+    """Return the sentence under the verdict, and what it quotes in English (of an invalid run: the reason)."""
+    if verdicts.verdict is Verdict.INVALID:
+        return "Körningen går inte att bedöma. Skälet, på engelska:", words.why(verdicts)
+    told = [c for c in verdicts.checks if c.verdict is verdicts.verdict]
+    if not told:
+        return "Planen ställer inga krav, så det finns inget att godkänna.", ""
+    if verdicts.verdict is Verdict.PASS:
+        return ("Det enda kravet är uppfyllt." if len(told) == 1 else f"Alla {len(told)} krav är uppfyllda."), ""
+    # The judge tells of one of them: the worst.
+    chosen = next((c for c in told if verdicts.why.startswith(c.why.removesuffix("."))), told[0])
+    more = f" (och {len(told) - 1} krav till)" if len(told) > 1 else ""
+    own = [o for o in findings.failovers if chosen.scope in ("scenario", o.experiment)]
+    return words.sentence(check(chosen, own) + more), ""
+
+
+def check(said: Check, outages: Iterable[Failover]) -> str:
+    """Return what was seen of a threshold, as a clause."""
+    metric, _, text = said.threshold.partition(": ")
+    try:
+        threshold = parse_threshold(metric, text)
+    except ValueError:
+        return f"kravet {said.threshold} är inte uppfyllt"
+    limit = SWEDISH.say(said.limit, said.unit)
+    if said.observed is None:
+        never = METRICS[threshold.metric].kind == "outage" and said.verdict is Verdict.FAIL
+        return f"tjänsten återhämtade sig inte; gränsen är {limit}" if never else f"inget mättes för {said.threshold}"
+    value = SWEDISH.say(said.observed, said.unit)
+    unknown = ", men underlaget räcker inte för att avgöra det" if said.verdict is Verdict.INCONCLUSIVE else ""
+    if threshold.share is not None:
+        least, outages_seen = SWEDISH.say(said.low, "share"), SWEDISH.counted(said.n, "outages")
+        in_time = f"{round(said.observed * said.n)} av {outages_seen} avhjälptes i tid"
+        return f"{in_time}, vilket styrker minst {least}; kravet är {limit}{unknown}"
+    if said.unit == "x":
+        return f"{threshold.metric} är {value} så hög som före felen; gränsen är {limit}{unknown}"
+    phrase = {**TREND, **RATE, **OUTAGE}.get(threshold.metric, "{value} anrop gjordes").format(value=value)
+    about = " ".join(filter(None, (phrase, _statistic(threshold), _setting(threshold, outages))))
+    return f"{about}; gränsen är {limit}{unknown}"
+
+
+def _statistic(threshold: Threshold) -> str:
+    if threshold.aggregator in ("rate", "count"):
+        return ""
+    if threshold.percentile is not None and threshold.aggregator != "med":
+        return f"(p{threshold.percentile:g})"
+    return f"({_AGGREGATORS.get(threshold.aggregator, threshold.aggregator)})"
+
+
+def _setting(threshold: Threshold, outages: Iterable[Failover]) -> str:
+    told, seen = [], list(outages)
+    for tag, value in threshold.tags:
+        meant = [
+            o
+            for o in seen
+            if (tag, value) == ("phase", "fault")
+            or (tag == "fault" and value in names_of(o.fault, o.kind))
+            or (tag == "upstream" and value == o.upstream)
+        ]
+        if meant:
+            broken = dict.fromkeys(f"{o.upstream} {SWEDISH.kinds.get(o.kind, o.kind)}" for o in meant)
+            told.append(f"medan {' eller '.join(broken)}")
+        elif tag == "phase":
+            told.append(_PHASES.get(value, ""))
+        else:
+            told.append(f"för {value}")
+    return " ".join(filter(None, told))
+
+
+def load(profile: Load) -> str:
+    """Return what traffic was made: ``50 användare i 5 min``."""
+    held = SWEDISH.say(profile.measured_s, "s")
+    known = LOADS.get(profile.kind)
+    return known(profile, held) if known else f"{profile.kind} i {held}"
+
+
+def _spike(profile: Any, _: str) -> str:
+    ramp, hold = (SWEDISH.say(seconds, "s") for seconds in (profile.ramp, profile.hold))
+    return f"0 till {SWEDISH.counted(profile.users, 'users')} på {ramp}, kvar i {hold}"
+
+
+LOADS: Mapping[str, Callable[[Any, str], str]] = {
+    "users": lambda p, held: f"{SWEDISH.counted(p.users, 'users')} i {held}",
+    "rate": lambda p, held: f"{SWEDISH.say(p.rate, 'rate')} i {held}",
+    "replay": lambda p, held: f"anropen i {p.file} under {held}",
+    "spike": _spike,
+    "steps": lambda p, held: f"{SWEDISH.counted(len(p.steps), 'steps')} under {held}",
+    "capacity": lambda _, held: f"stigande last under {held}",
+}
+
+
+MONTHS = (
+    "januari", "februari", "mars", "april", "maj", "juni", "juli", "augusti", "september", "oktober", "november",
+    "december",
+)  # fmt: skip
+
+
+def moment(when: Any) -> str:
+    """Return a wall time, UTC: ``24 november 2026 kl. 14.56 UTC``."""
+    return f"{when.day} {MONTHS[when.month - 1]} {when.year} kl. {when:%H.%M} UTC"
