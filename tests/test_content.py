@@ -76,10 +76,16 @@ NEEDS_CONTAINERS = {
 TAKES_AN_HOUR = {"failover_sla", "failover_sla_http"}
 
 
+OF_STATES = {"capacity_primary_down", "capacity_states"}
+"""Experiments whose faults are on during a state, which only a search has."""
+
+
 def why_not(scenario: str, experiment: str, target: str) -> str:
     """Return what a refusal of this combination must say, "" when it must not be refused."""
     if target == "local" and experiment in NEEDS_CONTAINERS:
         return "the target|containers"
+    if experiment in OF_STATES and scenario != "capacity":
+        return "has no states"
     if experiment in TAKES_AN_HOUR and scenario not in ("rate", "soak"):
         return "the load ends after"
     return ""
@@ -98,7 +104,8 @@ def test_what_fits_the_steady_load_fits_all() -> None:
     ("scenario", "experiment"),
     [("steady", name) for name in EXPERIMENTS]
     + [(name, "bedrock_blackhole") for name in AUDIT_LOADS[1:]]
-    + [(name, sla) for name in ("rate", "soak") for sla in sorted(TAKES_AN_HOUR)],
+    + [(name, sla) for name in ("rate", "soak") for sla in sorted(TAKES_AN_HOUR)]
+    + [("capacity", "capacity_primary_down")],
 )
 def test_every_audit_scenario_runs_with_every_experiment_on_every_target_and_survives_its_round_trip(
     scenario: str, experiment: str, target: str
@@ -143,3 +150,10 @@ def test_the_sample_is_a_real_recording_whose_pages_can_be_rebuilt(tmp_path: Pat
 def test_a_fault_that_outlives_its_load_is_refused() -> None:
     with pytest.raises(PlanError, match="before"):
         resolve("scenarios/smoke.yaml", ["chaos/bedrock_blackhole.yaml"])
+
+
+def test_capacity_is_searched_in_every_state_that_containers_can_be_in() -> None:
+    files = ["chaos/capacity_states.yaml"], "targets/compose.yaml"
+    load = resolve("scenarios/capacity.yaml", *files, replicas=2, seed=1).scenario.load
+    assert load.kind == "capacity"
+    assert load.states == ("healthy", "primary_down", "cache_cold", "one_replica_lost")
