@@ -39,7 +39,8 @@ class Calls:
         self.upstream, self.upstreams = upstream.codes[order], upstream.words
         model = words(ledger, "model")
         self.model, self.models = model.codes[order], model.words
-        self.ok = words(ledger, "status").among(["ok"])[order]
+        status = words(ledger, "status")
+        self.ok, self.rejected = (status.among([word])[order] for word in ("ok", "rejected"))
         self.called = load.holding(np.unique(self.request_id[self.request_id != UNKNOWN]))
         self.load_row = self.rows_in(self.called.numbers("request_id"))
 

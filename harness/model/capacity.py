@@ -133,10 +133,10 @@ class Limit(Frozen):
     """What it is a share of, in words: ``its limit``, ``one core``."""
     full_at: float
     """Share at which it is called used up."""
-    highest: float | None
+    highest: float
     """Highest share on any level."""
-    rate: float | None
-    """Requests per second at which it gets there; null when its use does not grow with the load."""
+    rate: float
+    """Requests per second at which it gets there."""
     extrapolated: bool
     """The rate lies beyond what was tested: a straight line through the levels says so."""
     evidence: str
@@ -144,10 +144,13 @@ class Limit(Frozen):
 
 
 class ScalingAdvice(Frozen):
-    """What to configure, from the lower end of the capacity times headroom; per replica, as many as were measured."""
+    """What to configure, from the capacity times headroom; per replica, as many as were measured."""
 
     rate: float
-    """Requests per second to plan with, of all replicas together."""
+    """Requests per second to plan with, of all replicas together: headroom times the capacity (where no level missed
+    the SLO, times the highest load that is shown to meet it)."""
+    shown: bool
+    """Whether `rate` is itself shown to meet the SLO: it lies within the interval's lower end."""
     users: float | None
     rate_per_replica: float
     """Scale out at this many requests per second and replica."""

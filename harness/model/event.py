@@ -7,8 +7,9 @@ from typing import Any, Literal
 from harness.model.base import Frozen
 
 EventKind = Literal[
-    "run", "system", "phase", "load", "fault", "breaker", "health", "instrument", "probe", "abort", "guardian", "steady"
-]
+    "run", "system", "phase", "load", "fault", "breaker", "health", "instrument", "probe", "abort", "guardian",
+    "steady", "capacity",
+]  # fmt: skip
 
 PHASES = ("warmup", "baseline", "steady", "fault", "recovery", "cooldown")
 """`baseline` precedes the first fault; a run without faults is `steady` instead; `recovery` follows every fault."""
@@ -33,6 +34,8 @@ class Event(Frozen):
       guardian    {state: replaced|lost|took_back, message}    subject: ``died``, or the fault it took back
       steady      {experiment, state: steady|sick|unknown, checks: [{threshold, observed, n, state}]}
                   subject: ``before`` the first fault, ``after`` the last
+      capacity    {state, level, rate, ...}                subject: ``state``, ``level``, ``settled``, ``level_ended``,
+                  ``state_ended``: a search for the capacity, as it goes
     """
 
     t_ns: int
