@@ -230,7 +230,7 @@ def _capacity(case: Case) -> Evidence:
     open_ones = [e for e in found if e.observed is None]
     if open_ones:
         return open_ones[0]
-    lowest = min(found, key=lambda e: e.observed or 0.0)
+    lowest = min(found, key=lambda e: (e.low, e.observed or 0.0))
     return replace(lowest, low=min(e.low for e in found), high=min(e.high for e in found))
 
 

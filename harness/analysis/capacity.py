@@ -10,7 +10,7 @@ import numpy as np
 from harness.analysis.capacity_levels import HEALTHY, stretches
 from harness.analysis.capacity_limits import Look, limits, pool, slices
 from harness.analysis.capacity_notes import notes
-from harness.analysis.capacity_plan import HEADROOM, advice, planned
+from harness.analysis.capacity_plan import HEADROOM, advice, planned, response_s
 from harness.analysis.capacity_rows import SLICES, in_flight, measured
 from harness.analysis.capacity_slo import bracket
 from harness.analysis.capacity_use import Used, refused, under_way
@@ -155,7 +155,8 @@ class _Capacity:
             for upstream in self._calls.upstreams
             if (limit := pool(upstream, [look for run in told for look in run.looks[upstream]]))
         ]
-        full = limits(levels, self._used.resources, pools)
+        saturated = bool(law and law.fits and law.past_knee) or any(not run.level.settled for run in told)
+        full = limits(levels, self._used.resources, pools, saturated=saturated)
         cpu = [key for key, one in self._used.resources.items() if one.kind == "cpu"]
         what = advice(
             name, carried, levels, cpu, think_s=self._think_s, headroom=HEADROOM, replicas=self._plan.replicas
@@ -173,7 +174,7 @@ class _Capacity:
             cost_per_user_hour=None
             if per_1k is None or what is None or not what.users
             else per_1k / 1000 * what.rate * 3600 / what.users,
-            notes=tuple(notes(levels, found, law, full, users_known=carried.users is not None)),
+            notes=tuple(notes(levels, found, law, full, users_known=carried.users is not None, saturated=saturated)),
         )
 
     def _law(self, name: str, runs: Sequence[_Run]) -> Usl | None:
@@ -217,12 +218,11 @@ class _Capacity:
 
 def _throughput(levels: Sequence[Level], users: float) -> float:
     """Return the throughput at a number of users, between levels."""
-    order = sorted((float(level.users or 0), level.achieved.value or 0.0) for level in levels)
-    x, y = np.array(order).T
+    x, y = np.array(sorted((float(level.users or 0), level.achieved.value or 0.0) for level in levels)).T
     return float(np.interp(users, x, y))
 
 
 def _response(levels: Sequence[Level], rate: float) -> float:
     """Return the mean response time at an offered rate, seconds, between levels."""
-    x, y = np.array(sorted((lv.rate or 0.0, (lv.response_mean_ms.value or 0.0) / 1000) for lv in levels)).T
+    x, y = np.array(sorted((level.rate or 0.0, response_s(level)) for level in levels)).T
     return float(np.interp(rate, x, y))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.analysis.capacity_plan import rising
 from harness.analysis.dependence import student
 from harness.analysis.resources import CPU_FULL
 from harness.model.capacity import Limit
@@ -48,21 +49,33 @@ class Look:
     refused: float
 
 
-def limits(levels: Sequence[Level], resources: dict[str, Resource], pools: Sequence[Limit]) -> tuple[Limit, ...]:
-    """Return what gets used up, the earliest first; measured before extrapolated where they are equal."""
+def limits(
+    levels: Sequence[Level], resources: dict[str, Resource], pools: Sequence[Limit], *, saturated: bool
+) -> tuple[Limit, ...]:
+    """Return what gets used up, the earliest first; measured before extrapolated where they are equal.
+
+    Once throughput was seen to grow no more (`saturated`), a limit beyond it is none: the load never gets there.
+    """
     told = [level for level in levels if level.counts]
     found = [*pools, *_resources(told, resources), *_refusals(told)]
+    if saturated:
+        found = [limit for limit in found if not limit.extrapolated]
     return tuple(sorted(found, key=lambda limit: (limit.rate, limit.extrapolated)))
 
 
 def _resources(levels: Sequence[Level], resources: dict[str, Resource]) -> Iterator[Limit]:
     for name, resource in resources.items():
-        seen = sorted((level.achieved.value or 0.0, level.used[name]) for level in levels if name in level.used)
-        if not seen:
+        seen = [level for level in levels if name in level.used]
+        up = rising(seen)
+        if not up:
             continue
-        rates, shares = np.array(seen).T
-        highest = float(shares.max())
+        rates, shares = (
+            np.array(x) for x in zip(*((lv.achieved.value or 0.0, lv.used[name]) for lv in up), strict=True)
+        )
+        highest = max(level.used[name] for level in seen)
         rate = crossing(rates, shares, resource.full_at)
+        if rate is None and highest >= resource.full_at:  # on a level that brought no more
+            rate = float(rates[-1])
         extrapolated = rate is None
         if rate is None and resource.kind != "memory":  # memory grows with time, not with load
             rate = _beyond(rates, shares, resource.full_at)
@@ -106,8 +119,8 @@ def _beyond(rates: Array, shares: Array, full_at: float) -> float | None:
 
 def _refusals(levels: Sequence[Level]) -> Iterator[Limit]:
     for upstream in dict.fromkeys(name for level in levels for name in level.rate_limited):
-        seen = sorted((lv.achieved.value or 0.0, lv.rate_limited.get(upstream, 0.0)) for lv in levels)
-        rates, shares = np.array(seen).T
+        seen = [(level.achieved.value or 0.0, level.rate_limited.get(upstream, 0.0)) for level in levels]
+        rates, shares = np.array(sorted(seen)).T
         rate = crossing(rates, shares, REFUSED)
         if rate is not None:
             yield Limit(

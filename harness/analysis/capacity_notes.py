@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from harness.analysis.usl import MISFIT
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -18,7 +20,13 @@ _UNCERTAIN: Mapping[State, str] = {
 
 
 def notes(
-    levels: Sequence[Level], found: Bracket, law: Usl | None, full: Sequence[Limit], *, users_known: bool
+    levels: Sequence[Level],
+    found: Bracket,
+    law: Usl | None,
+    full: Sequence[Limit],
+    *,
+    users_known: bool,
+    saturated: bool,
 ) -> Iterator[str]:
     """Yield the notes, what weighs most first."""
     if left_out := [level for level in levels if not level.counts]:
@@ -30,9 +38,14 @@ def notes(
     yield from _little(levels)
     if law is None:
         yield "Too few levels for the scalability law: it needs four."
+    elif not law.fits:
+        yield (
+            f"The scalability law does not fit (a level lies more than {MISFIT:.0%} from it): something else than "
+            "contention sets the limit, such as a pool or a quota, so there is no N*."
+        )
     elif not law.past_knee:
         yield "The knee (N*) lies beyond the tested range, or is not certain to lie within it."
-    yield from _limits(full)
+    yield from _limits(full, saturated=saturated)
     if not users_known and any(level.rate is not None for level in levels):
         yield "No think time is given (load.think), so the capacity is not told in users."
 
@@ -46,8 +59,13 @@ def _little(levels: Sequence[Level]) -> Iterator[str]:
         yield f"Little's law does not hold for users: {users.why}."
 
 
-def _limits(full: Sequence[Limit]) -> Iterator[str]:
-    if not full:
+def _limits(full: Sequence[Limit], *, saturated: bool) -> Iterator[str]:
+    if not full and saturated:
+        yield (
+            "Throughput grew no more, and nothing that was watched was full: look for what was not (a lock, a quota, a "
+            "pool without a ledger behind it)."
+        )
+    elif not full:
         yield "Nothing that was watched came near its limit."
     elif all(limit.extrapolated for limit in full):
         yield "Nothing that was watched reached its limit; what would first is extrapolated."

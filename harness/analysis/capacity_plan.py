@@ -11,7 +11,7 @@ import numpy as np
 from harness.model.capacity import ScalingAdvice
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from harness.model.capacity import CapacityFindings, CapacityState, Level, SloCapacity
 
@@ -42,34 +42,56 @@ def advice(
     replicas: int,
 ) -> ScalingAdvice | None:
     """Return what to configure; `cpu` names the resources that are CPU. None if no load is known to be carried."""
-    carried, told = planned(capacity), [level for level in levels if level.counts]
+    carried, told = planned(capacity), rising([level for level in levels if level.counts])
     if carried is None or not told:
         return None
     rate = headroom * carried
-    number = at_rate(told, rate, [level.in_flight for level in told])
+    number = at_rate(told, rate, lambda level: level.in_flight)
     used = {
-        name: at_rate(some, rate, [level.used[name] for level in some])
+        name: at_rate(some, rate, lambda level, name=name: level.used[name])  # type: ignore[misc]
         for name in cpu
         if (some := [level for level in told if name in level.used])
     }
-    response = at_rate(told, rate, [(level.response_mean_ms.value or 0.0) / 1000 for level in told])
+    response = at_rate(told, rate, response_s)
     return ScalingAdvice(
         rate=rate,
         shown=capacity.rate.low is not None and rate <= capacity.rate.low,
-        users=None if think_s is None else rate * (response + think_s),
+        users=_users(capacity, rate, response, think_s, headroom, closed=told[0].users is not None),
         rate_per_replica=rate / up(state, replicas),
         in_flight_per_replica=number / up(state, replicas),
         cpu=used,
     )
 
 
-def at_rate(levels: Sequence[Level], rate: float, values: Sequence[float]) -> float:
+def _users(
+    capacity: SloCapacity, rate: float, response: float, think_s: float | None, headroom: float, *, closed: bool
+) -> float | None:
+    if closed and capacity.users:
+        carried = capacity.users.value if capacity.users.value is not None else capacity.users.low
+        return None if carried is None else headroom * carried
+    return None if think_s is None else rate * (response + think_s)
+
+
+def rising(levels: Sequence[Level]) -> list[Level]:
+    """Return the levels, by load, that brought more throughput than every lower one: past its highest throughput a
+    system does other things at the same rate."""
+    found: list[Level] = []
+    for level in sorted(levels, key=lambda level: (level.users or 0, level.rate or 0.0)):
+        if (level.achieved.value or 0.0) > (found[-1].achieved.value or 0.0 if found else 0.0):
+            found.append(level)
+    return found
+
+
+def at_rate(levels: Sequence[Level], rate: float, of: Callable[[Level], float]) -> float:
     """Return a figure of the levels at a rate: on a straight line between the two next to it; beyond the lowest and
-    the highest level as there."""
-    achieved = np.array([level.achieved.value or 0.0 for level in levels])
-    order = np.argsort(achieved, kind="stable")
-    achieved, ordered = achieved[order], np.array(values, float)[order]
-    return float(np.interp(rate, achieved, ordered))
+    the highest throughput as there. There has to be a level with any."""
+    up = rising(levels)
+    return float(np.interp(rate, [level.achieved.value or 0.0 for level in up], [of(level) for level in up]))
+
+
+def response_s(level: Level) -> float:
+    """Return the mean response time of a level, seconds."""
+    return (level.response_mean_ms.value or 0.0) / 1000
 
 
 @dataclass(frozen=True)
@@ -122,7 +144,7 @@ def needed(runs: Sequence[CapacityFindings], state: str, demand: Demand, headroo
         if run.think_s is None or demand.users is None:
             return None
         told = [level for level in found.levels if level.counts]
-        response = at_rate(told, headroom * carried, [(level.response_mean_ms.value or 0.0) / 1000 for level in told])
+        response = at_rate(told, headroom * carried, response_s)
         rate = demand.users / (response + run.think_s)
     lost = 1 if state == ONE_LOST else 0
     enough = [count for count in sorted(known) if rate <= headroom * known[count][0]]

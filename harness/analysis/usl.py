@@ -29,6 +29,8 @@ LEAST = 4
 REPLICATES = 2000
 REWEIGHTED = 5
 CURVE_POINTS = 41
+MISFIT = 0.1
+"""How far a level may lie from the law before it is called no fit: a pool or a quota makes a corner, not a curve."""
 ELSE = 0.01
 """What a throughput is off by besides counting: the shape of the errors, not their size, which residuals tell."""
 _TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
@@ -145,8 +147,8 @@ def _findings(points: Points, best: _Law, drawn: _Law) -> Usl:
     at = np.geomspace(lowest, highest, CURVE_POINTS)
     lines = drawn.rate(at[:, None])
     band = np.quantile(lines, _TAILS, axis=1)
-    line = best.rate(at)
-    n = len(points)
+    line, n = best.rate(at), len(points)
+    misfit = float(np.abs(points.rate / best.rate(points.in_flight) - 1).max())
     return Usl(
         lambda_=_estimate(best.lambda_, drawn.lambda_, n),
         sigma=_estimate(best.sigma, drawn.sigma, n),
@@ -161,6 +163,8 @@ def _findings(points: Points, best: _Law, drawn: _Law) -> Usl:
             n=n,
         ),
         past_knee=certain,
+        misfit=misfit,
+        fits=misfit <= MISFIT,
         tested_in_flight=(lowest, highest),
         levels=n,
         curve=tuple(

@@ -116,6 +116,10 @@ class Usl(Frozen):
     past_knee: bool
     """Whether levels beyond N* were measured and certainly show that throughput falls, or stays, there. If not, N* is
     "beyond the tested range"."""
+    misfit: float
+    """How far a level lies from the law at most, as a share."""
+    fits: bool
+    """`misfit` is at most 10 %. A law that does not fit says nothing about a knee: do not print N* then."""
     tested_in_flight: tuple[float, float]
     """Lowest and highest N of the levels; nothing is said outside."""
     levels: int

@@ -9,6 +9,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from harness.report import (
+    block_capacity,
     block_cost,
     block_health,
     block_outages,
@@ -51,6 +52,7 @@ def page(recording: Recording, findings: Findings, verdicts: Verdicts, figures: 
         "providers": blocks.providers(findings, figures),
         "cache": blocks.cache(findings),
         "streams": block_streams.streams(findings),
+        "capacity": block_capacity.capacity(findings),
         "cost": block_cost.cost(findings),
         "resources": block_resources.resources(recording, findings, figures),
         "groups": blocks.groups(findings, figures),

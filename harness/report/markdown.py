@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness.analysis.outages import alike
-from harness.report import block_cost, block_health, block_streams, units, words
+from harness.report import block_capacity, block_cost, block_health, block_streams, units, words
 from harness.report.toll import toll, unharmed
 from harness.report.units import middle
 
@@ -78,6 +78,18 @@ def _times(group: Sequence[Failover]) -> list[str]:
     ]  # fmt: skip
 
 
+def _capacity(findings: Findings) -> list[str]:
+    found = findings.capacity
+    if found is None:
+        return []
+    rows = [[plain(cell) for cell in row] for row in block_capacity.table_rows(found)]
+    notes = [f"- {plain(note)}" for note in block_capacity.notes(found)]
+    return [
+        "", "### Capacity", "", f"**{plain(block_capacity.said(findings))}**", "",
+        *table(("state", *block_capacity.STATES), rows, 1), "", *notes,
+    ]  # fmt: skip
+
+
 def markdown(recording: Recording, findings: Findings, verdicts: Verdicts) -> str:
     """Return the report as GitHub-flavoured Markdown."""
     lines = [
@@ -92,6 +104,7 @@ def markdown(recording: Recording, findings: Findings, verdicts: Verdicts) -> st
     ]
     if findings.failovers:
         lines += ["", "### Outages (medians)", "", *_outages(findings)]
+    lines += _capacity(findings)
     cache = findings.cache
     witnesses = (("answers", cache.answers), ("metrics", cache.metrics), ("ledgers", cache.ledger))
     lines += [
