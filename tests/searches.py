@@ -84,7 +84,9 @@ def record(
             _level(builder, search.system, rate, at, settle_s + hold_s, random)
             at += settle_s + hold_s + gap_s
         if events:
-            builder.event(at, "capacity", "state_ended", state=search.state, meets=None, misses=None, reason="bracketed")
+            builder.event(
+                at, "capacity", "state_ended", state=search.state, meets=None, misses=None, reason="bracketed"
+            )
     builder.event(at, "phase", "cooldown")
     builder.event(at, "load", "stopped", early=False)
     builder.instrument(0, at)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from harness.model.capacity import ScalingAdvice
+from harness.analysis.capacity_use import MACHINE
+from harness.analysis.usl import LEAST, scaling
+from harness.model.capacity import Forecast, ScalingAdvice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from harness.model.capacity import CapacityFindings, CapacityState, Level, SloCapacity
 
 HEADROOM = 0.7
 """Share of the capacity to plan with (`methods.md`, Capacity)."""
+MOST_REPLICAS = 10_000
+"""More than anybody runs."""
 ONE_LOST = "one_replica_lost"
 
 
@@ -94,69 +97,96 @@ def response_s(level: Level) -> float:
     return (level.response_mean_ms.value or 0.0) / 1000
 
 
-@dataclass(frozen=True)
-class Demand:
-    """A forecast: requests per second, or users (turned into requests by each state's own response time)."""
-
-    rate: float | None = None
-    users: float | None = None
-
-
-@dataclass(frozen=True)
-class Needed:
-    """Replicas that carry a forecast in one state."""
-
-    state: str
-    rate: float
-    """Requests per second to be carried."""
-    replicas: int
-    """Of the service that is replicated, those that may be lost included."""
-    measured: tuple[int, ...]
-    """Replicas that were measured."""
-    per_replica: float
-    """Requests per second that one replica is planned to carry, headroom taken."""
-    basis: Literal["measured", "assumed"]
-    """`assumed`: more replicas than were measured, taken to carry as much each."""
+def with_headroom(found: CapacityFindings, headroom: float, think_s: float | None) -> CapacityFindings:
+    """Return findings whose advice keeps another headroom, or knows another think time."""
+    think_s = found.think_s if think_s is None else think_s
+    states = tuple(
+        state.model_copy(
+            update={
+                "advice": advice(
+                    state.state, state.capacity, state.levels, list(state.advice.cpu) if state.advice else [],
+                    think_s=think_s, headroom=headroom, replicas=found.replicas,
+                )
+            }
+        )
+        for state in found.states
+    )  # fmt: skip
+    return found.model_copy(update={"states": states, "headroom": headroom, "think_s": think_s})
 
 
-def needed(runs: Sequence[CapacityFindings], state: str, demand: Demand, headroom: float) -> Needed | None:
-    """Return the replicas that a forecast needs in a state, from runs with the same or different numbers of them.
+def forecast(
+    runs: Sequence[CapacityFindings], state: str, *, rate: float | None, users: float | None
+) -> Forecast | None:
+    """Return the replicas that a load needs in a state, from runs with the same or different numbers of them.
 
-    A replica is taken to carry what it did in the run that has most of them: what replicas cost each other (a shared
-    cache, a shared provider) is in that, as far as it was tested. Beyond, the same is assumed and said. None where the
-    state's capacity is not known, or users were asked for and nobody knows how long they think.
+    The headroom is that of the runs. A replica is taken to carry what it did in the run with the most of them: what
+    replicas cost each other is in that, as far as it was tested. From four different numbers of replicas on, the
+    scalability law with replicas as its N (Gunther 2007, ch. 4) says how much less each further one brings. None where
+    the state's capacity is not known, or users were asked for whose think time nobody knows.
     """
     known: dict[int, tuple[float, CapacityFindings, CapacityState]] = {}
     for run in runs:
         found = run.state(state)
-        carried = None if found is None else planned(found.capacity)
-        if found is None or not carried:
+        if found is None or found.advice is None:
             continue
         count = up(state, run.replicas)
-        if count not in known or carried < known[count][0]:  # several runs: the worst governs
-            known[count] = (carried, run, found)
+        if count not in known or found.advice.rate < known[count][0]:  # several runs with as many: the worst governs
+            known[count] = (found.advice.rate, run, found)
     if not known:
         return None
     most = max(known)
-    carried, run, found = known[most]
-    rate = demand.rate
-    if rate is None:
-        if run.think_s is None or demand.users is None:
-            return None
-        told = [level for level in found.levels if level.counts]
-        response = at_rate(told, headroom * carried, response_s)
-        rate = demand.users / (response + run.think_s)
+    _, run, found = known[most]
+    per_user = _per_user(found, run)
+    if rate is None and (users is None or per_user is None):
+        return None
+    wanted = rate if rate is not None else (users or 0.0) * (per_user or 0.0)
+    needed, per_replica, basis = _count(wanted, {count: each for count, (each, _, _) in known.items()})
     lost = 1 if state == ONE_LOST else 0
-    enough = [count for count in sorted(known) if rate <= headroom * known[count][0]]
-    count = enough[0] if enough else math.ceil(rate / (headroom * carried / most) - 1e-9)
-    per_replica = headroom * known[count][0] / count if enough else headroom * carried / most
-    fewer = math.ceil(rate / per_replica - 1e-9)
-    count = min(count, fewer)  # fewer replicas than were measured do not carry less each
-    return Needed(
+    return Forecast(
         state=state,
-        rate=rate,
-        replicas=max(1, count) + lost,
+        rate=wanted,
+        replicas=None if needed is None else needed + lost,
         measured=tuple(sorted(known)),
         per_replica=per_replica,
-        basis="measured" if count in known else "assumed",
+        basis=basis,
+        notes=tuple(_doubts(found, most, needed)),
     )
+
+
+def _per_user(state: CapacityState, run: CapacityFindings) -> float | None:
+    """Return the requests per second that one user makes at the planned load."""
+    if state.advice is None or not state.advice.users:
+        return None if run.think_s is None else 1 / max(run.think_s, 1e-9)
+    return state.advice.rate / state.advice.users
+
+
+def _count(
+    wanted: float, carried: Mapping[int, float]
+) -> tuple[int | None, float, Literal["measured", "assumed", "law"]]:
+    """Return how many replicas carry a rate, what each then carries, and how that is known."""
+    most = max(carried)
+    for count in sorted(carried):
+        if count - 1 in carried and carried[count - 1] < wanted <= carried[count]:
+            return count, carried[count] / count, "measured"
+    if len(carried) >= LEAST:
+        counts = np.array(sorted(carried), float)
+        law = scaling(counts, np.array([carried[int(count)] for count in counts]))
+        if law is not None:
+            numbers = np.arange(1, MOST_REPLICAS)
+            enough = np.flatnonzero(law(numbers) >= wanted)
+            first = int(numbers[enough[0]]) if len(enough) else None
+            return first, float(law(np.array([first or most]))[0]) / (first or most), "law"
+    count = max(1, math.ceil(wanted * most / carried[most] - 1e-9))
+    return count, carried[most] / most, "measured" if count == most else "assumed"
+
+
+def _doubts(state: CapacityState, most: int, count: int | None) -> Iterator[str]:
+    if count is None:
+        yield "No number of replicas carries it: each further one costs the others more than it brings."
+    elif count > most:
+        yield f"At most {most} replica{'s were' if most > 1 else ' was'} measured."
+    first = state.limits[0] if state.limits else None
+    if first is not None and first.kind == "rate_limit":
+        yield f"{first.resource} is what fills up first: more replicas do not raise it."
+    if first is not None and first.resource == MACHINE:
+        yield "The machine is what fills up first: replicas on it share its cores."

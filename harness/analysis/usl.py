@@ -20,7 +20,7 @@ from harness.model.capacity import CurvePoint, Usl
 from harness.model.estimate import Estimate
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -113,6 +113,14 @@ def fit(points: Points, random: np.random.Generator) -> Usl | None:
     coefficients_drawn = _least_squares(columns / (around * error)[:, None], noise / error)
     best, drawn = _law(coefficients), _law(coefficients_drawn)
     return _findings(points, best, drawn)
+
+
+def scaling(counts: Array, rates: Array) -> Callable[[Array], Array] | None:
+    """Return the best law through throughputs by number of replicas; None when it does not fit them (`MISFIT`)."""
+    columns = np.stack([np.ones_like(counts), counts - 1, counts * (counts - 1)], axis=1)
+    ratio = counts / rates
+    law = _law(_least_squares(columns / ratio[:, None], np.ones((1, len(counts)))))
+    return law.rate if float(np.abs(rates / law.rate(counts) - 1).max()) <= MISFIT else None
 
 
 def _least_squares(columns: Array, values: Array) -> Array:

@@ -208,3 +208,38 @@ class CapacityFindings(Frozen):
     def governing(self) -> CapacityState | None:
         """The state to plan on: the worst."""
         return self.state(self.worst) if self.worst is not None else None
+
+
+class Forecast(Frozen):
+    """Replicas that carry a forecast load in one state."""
+
+    state: str
+    rate: float
+    """Requests per second to be carried."""
+    replicas: int | None
+    """Of the replicated service, the one that may be lost included; null when no number of them carries it."""
+    measured: tuple[int, ...]
+    """Numbers of replicas that were measured."""
+    per_replica: float
+    """Requests per second that one replica is planned to carry, headroom taken."""
+    basis: Literal["measured", "assumed", "law"]
+    """`measured`: so many were run and carried it. `assumed`: other replicas are taken to carry as much each as those
+    that were measured. `law`: the scalability law through four or more numbers of replicas says so; beyond the highest
+    of them that is an extrapolation too."""
+    notes: tuple[str, ...] = ()
+
+
+class CapacityAnswer(Frozen):
+    """What ``agentstorm capacity`` says of one or more recordings."""
+
+    headroom: float
+    runs: tuple[CapacityFindings, ...]
+    """As the recordings were given, their advice with this headroom."""
+    invalid: tuple[str, ...]
+    """Why recordings cannot be believed."""
+    forecasts: tuple[Forecast, ...]
+    """By state; empty without a forecast load."""
+    replicas: int | None
+    """What the worst state needs; null without a forecast, or when it cannot be carried or told."""
+    governs: str | None
+    """The state that needs most."""

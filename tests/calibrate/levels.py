@@ -23,7 +23,10 @@ OUTCOMES = ("ok", "failed", "lost", "dropped")
 
 def _kinds() -> Kinds:
     rows = [
-        {f.name: UNKNOWN if str(f.type).startswith("int") else outcome if f.name == "outcome" else "" for f in KIND_SCHEMA}
+        {
+            f.name: UNKNOWN if str(f.type).startswith("int") else outcome if f.name == "outcome" else ""
+            for f in KIND_SCHEMA
+        }
         for outcome in OUTCOMES
     ]
     return Kinds(KIND_SCHEMA.empty_table().from_pylist(rows, schema=KIND_SCHEMA))
@@ -43,7 +46,9 @@ def frame(due: Array, end: Array, *, late: float = 0.0, outcome: Array | None = 
     return Frame(KINDS, kind, columns, int(1e9 * (float(end.max()) + 60)))
 
 
-def stretch(level: int, begin_s: float, end_s: float, *, rate: float | None = None, users: int | None = None) -> Stretch:
+def stretch(
+    level: int, begin_s: float, end_s: float, *, rate: float | None = None, users: int | None = None
+) -> Stretch:
     """Return a level that has settled."""
     return Stretch("healthy", level, rate, users, round(begin_s * 1e9), round(end_s * 1e9), settled=True)
 
