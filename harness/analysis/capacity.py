@@ -14,7 +14,7 @@ from harness.analysis.capacity_plan import HEADROOM, advice, planned, response_s
 from harness.analysis.capacity_rows import SLICES, in_flight, measured
 from harness.analysis.capacity_slo import bracket
 from harness.analysis.capacity_use import Used, refused, under_way
-from harness.analysis.frame import fault_spans, overlap
+from harness.analysis.frame import overlap
 from harness.analysis.scan import joined
 from harness.analysis.usl import fit, joined_points
 from harness.clock import NS_PER_S
@@ -209,7 +209,7 @@ class _Capacity:
         on = [
             f"{fault.upstream} {fault.kind}"
             for fault in self._when.faults
-            if overlap(fault_spans(self._when, "fault", fault.fault), spans)
+            if overlap([fault.on(self._when.end_ns)], spans)
         ]
         key = on[0] if on else HEALTHY if name == HEALTHY else None
         spend = self._cost.by_state.get(key) if key else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.analysis.frame import fault_spans, overlap
+from harness.analysis.frame import overlap
 from harness.clock import NS_PER_S
 from harness.model.load import StepsLoad
 
@@ -64,7 +64,7 @@ def _searched(events: Sequence[Event]) -> Iterator[Stretch]:
 
 
 def _steps(load: StepsLoad, events: Sequence[Event], when: Timeline) -> Iterator[Stretch]:
-    """Yield the steps that were begun, without their ramps; a fault that was on during one makes it another state."""
+    """Yield the steps that were begun, without their ramps; a fault that was on for most of one makes it another state."""
     starts = {int(e.data["step"]): e.t_ns for e in events if e.kind == "load" and e.subject == "step"}
     numbers: dict[str, int] = {}
     for number, step in enumerate(load.steps, 1):
@@ -81,9 +81,9 @@ def _steps(load: StepsLoad, events: Sequence[Event], when: Timeline) -> Iterator
 
 
 def _state(when: Timeline, begin: int, end: int) -> str:
-    on = (
-        f"{fault.upstream} {fault.kind}"
-        for fault in when.faults
-        if overlap(fault_spans(when, "fault", fault.fault), [(begin, end)])
-    )
-    return next(on, HEALTHY)
+    """Return what was broken for most of a step."""
+    for fault in when.faults:
+        on = overlap([fault.on(when.end_ns)], [(begin, end)])
+        if 2 * sum(until - since for since, until in on) > end - begin:
+            return f"{fault.upstream} {fault.kind}"
+    return HEALTHY

@@ -30,7 +30,8 @@ REPLICATES = 2000
 REWEIGHTED = 5
 CURVE_POINTS = 41
 MISFIT = 0.1
-"""How far a level may lie from the law before it is called no fit: a pool or a quota makes a corner, not a curve."""
+"""How far a level may lie from the law (or three times what counting lets it) before that is called no fit: a pool or a
+quota makes a corner, not a curve."""
 ELSE = 0.01
 """What a throughput is off by besides counting: the shape of the errors, not their size, which residuals tell."""
 _TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
@@ -112,7 +113,8 @@ def fit(points: Points, random: np.random.Generator) -> Usl | None:
     noise = np.maximum(1 + spreads[:, None] * error * random.standard_normal((REPLICATES, len(points))), 0.01)
     coefficients_drawn = _least_squares(columns / (around * error)[:, None], noise / error)
     best, drawn = _law(coefficients), _law(coefficients_drawn)
-    return _findings(points, best, drawn)
+    off = np.abs(points.rate / best.rate(n) - 1)
+    return _findings(points, best, drawn, float(off.max()), fits=bool((off <= np.maximum(MISFIT, 3 * error)).all()))
 
 
 def scaling(counts: Array, rates: Array) -> Callable[[Array], Array] | None:
@@ -146,7 +148,7 @@ def _law(coefficients: Array) -> _Law:
     return _Law(1 / first, second / first, third / first)
 
 
-def _findings(points: Points, best: _Law, drawn: _Law) -> Usl:
+def _findings(points: Points, best: _Law, drawn: _Law, misfit: float, *, fits: bool) -> Usl:
     lowest, highest = float(points.in_flight.min()), float(points.in_flight.max())
     peak = float(best.peak[0])
     low, high = (float(q) for q in _quantiles(drawn.peak))
@@ -156,7 +158,6 @@ def _findings(points: Points, best: _Law, drawn: _Law) -> Usl:
     lines = drawn.rate(at[:, None])
     band = np.quantile(lines, _TAILS, axis=1)
     line, n = best.rate(at), len(points)
-    misfit = float(np.abs(points.rate / best.rate(points.in_flight) - 1).max())
     return Usl(
         lambda_=_estimate(best.lambda_, drawn.lambda_, n),
         sigma=_estimate(best.sigma, drawn.sigma, n),
@@ -172,7 +173,7 @@ def _findings(points: Points, best: _Law, drawn: _Law) -> Usl:
         ),
         past_knee=certain,
         misfit=misfit,
-        fits=misfit <= MISFIT,
+        fits=fits,
         tested_in_flight=(lowest, highest),
         levels=n,
         curve=tuple(

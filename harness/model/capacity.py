@@ -119,7 +119,8 @@ class Usl(Frozen):
     misfit: float
     """How far a level lies from the law at most, as a share."""
     fits: bool
-    """`misfit` is at most 10 %. A law that does not fit says nothing about a knee: do not print N* then."""
+    """No level lies further from it than 10 %, or than chance takes it. A law that does not fit says nothing about a
+    knee: do not print N* then."""
     tested_in_flight: tuple[float, float]
     """Lowest and highest N of the levels; nothing is said outside."""
     levels: int
