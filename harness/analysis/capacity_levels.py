@@ -33,6 +33,8 @@ class Stretch:
     end_ns: int
     settled: bool
     """Whether it is known to have had the time to settle before `begin_ns`."""
+    by_generator: str = ""
+    """Why the load itself said that not the system, but its generator was at its limit; empty when it did not."""
 
 
 def stretches(load: Load, events: Sequence[Event], when: Timeline) -> list[Stretch]:
@@ -60,11 +62,13 @@ def _searched(events: Sequence[Event]) -> Iterator[Stretch]:
             said = event.data.get("settled_ns")
             since = settled.get(key) if said is None else int(said)
             begin = began[key].t_ns if since is None else since
-            yield Stretch(*key, float(began[key].data["rate"]), None, begin, event.t_ns, since is not None)
+            rate, why = float(began[key].data["rate"]), str(event.data.get("why", ""))
+            by_generator = why if event.data.get("by_generator") else ""
+            yield Stretch(*key, rate, None, begin, event.t_ns, since is not None, by_generator)
 
 
 def _steps(load: StepsLoad, events: Sequence[Event], when: Timeline) -> Iterator[Stretch]:
-    """Yield the steps that were begun, without their ramps; a fault that was on for most of one makes it another state."""
+    """Yield the steps that were begun, without their ramps; a fault on for most of one makes it another state."""
     starts = {int(e.data["step"]): e.t_ns for e in events if e.kind == "load" and e.subject == "step"}
     numbers: dict[str, int] = {}
     for number, step in enumerate(load.steps, 1):

@@ -16,11 +16,11 @@ from harness.analysis import stats
 from harness.analysis.capacity_slo import Trial, bad_share
 from harness.analysis.dependence import effective_size, long_run, student
 from harness.analysis.usl import Points
-from harness.analysis.validity import LATENESS_LIMIT_MS
 from harness.analysis.windows import SUCCEEDED
 from harness.clock import NS_PER_S
 from harness.model.capacity import Level, Little, SloMet
 from harness.model.estimate import Estimate
+from harness.model.instrument import LATENESS_LIMIT_MS
 
 if TYPE_CHECKING:
     from harness.analysis.capacity_levels import Stretch
@@ -69,17 +69,15 @@ class _Rows:
         stretch, due, left = self._stretch, self._due, self._left
         trial = self._trial()
         lateness = self._lateness_ms()
-        generator_bound = lateness is not None and lateness > LATENESS_LIMIT_MS
+        by_generator = stretch.by_generator
+        if lateness is not None and lateness > LATENESS_LIMIT_MS:
+            by_generator = f"the generator sent requests {lateness:.0f} ms late (p99; limit {LATENESS_LIMIT_MS:.0f} ms)"
         settled = stretch.settled and not self._grew
         little = self._little(settled=settled)
-        counts = bool(len(due)) and not generator_bound
+        counts = bool(len(due)) and not by_generator
         met, why = _met(trial, 1 - self._slo.good_share, int((~due.dropped).sum()))
         if not counts:
-            why = (
-                f"the generator sent requests {lateness:.0f} ms late (p99; limit {LATENESS_LIMIT_MS:.0f} ms)"
-                if generator_bound
-                else "no request was due"
-            )
+            why = by_generator or "no request was due"
         low, high = bad_share([trial])
         n = int((due.answered | due.lost).sum())
         times = left.times("response_time", np.ones(len(left), bool))

@@ -7,9 +7,20 @@ from typing import Any, Literal
 from harness.model.base import Frozen
 
 EventKind = Literal[
-    "run", "system", "phase", "load", "fault", "breaker", "health", "instrument", "probe", "abort", "guardian",
-    "steady", "capacity",
-]  # fmt: skip
+    "run",
+    "system",
+    "phase",
+    "load",
+    "fault",
+    "breaker",
+    "health",
+    "instrument",
+    "probe",
+    "abort",
+    "guardian",
+    "steady",
+    "capacity",
+]
 
 PHASES = ("warmup", "baseline", "steady", "fault", "recovery", "cooldown")
 """`baseline` precedes the first fault; a run without faults is `steady` instead; `recovery` follows every fault."""
@@ -34,8 +45,11 @@ class Event(Frozen):
       guardian    {state: replaced|lost|took_back, message}    subject: ``died``, or the fault it took back
       steady      {experiment, state: steady|sick|unknown, checks: [{threshold, observed, n, state}]}
                   subject: ``before`` the first fault, ``after`` the last
-      capacity    {state, level, rate, ...}                subject: ``state``, ``level``, ``settled``, ``level_ended``,
-                  ``state_ended``: a search for the capacity, as it goes
+      capacity    {state, ...}                             of a `capacity` load; levels are numbered in their state
+                  ``state`` begins; ``level`` {level, rate} begins; ``settled`` {level}; ``level_ended`` {level, rate,
+                  settled_ns, outcome: meets|misses|saturated|unsettled, why, by_generator} when its last request was
+                  due; ``drained`` {level, in_flight, waited_s, whole}, before the next; ``state_ended`` {meets, misses,
+                  reason: bracketed|max_reached|min_misses|budget, why}
     """
 
     t_ns: int
