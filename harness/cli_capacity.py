@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +31,9 @@ def register(cli: click.Group, console: Callable[..., Console]) -> None:
         help="Share of the capacity to plan with.",
     )
     @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+    @click.pass_context
     def capacity(
+        ctx: click.Context,
         directories: tuple[Path, ...],
         users: float | None,
         rate_text: str | None,
@@ -63,8 +64,8 @@ def register(cli: click.Group, console: Callable[..., Console]) -> None:
         known = any(state.advice for run in found.runs for state in run.states)
         asked = users is not None or rate is not None
         if found.invalid:
-            sys.exit(ExitCode.INVALID)
-        sys.exit(ExitCode.PASS if known and (found.replicas or not asked) else ExitCode.INCONCLUSIVE)
+            ctx.exit(ExitCode.INVALID)
+        ctx.exit(ExitCode.PASS if known and (found.replicas or not asked) else ExitCode.INCONCLUSIVE)
 
 
 def _rate(text: str | None) -> float | None:
