@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from harness.report import units, words
@@ -36,7 +37,7 @@ def said(findings: Findings) -> str:
         parts.append(f"{first(state.limits[0])}")
     text = words.sentence("; ".join(parts))
     if state.advice:
-        users = f" ({units.count(state.advice.users)} users)" if state.advice.users is not None else ""
+        users = f" ({units.count(math.floor(state.advice.users))} users)" if state.advice.users is not None else ""
         text += f" Plan with {rate(state.advice.rate)}{users}: {units.share(found.headroom)} of it."
     return text
 
