@@ -17,6 +17,7 @@ from harness.model.threshold import METRICS
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from harness.model.capacity import CapacityFindings, CapacityState
     from harness.model.findings import Estimate, Failover, Interval
     from harness.model.threshold import MetricKind, Threshold
 
@@ -59,6 +60,7 @@ class Case:
     measure: Samples
     failovers: tuple[Failover, ...]
     experiment: str | None = None
+    capacity: CapacityFindings | None = None
 
     @property
     def outages(self) -> list[Failover]:
@@ -214,12 +216,50 @@ def _claim(case: Case) -> Evidence:
     return Evidence(recovered / n, low, high, n, said=said)
 
 
+# --- capacity --------------------------------------------------------------------------------------------------------
+
+
+def _capacity(case: Case) -> Evidence:
+    """The capacity of one state, or of the worst: the lowest there is lies between the lowest ends."""
+    threshold, wanted = case.threshold, [value for _, value in case.threshold.tags]
+    states = () if case.capacity is None else case.capacity.states
+    chosen = [s for s in states if all(s.state == name for name in wanted)]
+    if not chosen:
+        return Evidence(None, said=f"the load had no levels{f' in state {wanted[0]}' if wanted and states else ''}")
+    found = [_capacity_of(state, threshold) for state in chosen]
+    open_ones = [e for e in found if e.observed is None]
+    if open_ones:
+        return open_ones[0]
+    lowest = min(found, key=lambda e: (e.low, e.observed or 0.0))
+    return replace(lowest, low=min(e.low for e in found), high=min(e.high for e in found))
+
+
+def _capacity_of(state: CapacityState, threshold: Threshold) -> Evidence:
+    estimate = state.capacity.rate if threshold.aggregator == "rate" else state.capacity.users
+    if estimate is None:
+        return Evidence(None, said="nobody knows how long users think between requests (load.think)")
+    ends = [(estimate.value, ""), (estimate.low, "at least "), (estimate.high, "less than ")]
+    observed, how = next(((value, how) for value, how in ends if value is not None), (None, ""))
+    if observed is None:
+        return Evidence(None, n=estimate.n, said=f"no level of state {state.state} shows whether the SLO is met")
+    unit = "requests/s" if threshold.aggregator == "rate" else "users"
+    said = f"the system carries {how}{observed:.3g} {unit} within its SLO in state {state.state}"
+    return Evidence(
+        observed,
+        0.0 if estimate.low is None else estimate.low,
+        math.inf if estimate.high is None else estimate.high,
+        estimate.n,
+        said=f"{said}; limit {threshold.limit:.3g}",
+    )
+
+
 _EVIDENCE: Mapping[MetricKind, Callable[[Case], Evidence]] = {
     "trend": _trend,
     "rate": _rate,
     "counter": _counter,
     "outage": _outage,
     "claim": _claim,
+    "capacity": _capacity,
 }
 
 
@@ -230,7 +270,7 @@ def _against_baseline(case: Case) -> Evidence:
     """The ratio to the same figure in the baseline phase; its interval is the widest the two allow."""
     threshold = replace(case.threshold, vs_baseline=False)
     kind = METRICS[threshold.metric].kind
-    if kind in ("outage", "claim"):
+    if kind in ("outage", "claim", "capacity"):
         return Evidence(None, said=f"{threshold.metric} has no baseline to be held against")
     tags = threshold.baseline_tags
     now = _EVIDENCE[kind](replace(case, threshold=threshold))

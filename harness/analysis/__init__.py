@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from harness.analysis.attribution import attribution
 from harness.analysis.cache import cache_findings
+from harness.analysis.capacity import capacity
 from harness.analysis.claims import claims
 from harness.analysis.cost import cost
 from harness.analysis.failover import Outages
@@ -61,6 +62,7 @@ def analyse(recording: Recording) -> tuple[Findings, Measure]:
     facts = Facts(
         recording, load, everything, orders.counts(measured), lateness, canary, calls, when, found, cache, named
     )
+    spent = cost(calls, orders, load.kinds, canary, when, plan.target.prices, plan.scenario.load)
     findings = Findings(
         validity=validity(facts),
         load=groups.findings().model_copy(update={"streams": stream_findings(tokens, when)}),
@@ -72,7 +74,8 @@ def analyse(recording: Recording) -> tuple[Findings, Measure]:
         attribution=named,
         tenancy=tenancy(calls, when),
         resources=resources(recording.samples, when),
-        cost=cost(calls, orders, load.kinds, canary, when, plan.target.prices, plan.scenario.load),
+        cost=spent,
+        capacity=capacity(recording, load, calls, when, spent),
         steady_state=steady_looks(recording.events),
     )
     return findings, measure

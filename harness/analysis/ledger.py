@@ -41,7 +41,8 @@ class Calls:
         self.model, self.models = model.codes[order], model.words
         tenant = words(ledger, "tenant")
         self.tenant, self.tenants = tenant.codes[order].astype(np.min_scalar_type(len(tenant.words))), tenant.words
-        self.ok = words(ledger, "status").among(["ok"])[order]
+        status = words(ledger, "status")
+        self.ok, self.rejected = (status.among([word])[order] for word in ("ok", "rejected"))
         self.called = load.holding(np.unique(self.request_id[self.request_id != UNKNOWN]))
         self.load_row = self.rows_in(self.called.numbers("request_id"))
 

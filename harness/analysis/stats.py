@@ -249,8 +249,9 @@ def mean_ms(times: Observed) -> Estimate:
 # --- shares and claims -----------------------------------------------------------------------------------------------
 
 
-def wilson(hits: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Return Wilson's (1927) score interval for a share; (0, 1) without observations."""
+def wilson(hits: float, n: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Return Wilson's (1927) score interval for a share; (0, 1) without observations. Counts of observations that
+    depend on each other are what they are worth, which need not be whole."""
     if n == 0:
         return 0.0, 1.0
     z2 = float(special.ndtri((1 + confidence) / 2)) ** 2

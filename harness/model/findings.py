@@ -9,26 +9,13 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from harness.model.base import Frozen
+from harness.model.capacity import CapacityFindings
 from harness.model.cost import CostFindings
+from harness.model.estimate import Estimate, Percentiles
 from harness.model.goodput import Comeback, Goodput
 from harness.model.tenancy import Tenancy
 
-
-class Estimate(Frozen):
-    """A value with its 95 % interval. `low`/`high` are null where the sample cannot bound that side."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-    n: int
-
-
-class Percentiles(Frozen):
-    """Exact percentiles with distribution-free intervals, milliseconds."""
-
-    p50: Estimate
-    p95: Estimate
-    p99: Estimate
+__all__ = ["Estimate", "Percentiles"]  # beside what is defined here: other findings are made of them too
 
 
 class Interval(Frozen):
@@ -374,5 +361,6 @@ class Findings(Frozen):
     steady_state: tuple[SteadyLook, ...] = ()
     cost: CostFindings | Literal["unsupported"] | None = None
     """null without a price table; unsupported where ledgers do not tell whose calls they were."""
-    capacity: dict[str, Any] | None = None
+    capacity: CapacityFindings | None = None
+    """null without levels of load (`capacity`, `steps`)."""
     soak: dict[str, Any] | None = None

@@ -6,6 +6,7 @@ request_failed: "rate>0.5 over 30s"             window (abort conditions, trigge
 error_budget: "burn>14.4 over 1m"               how many times faster than allowed errors come (only with a window)
 response_time: "p(95)<1.5x vs baseline"         limit as a multiple of the baseline phase
 failover_claim: "0.90 at 0.95 under 5s"         at least 90 % of outages recover in 5 s, at 95 % confidence
+capacity{state:primary_down}: "rate>20"         requests per second at SLO (or users>100); no state: in the worst
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from harness.model.units import parse_duration
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-MetricKind = Literal["trend", "rate", "counter", "budget", "outage", "claim"]
+MetricKind = Literal["trend", "rate", "counter", "budget", "outage", "claim", "capacity"]
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,14 @@ METRICS: Mapping[str, Metric] = {
     "worst_stall": Metric("outage", "s", "longest gap between successes per outage"),
     "flaps": Metric("outage", "count", "changes of provider after the first failover"),
     "failover_claim": Metric("claim", "share", "share of outages that recover in time, with confidence"),
+    "capacity": Metric("capacity", "per_s", "load at which the SLO is just met: requests per second, or users"),
 }
 
-TAGS = ("phase", "agent", "team", "tenant", "provider", "name", "outcome", "fault", "upstream")
+TAGS = ("phase", "agent", "team", "tenant", "provider", "name", "outcome", "fault", "upstream", "state")
 OUTAGE_TAGS = ("fault", "upstream")
 """Tags that tell outages apart."""
+CAPACITY_TAGS = ("state",)
+"""Of which state of the system the capacity is meant."""
 WHEN_TAGS = ("phase", "fault", "upstream")
 """Tags that say when a request was due."""
 _AGGREGATORS: Mapping[MetricKind, tuple[str, ...]] = {
@@ -76,6 +80,7 @@ _AGGREGATORS: Mapping[MetricKind, tuple[str, ...]] = {
     "budget": ("burn",),
     "outage": ("p(N)", "med", "avg", "min", "max", "count"),
     "claim": (),
+    "capacity": ("rate", "users"),
 }
 OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
     "<=": operator.le, "<": operator.lt, ">=": operator.ge, ">": operator.gt, "==": operator.eq, "!=": operator.ne,
@@ -112,7 +117,7 @@ class Threshold:
     @property
     def unit(self) -> str:
         """Unit of the observed value and, without `vs_baseline`, of the limit."""
-        if self.aggregator == "count":
+        if self.aggregator in ("count", "users"):
             return "count"
         if self.metric == "requests":
             return "per_s"
@@ -164,6 +169,10 @@ def _check_tags(metric_name: str, kind: MetricKind, tags: tuple[tuple[str, str],
     for tag, value in tags:
         if kind in ("outage", "claim") and tag not in OUTAGE_TAGS:
             raise ValueError(f"{metric_name} is about outages and has no {tag!r}; its tags: {', '.join(OUTAGE_TAGS)}")
+        if kind == "capacity" and tag not in CAPACITY_TAGS:
+            raise ValueError(f"{metric_name} is about states and has no {tag!r}; its tags: {', '.join(CAPACITY_TAGS)}")
+        if kind != "capacity" and tag in CAPACITY_TAGS:
+            raise ValueError(f"{metric_name} has no {tag!r}: only capacity is told by state")
         if tag == "phase" and value not in PHASES:
             raise ValueError(f"unknown phase {value!r}; {nearest(value, PHASES)}known: {', '.join(PHASES)}")
 
@@ -248,7 +257,7 @@ def parse_live(name: str, check: str, *, windowed: bool = True) -> Threshold:
     threshold = parse_threshold(name, check, windowed=windowed)
     late = [f"the tag {tag!r}" for tag, _ in threshold.tags if tag in WHEN_TAGS]
     metric = METRICS[threshold.metric]
-    if metric.kind in ("outage", "claim") or not metric.live:
+    if metric.kind in ("outage", "claim", "capacity") or not metric.live:
         late.append(threshold.metric)
     if threshold.vs_baseline:
         late.append("the baseline")

@@ -77,7 +77,7 @@ def log_scale(axes: Axes, values: Array, *, x: bool = False, floor: float = 1e-5
     axes.minorticks_off()
 
 
-def _end_labels(axes: Axes, labels: Sequence[tuple[str, float, str]]) -> None:
+def end_labels(axes: Axes, labels: Sequence[tuple[str, float, str]]) -> None:
     """Name lines at their right end, at (text, y in data, colour), kept apart."""
     _, height = size_px(axes)
     to_axes = axes.transData + axes.transAxes.inverted()
@@ -120,7 +120,7 @@ def response(traffic: Traffic, axis: Timeline, slo_s: float) -> Drawn:
             axes.plot(x, lines[row], color=colour, linewidth=width, solid_joinstyle="round")
         ends = [(name, _last(lines[r]), palette.SOFT if r == 2 else palette.INK)
                 for r, name in enumerate(("p50", "p95", "p99"))]  # fmt: skip
-        _end_labels(axes, [e for e in ends if np.isfinite(e[1])])
+        end_labels(axes, [e for e in ends if np.isfinite(e[1])])
         _errors(below, traffic, axis)
 
     bad, answered = int(traffic.bad.sum()), int(traffic.answered.sum())
@@ -148,7 +148,7 @@ def _errors(axes: Axes, traffic: Traffic, axis: Timeline) -> None:
     axes.stairs(bad, edges, fill=True, color=palette.BAD, linewidth=0)
     labels = [("failed", 0.0, palette.BAD if bad.any() else palette.SOFT)] if bad.any() or not soft.any() else []
     labels += [("degraded", top, palette.SOFT)] if soft.any() else []
-    _end_labels(axes, labels)
+    end_labels(axes, labels)
 
 
 def hover(edges: Array, axis: Timeline, columns: Sequence[tuple[str, Array, str]]) -> dict[str, object]:
@@ -183,7 +183,7 @@ def providers(shares: Shares, axis: Timeline, colours: dict[str, str]) -> Drawn:
             axes.stairs(floor + part, shares.edges, baseline=floor, fill=True, facecolor=colour, linewidth=0)
             floor = floor + np.nan_to_num(part)
         left_over = _stack_labels(axes, axis, names, parts)
-        _end_labels(axes, [(n, y, palette.SENTINELS[colours[n]]) for n, y in left_over])
+        end_labels(axes, [(n, y, palette.SENTINELS[colours[n]]) for n, y in left_over])
         _fault_edges(axes, axis)
 
     source = "by the providers' own ledgers" if shares.from_ledger else "as the answers claim (no ledger)"

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 from harness.analysis.outages import alike
 from harness.analysis.scan import scans
-from harness.report import figure_failover, figure_resources, figure_summary, figure_time, palette, series
+from harness.report import (
+    figure_capacity,
+    figure_failover,
+    figure_resources,
+    figure_summary,
+    figure_time,
+    palette,
+    series,
+)
 from harness.report.seen import seen
 from harness.report.timeline import Timeline, timeline
 
@@ -54,6 +62,8 @@ def figures(recording: Recording, findings: Findings) -> Figures:
         drawn["ecdf"] = figure_summary.ecdf(users.distributions)
     if shares.answers:
         drawn["providers"] = figure_time.providers(shares, axis, colours)
+    if findings.capacity is not None:
+        drawn |= figure_capacity.figures(findings.capacity)
     used = series.resources(recording, axis, RESOURCES)
     for metric in dict.fromkeys(r.metric for r in used):
         drawn[f"resources-{metric}"] = figure_resources.resources(used, axis, metric)

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from harness.advice.case import Case
 from harness.report import (
     block_audit,
+    block_capacity,
     block_cost,
     block_health,
     block_outages,
@@ -72,6 +73,7 @@ def page(
         "providers": blocks.providers(findings, figures),
         "cache": blocks.cache(findings),
         "streams": block_streams.streams(findings),
+        "capacity": block_capacity.capacity(findings),
         "cost": block_cost.cost(findings),
         "resources": block_resources.resources(recording, findings, figures),
         "groups": blocks.groups(findings, figures),

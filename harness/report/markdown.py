@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from harness.analysis.outages import alike
-from harness.report import block_cost, block_health, block_streams, comeback, units, words
+from harness.report import block_capacity, block_cost, block_health, block_streams, comeback, units, words
 from harness.report.markup import fold, plain, table
 from harness.report.readiness import section
 from harness.report.toll import toll, unharmed
@@ -74,6 +74,18 @@ def _times(group: Sequence[Failover]) -> list[str]:
     ]  # fmt: skip
 
 
+def _capacity(findings: Findings) -> list[str]:
+    found = findings.capacity
+    if found is None:
+        return []
+    rows = [[plain(cell) for cell in row] for row in block_capacity.table_rows(found)]
+    notes = [f"- {plain(note)}" for note in block_capacity.notes(found)]
+    return [
+        "", "### Capacity", "", f"**{plain(block_capacity.said(findings))}**", "",
+        *table(("state", *block_capacity.STATES), rows, 1), "", *notes,
+    ]  # fmt: skip
+
+
 def markdown(recording: Recording, findings: Findings, verdicts: Verdicts, readiness: Readiness | None = None) -> str:
     """Return the report as GitHub-flavoured Markdown."""
     lines = [
@@ -97,6 +109,7 @@ def markdown(recording: Recording, findings: Findings, verdicts: Verdicts, readi
     )
     if findings.failovers:
         lines += ["### Outages (medians)", "", *_outages(findings)]
+    lines += _capacity(findings)
     lines += fold("Cache, health, streams, cost, limits", _more(findings))
     lines += section(readiness)
     lines += ["[The whole report](report.html)"]

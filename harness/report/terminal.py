@@ -9,7 +9,7 @@ from rich.text import Text
 
 from harness.analysis.outages import alike
 from harness.model.verdict import Verdict
-from harness.report import block_streams, units, words
+from harness.report import block_capacity, block_streams, units, words
 from harness.report.toll import toll
 
 if TYPE_CHECKING:
@@ -81,6 +81,8 @@ def print_summary(console: Console, recording: Recording, findings: Findings, ve
         line(console, f"outage       {said}" + (f" (claim: {words.claim(claim)})" if claim else ""))
         line(console, f"             {words.sentence(toll(upstream, kind, group))}")
     line(console, f"cache        {words.cache(findings)}")
+    if carries := block_capacity.said(findings):
+        line(console, f"capacity     {carries}")
     if full := words.saturated(findings):
         line(console, f"limits       {words.sentence(full)}")
     line(console, f"report       {recording.path / 'report.html'}")

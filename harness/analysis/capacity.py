@@ -1,0 +1,228 @@
+"""How many users, and what gets used up first: a load of levels, read state by state (`methods.md`, Capacity)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from harness.analysis.capacity_levels import HEALTHY, stretches
+from harness.analysis.capacity_limits import Look, limits, pool, slices
+from harness.analysis.capacity_notes import notes
+from harness.analysis.capacity_plan import HEADROOM, advice, planned, response_s
+from harness.analysis.capacity_rows import SLICES, in_flight, measured
+from harness.analysis.capacity_slo import bracket
+from harness.analysis.capacity_use import Used, refused, under_way
+from harness.analysis.frame import overlap
+from harness.analysis.scan import joined
+from harness.analysis.usl import fit, joined_points
+from harness.clock import NS_PER_S
+from harness.model.capacity import CapacityFindings, CapacityState, SloCapacity
+from harness.model.cost import CostFindings
+from harness.model.estimate import Estimate
+from harness.seeds import generator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness.analysis.capacity_levels import Stretch
+    from harness.analysis.capacity_rows import Measured
+    from harness.analysis.capacity_slo import Bracket
+    from harness.analysis.frame import Frame
+    from harness.analysis.ledger import Calls
+    from harness.analysis.scan import Scan
+    from harness.analysis.timeline import Timeline
+    from harness.model.capacity import Level, Usl
+    from harness.recording.reader import Recording
+
+
+def capacity(
+    recording: Recording,
+    load: Scan,
+    calls: Calls,
+    when: Timeline,
+    cost: CostFindings | Literal["unsupported"] | None,
+) -> CapacityFindings | None:
+    """Return what a `capacity` or `steps` load showed; None of any other load, or when it had no levels."""
+    found = stretches(recording.plan.scenario.load, recording.events, when)
+    if not found:
+        return None
+    return _Capacity(recording, load, calls, when, cost).findings(found)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One level with what it was read from."""
+
+    stretch: Stretch
+    measured: Measured
+    looks: dict[str, list[Look]]
+    """By upstream: the parts of the level, for the search for pools."""
+
+    @property
+    def level(self) -> Level:
+        return self.measured.level
+
+
+class _Capacity:
+    def __init__(
+        self,
+        recording: Recording,
+        load: Scan,
+        calls: Calls,
+        when: Timeline,
+        cost: CostFindings | Literal["unsupported"] | None,
+    ) -> None:
+        self._plan, self._load, self._calls, self._when = recording.plan, load, calls, when
+        self._cost = cost if isinstance(cost, CostFindings) else None
+        cores = recording.manifest.get("host", {}).get("cores")
+        self._used = Used(recording.samples, cores)
+        self._think_s: float | None = getattr(self._plan.scenario.load, "think", None)
+
+    def findings(self, found: Sequence[Stretch]) -> CapacityFindings:
+        runs = [self._run(stretch) for stretch in found]
+        names = dict.fromkeys(stretch.state for stretch in found)
+        states = tuple(self._state(name, [run for run in runs if run.stretch.state == name]) for name in names)
+        carried = {s.state: rate for s in states if (rate := planned(s.capacity)) is not None}
+        below = next((s.state for s in states if s.capacity.state == "below"), None)
+        slo = self._plan.scenario.slo
+        return CapacityFindings(
+            open_loop=self._plan.scenario.load.open_loop,
+            slo_response_s=slo.response_time,
+            slo_good_share=slo.good_share,
+            think_s=self._think_s,
+            headroom=HEADROOM,
+            replicas=self._plan.replicas,
+            currency=self._cost.currency if self._cost else None,
+            states=states,
+            worst=below or min(carried, key=lambda name: carried[name], default=None),
+        )
+
+    # --- one level ---------------------------------------------------------------------------------------------------
+
+    def _rows(self, stretch: Stretch) -> Frame:
+        """Return the requests under way at any time of a level, dropped ones that were due in it too."""
+        kept = []
+        for frame in self._load.blocks(None, stretch.end_ns, alive_at=stretch.begin_ns):
+            alive = (frame.end >= stretch.begin_ns) | (frame.due >= stretch.begin_ns) | frame.lost
+            kept.append(frame.take(np.flatnonzero(alive)))
+        return joined(kept, self._load.kinds, self._load.last_ns)
+
+    def _run(self, stretch: Stretch) -> _Run:
+        rows, span = self._rows(stretch), (stretch.begin_ns, stretch.end_ns)
+        seen = measured(stretch, rows, self._plan.scenario.slo, self._when.zero_ns, self._think_s)
+        used = self._used.shares(span)
+        upstreams = self._calls.upstreams
+        level = seen.level.model_copy(
+            update={
+                "used": used,
+                "upstream_in_flight": {name: under_way(self._calls, name, span).mean for name in upstreams},
+                "rate_limited": {name: refused(self._calls, name, span) for name in upstreams},
+            }
+        )
+        seen = type(seen)(level, seen.trial, seen.points)
+        cpu = [used[name] for name, one in self._used.resources.items() if one.kind == "cpu" and name in used]
+        looks = {name: self._looks(name, rows, span, max(cpu, default=None)) for name in upstreams}
+        return _Run(stretch, seen, looks)
+
+    def _looks(self, upstream: str, rows: Frame, span: tuple[int, int], cpu: float | None) -> list[Look]:
+        sent = rows.take(np.flatnonzero(rows.start >= 0))
+        ends = np.where(sent.end >= 0, sent.end, span[1])
+        return [
+            Look(
+                rate=int((rows.answered & (rows.end >= part[0]) & (rows.end < part[1])).sum())
+                * NS_PER_S
+                / (part[1] - part[0]),
+                in_flight=in_flight(sent.start, ends, part),
+                upstream=under_way(self._calls, upstream, part),
+                cpu=cpu,
+                refused=refused(self._calls, upstream, part),
+            )
+            for part in slices(span, SLICES)
+        ]
+
+    # --- one state ---------------------------------------------------------------------------------------------------
+
+    def _state(self, name: str, runs: Sequence[_Run]) -> CapacityState:
+        told = [run for run in runs if run.level.counts]
+        levels = tuple(run.level for run in runs)
+        found = bracket([run.measured.trial for run in told], 1 - self._plan.scenario.slo.good_share)
+        carried = self._carried(found, [run.level for run in told])
+        law = self._law(name, told)
+        pools = [
+            limit
+            for upstream in self._calls.upstreams
+            if (limit := pool(upstream, [look for run in told for look in run.looks[upstream]]))
+        ]
+        saturated = bool(law and law.fits and law.past_knee) or any(not run.level.settled for run in told)
+        full = limits(levels, self._used.resources, pools, saturated=saturated)
+        cpu = [key for key, one in self._used.resources.items() if one.kind == "cpu"]
+        what = advice(
+            name, carried, levels, cpu, think_s=self._think_s, headroom=HEADROOM, replicas=self._plan.replicas
+        )
+        per_1k = self._per_1k(name, [run.stretch for run in runs])
+        return CapacityState(
+            state=name,
+            levels=levels,
+            capacity=carried,
+            usl=law,
+            limits=full,
+            advice=what,
+            cost_per_1k=per_1k,
+            cost_per_hour=None if per_1k is None or what is None else per_1k / 1000 * what.rate * 3600,
+            cost_per_user_hour=None
+            if per_1k is None or what is None or not what.users
+            else per_1k / 1000 * what.rate * 3600 / what.users,
+            notes=tuple(notes(levels, found, law, full, users_known=carried.users is not None, saturated=saturated)),
+        )
+
+    def _law(self, name: str, runs: Sequence[_Run]) -> Usl | None:
+        points = [run.measured.points for run in runs]
+        return fit(joined_points(points), generator(self._plan.seed, f"capacity {name}"))
+
+    def _carried(self, found: Bracket, levels: Sequence[Level]) -> SloCapacity:
+        """Return the capacity in requests and in users, whichever of the two the levels were."""
+        n = len(levels)
+        ends = (found.value, found.low, found.high)
+        if not self._plan.scenario.load.open_loop:
+            users = Estimate(value=ends[0], low=ends[1], high=ends[2], n=n)
+            rates = [None if end is None else _throughput(levels, end) for end in ends]
+            known = sorted(rate for rate in rates if rate is not None)
+            low = known[0] if found.low is not None else None
+            high = known[-1] if found.high is not None else None
+            return SloCapacity(state=found.state, rate=Estimate(value=rates[0], low=low, high=high, n=n), users=users)
+        rate = Estimate(value=ends[0], low=ends[1], high=ends[2], n=n)
+        think = self._think_s
+        if think is None:
+            return SloCapacity(state=found.state, rate=rate, users=None)
+        # Above the capacity a response time is that of a growing queue; at it, the SLO is just met.
+        most = self._plan.scenario.slo.response_time
+        at = [None if end is None else end * (min(_response(levels, end), most) + think) for end in ends]
+        return SloCapacity(state=found.state, rate=rate, users=Estimate(value=at[0], low=at[1], high=at[2], n=n))
+
+    def _per_1k(self, name: str, found: Sequence[Stretch]) -> float | None:
+        """Return what 1000 requests of this state cost; None where the account does not tell it apart."""
+        if self._cost is None:
+            return None
+        spans = [(s.begin_ns, s.end_ns) for s in found]
+        on = [
+            f"{fault.upstream} {fault.kind}"
+            for fault in self._when.faults
+            if overlap([fault.on(self._when.end_ns)], spans)
+        ]
+        key = on[0] if on else HEALTHY if name == HEALTHY else None
+        spend = self._cost.by_state.get(key) if key else None
+        return None if spend is None else spend.per_1k_requests
+
+
+def _throughput(levels: Sequence[Level], users: float) -> float:
+    """Return the throughput at a number of users, between levels."""
+    x, y = np.array(sorted((float(level.users or 0), level.achieved.value or 0.0) for level in levels)).T
+    return float(np.interp(users, x, y))
+
+
+def _response(levels: Sequence[Level], rate: float) -> float:
+    """Return the mean response time at an offered rate, seconds, between levels."""
+    x, y = np.array(sorted((level.rate or 0.0, response_s(level)) for level in levels)).T
+    return float(np.interp(rate, x, y))

@@ -1,0 +1,71 @@
+"""What a reader of a state's capacity should know besides: where it is not certain, and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.analysis.usl import MISFIT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from harness.analysis.capacity_slo import Bracket, State
+    from harness.model.capacity import Level, Limit, Usl
+
+_UNCERTAIN: Mapping[State, str] = {
+    "at_least": "No level was shown to miss the SLO: the capacity lies beyond the tested range.",
+    "below": "Not even the lowest level is shown to meet the SLO: the capacity lies below the tested range.",
+    "undecided": "No level shows whether the SLO is met: let each hold longer.",
+}
+
+
+def notes(
+    levels: Sequence[Level],
+    found: Bracket,
+    law: Usl | None,
+    full: Sequence[Limit],
+    *,
+    users_known: bool,
+    saturated: bool,
+) -> Iterator[str]:
+    """Yield the notes, what weighs most first."""
+    if left_out := [level for level in levels if not level.counts]:
+        yield f"{len(left_out)} of {len(levels)} levels do not count: {left_out[0].why}."
+    if found.state in _UNCERTAIN:
+        yield _UNCERTAIN[found.state]
+    if found.contradicted:
+        yield "A level missed the SLO below one that met it: something else than the load changed."
+    yield from _little(levels)
+    if law is None:
+        yield "Too few levels for the scalability law: it needs four."
+    elif not law.fits:
+        yield (
+            f"The scalability law does not fit (a level lies more than {MISFIT:.0%} from it): something else than "
+            "contention sets the limit, such as a pool or a quota, so there is no N*."
+        )
+    elif not law.past_knee:
+        yield "The knee (N*) lies beyond the tested range, or is not certain to lie within it."
+    yield from _limits(full, saturated=saturated)
+    if not users_known and any(level.rate is not None for level in levels):
+        yield "No think time is given (load.think), so the capacity is not told in users."
+
+
+def _little(levels: Sequence[Level]) -> Iterator[str]:
+    # That a level which never settled breaks it needs no saying: it is how such a level is known.
+    for level in [level for level in levels if level.settled and not level.little.holds][:1]:
+        off = abs(level.little.off or 0.0)
+        yield f"Little's law is off by {off:.0%} on level {level.level}: {level.little.why}."
+    for users in [users for level in levels if (users := level.little_users) and not users.holds][:1]:
+        yield f"Little's law does not hold for users: {users.why}."
+
+
+def _limits(full: Sequence[Limit], *, saturated: bool) -> Iterator[str]:
+    if not full and saturated:
+        yield (
+            "Throughput grew no more, and nothing that was watched was full: look for what was not (a lock, a quota, a "
+            "pool without a ledger behind it)."
+        )
+    elif not full:
+        yield "Nothing that was watched came near its limit."
+    elif all(limit.extrapolated for limit in full):
+        yield "Nothing that was watched reached its limit; what would first is extrapolated."

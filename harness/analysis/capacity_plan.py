@@ -1,0 +1,192 @@
+"""What to configure and how many replicas to buy: from measured capacity, headroom and a forecast."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from harness.analysis.capacity_use import MACHINE
+from harness.analysis.usl import LEAST, scaling
+from harness.model.capacity import Forecast, ScalingAdvice
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from harness.model.capacity import CapacityFindings, CapacityState, Level, SloCapacity
+
+HEADROOM = 0.7
+"""Share of the capacity to plan with (`methods.md`, Capacity)."""
+MOST_REPLICAS = 10_000
+"""More than anybody runs."""
+ONE_LOST = "one_replica_lost"
+
+
+def up(state: str, replicas: int) -> int:
+    """Return how many replicas carry the load in a state."""
+    return max(1, replicas - 1) if state == ONE_LOST else replicas
+
+
+def planned(capacity: SloCapacity) -> float | None:
+    """Return the rate that headroom is taken of: the capacity or, where no level missed the SLO, the highest load that
+    met it."""
+    return capacity.rate.value if capacity.rate.value is not None else capacity.rate.low
+
+
+def advice(
+    state: str,
+    capacity: SloCapacity,
+    levels: Sequence[Level],
+    cpu: Sequence[str],
+    *,
+    think_s: float | None,
+    headroom: float,
+    replicas: int,
+) -> ScalingAdvice | None:
+    """Return what to configure; `cpu` names the resources that are CPU. None if no load is known to be carried."""
+    carried, told = planned(capacity), rising([level for level in levels if level.counts])
+    if carried is None or not told:
+        return None
+    rate = headroom * carried
+    number = at_rate(told, rate, lambda level: level.in_flight)
+    used = {
+        name: at_rate(some, rate, lambda level, name=name: level.used[name])  # type: ignore[misc]
+        for name in cpu
+        if (some := [level for level in told if name in level.used])
+    }
+    response = at_rate(told, rate, response_s)
+    return ScalingAdvice(
+        rate=rate,
+        shown=capacity.rate.low is not None and rate <= capacity.rate.low,
+        users=_users(capacity, rate, response, think_s, headroom, closed=told[0].users is not None),
+        rate_per_replica=rate / up(state, replicas),
+        in_flight_per_replica=number / up(state, replicas),
+        cpu=used,
+    )
+
+
+def _users(
+    capacity: SloCapacity, rate: float, response: float, think_s: float | None, headroom: float, *, closed: bool
+) -> float | None:
+    if closed and capacity.users:
+        carried = capacity.users.value if capacity.users.value is not None else capacity.users.low
+        return None if carried is None else headroom * carried
+    return None if think_s is None else rate * (response + think_s)
+
+
+def rising(levels: Sequence[Level]) -> list[Level]:
+    """Return the levels, by load, that brought more throughput than every lower one: past its highest throughput a
+    system does other things at the same rate."""
+    found: list[Level] = []
+    for level in sorted(levels, key=lambda level: (level.users or 0, level.rate or 0.0)):
+        if (level.achieved.value or 0.0) > (found[-1].achieved.value or 0.0 if found else 0.0):
+            found.append(level)
+    return found
+
+
+def at_rate(levels: Sequence[Level], rate: float, of: Callable[[Level], float]) -> float:
+    """Return a figure of the levels at a rate: on a straight line between the two next to it; beyond the lowest and
+    the highest throughput as there. There has to be a level with any."""
+    up = rising(levels)
+    return float(np.interp(rate, [level.achieved.value or 0.0 for level in up], [of(level) for level in up]))
+
+
+def response_s(level: Level) -> float:
+    """Return the mean response time of a level, seconds."""
+    return (level.response_mean_ms.value or 0.0) / 1000
+
+
+def with_headroom(found: CapacityFindings, headroom: float, think_s: float | None) -> CapacityFindings:
+    """Return findings whose advice keeps another headroom, or knows another think time."""
+    think_s = found.think_s if think_s is None else think_s
+    states = tuple(
+        state.model_copy(
+            update={
+                "advice": advice(
+                    state.state, state.capacity, state.levels, list(state.advice.cpu) if state.advice else [],
+                    think_s=think_s, headroom=headroom, replicas=found.replicas,
+                )
+            }
+        )
+        for state in found.states
+    )  # fmt: skip
+    return found.model_copy(update={"states": states, "headroom": headroom, "think_s": think_s})
+
+
+def forecast(
+    runs: Sequence[CapacityFindings], state: str, *, rate: float | None, users: float | None
+) -> Forecast | None:
+    """Return the replicas that a load needs in a state, from runs with the same or different numbers of them.
+
+    The headroom is that of the runs. A replica is taken to carry what it did in the run with the most of them: what
+    replicas cost each other is in that, as far as it was tested. From four different numbers of replicas on, the
+    scalability law with replicas as its N (Gunther 2007, ch. 4) says how much less each further one brings. None where
+    the state's capacity is not known, or users were asked for whose think time nobody knows.
+    """
+    known: dict[int, tuple[float, CapacityFindings, CapacityState]] = {}
+    for run in runs:
+        found = run.state(state)
+        if found is None or found.advice is None:
+            continue
+        count = up(state, run.replicas)
+        if count not in known or found.advice.rate < known[count][0]:  # several runs with as many: the worst governs
+            known[count] = (found.advice.rate, run, found)
+    if not known:
+        return None
+    most = max(known)
+    _, run, found = known[most]
+    per_user = _per_user(found, run)
+    if rate is None and (users is None or per_user is None):
+        return None
+    wanted = rate if rate is not None else (users or 0.0) * (per_user or 0.0)
+    needed, per_replica, basis = _count(wanted, {count: each for count, (each, _, _) in known.items()})
+    lost = 1 if state == ONE_LOST else 0
+    return Forecast(
+        state=state,
+        rate=wanted,
+        replicas=None if needed is None else needed + lost,
+        measured=tuple(sorted(known)),
+        per_replica=per_replica,
+        basis=basis,
+        notes=tuple(_doubts(found, most, needed)),
+    )
+
+
+def _per_user(state: CapacityState, run: CapacityFindings) -> float | None:
+    """Return the requests per second that one user makes at the planned load."""
+    if state.advice is None or not state.advice.users:
+        return None if run.think_s is None else 1 / max(run.think_s, 1e-9)
+    return state.advice.rate / state.advice.users
+
+
+def _count(
+    wanted: float, carried: Mapping[int, float]
+) -> tuple[int | None, float, Literal["measured", "assumed", "law"]]:
+    """Return how many replicas carry a rate, what each then carries, and how that is known."""
+    most = max(carried)
+    for count in sorted(carried):
+        if count - 1 in carried and carried[count - 1] < wanted <= carried[count]:
+            return count, carried[count] / count, "measured"
+    if len(carried) >= LEAST:
+        counts = np.array(sorted(carried), float)
+        law = scaling(counts, np.array([carried[int(count)] for count in counts]))
+        if law is not None:
+            numbers = np.arange(1, MOST_REPLICAS)
+            enough = np.flatnonzero(law(numbers) >= wanted)
+            first = int(numbers[enough[0]]) if len(enough) else None
+            return first, float(law(np.array([first or most]))[0]) / (first or most), "law"
+    count = max(1, math.ceil(wanted * most / carried[most] - 1e-9))
+    return count, carried[most] / most, "measured" if count == most else "assumed"
+
+
+def _doubts(state: CapacityState, most: int, count: int | None) -> Iterator[str]:
+    if count is None:
+        yield "No number of replicas carries it: each further one costs the others more than it brings."
+    elif count > most:
+        yield f"At most {most} replica{'s were' if most > 1 else ' was'} measured."
+    first = state.limits[0] if state.limits else None
+    if first is not None and first.kind == "rate_limit":
+        yield f"{first.resource} is what fills up first: more replicas do not raise it."
+    if first is not None and first.resource == MACHINE:
+        yield "The machine is what fills up first: replicas on it share its cores."

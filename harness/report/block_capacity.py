@@ -1,0 +1,192 @@
+"""What the block on capacity says: how many users, what gets used up first, what to configure."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from harness.report import units, words
+from harness.report.block_cost import money
+from harness.report.units import SPACE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from harness.model.capacity import CapacityFindings, CapacityState, Level, Limit, ScalingAdvice, SloMet, Usl
+    from harness.model.estimate import Estimate
+    from harness.model.findings import Findings
+
+STATES = ("requests/s at SLO", "95 % interval", "users at SLO", "first to fill up", "knee N*", "highest measured",
+          "plan with")  # fmt: skip
+LEVELS = ("offered", "answered", "in flight", "mean", "p95", "good", "SLO", "Little's law")
+_MET: Mapping[SloMet, str] = {"meets": "met", "misses": "missed", "inconclusive": "?"}
+
+
+def said(findings: Findings) -> str:
+    """Return how much the system carries, in a few sentences; empty where no levels were run."""
+    found = findings.capacity
+    if found is None:
+        return ""
+    state = found.governing
+    if state is None:
+        return "No level shows whether the SLO is met: the capacity is not known."
+    several = len(found.states) > 1
+    where = f" in its worst state, {name(state)}" if several else ""
+    parts = [f"{_carries(state)}{where}"]
+    if state.limits:
+        parts.append(f"{first(state.limits[0])}")
+    text = words.sentence("; ".join(parts))
+    if state.advice:
+        users = f" ({units.count(math.floor(state.advice.users))} users)" if state.advice.users is not None else ""
+        text += f" Plan with {rate(state.advice.rate)}{users}: {units.share(found.headroom)} of it."
+    return text
+
+
+def name(state: CapacityState) -> str:
+    """Return a state as words."""
+    return state.state.replace("_", " ")
+
+
+def rate(value: float | None) -> str:
+    """Return a rate of requests."""
+    return units.NONE if value is None else f"{units.three(value)}{SPACE}requests/s"
+
+
+def _carries(state: CapacityState) -> str:
+    capacity = state.capacity
+    slo = capacity.rate
+    if capacity.state == "below":
+        return f"the system does not meet its SLO even at {rate(slo.high)}"
+    if slo.value is None:
+        return f"the system meets its SLO at {rate(slo.low)}, the highest load tested, and may carry more"
+    users = f" or {units.count(capacity.users.value)} users" if capacity.users and capacity.users.value else ""
+    return f"the system carries {rate(slo.value)}{users} within its SLO"
+
+
+def first(limit: Limit) -> str:
+    """Return what fills up, and how that is known."""
+    how = "would fill up first, at about" if limit.extrapolated else "fills up first, at"
+    why = " (extrapolated: nothing that was watched did)" if limit.extrapolated else ""
+    return f"{limit.resource} {how} {rate(limit.rate)}{why}"
+
+
+def interval(estimate: Estimate | None, unit: str) -> str:
+    """Return an interval in words; a dash where neither side is known."""
+    return (units.between(estimate.low, estimate.high, unit) if estimate else "") or units.NONE
+
+
+def state_cells(state: CapacityState) -> list[str]:
+    """Return the cells of `STATES`."""
+    slo, law = state.capacity.rate, state.usl
+    return [
+        units.per_second(slo.value),
+        interval(slo, "per_s"),
+        units.say(state.capacity.users.value, "count") if state.capacity.users else units.NONE,
+        _limit_cell(state.limits),
+        _knee(law),
+        units.per_second(max((level.achieved.value or 0.0 for level in state.levels if level.counts), default=None)),
+        units.per_second(state.advice.rate) if state.advice else units.NONE,
+    ]
+
+
+def _limit_cell(limits: Sequence[Limit]) -> str:
+    if not limits:
+        return units.NONE
+    about = f"about{SPACE}" if limits[0].extrapolated else ""
+    return f"{limits[0].resource}, {about}{units.per_second(limits[0].rate)}"
+
+
+def _knee(law: Usl | None) -> str:
+    """Return N*; where the levels do not reach past it, only what it lies above."""
+    if law is None:
+        return units.NONE
+    if not law.fits:
+        return "none: the law does not fit"
+    peak = law.peak_in_flight
+    if peak.value is None:
+        return f"> {units.three(peak.low or 0.0)}, beyond the tested range"
+    return f"{units.three(peak.value)} ({interval(peak, 'in flight')})"
+
+
+def _level_cells(level: Level) -> list[str]:
+    little = level.little
+    return [
+        units.per_second(level.offered),
+        units.per_second(level.achieved.value),
+        units.three(level.in_flight),
+        units.milliseconds(level.response_mean_ms.value),
+        units.milliseconds(level.response_ms.p95.value),
+        units.share(level.good_share.value),
+        _MET[level.slo] if level.counts else "does not count",
+        "holds" if little.holds else f"{units.share(little.off)} off: {little.why.partition(':')[0]}",
+    ]
+
+
+def advice_rows(found: CapacityFindings, state: CapacityState) -> list[tuple[str, str, str]]:
+    """Return what to configure: what, at which value, and a word on it."""
+    what = state.advice
+    if what is None:
+        return []
+    shown = "shown to meet the SLO" if what.shown else "not itself shown to meet the SLO: longer levels would tell"
+    rows = [
+        ("plan with", rate(what.rate), f"{units.share(found.headroom)} of the capacity; {shown}"),
+        ("scale out at", f"{units.per_second(what.rate_per_replica)} per replica", f"measured with {found.replicas}"),
+    ]
+    if what.in_flight_per_replica is not None:
+        rows.append(("or at", f"{units.three(what.in_flight_per_replica)} in flight per replica", "mean at that rate"))
+    return [*rows, *_cpu(what), *_costs(found, state)]
+
+
+def _cpu(what: ScalingAdvice) -> list[tuple[str, str, str]]:
+    busiest = sorted(what.cpu.items(), key=lambda used: -used[1])[:2]
+    return [("or at", f"{units.share(share)} of {resource}", "mean at that rate") for resource, share in busiest]
+
+
+def _costs(found: CapacityFindings, state: CapacityState) -> list[tuple[str, str, str]]:
+    if found.currency is None or state.cost_per_hour is None:
+        return []
+    rows = [("costs", f"{money(state.cost_per_hour, found.currency)} an hour", "provider calls at that rate")]
+    if state.cost_per_user_hour is not None:
+        rows.append(("or", f"{money(state.cost_per_user_hour, found.currency)} a user and hour", ""))
+    return rows
+
+
+def capacity(findings: Findings) -> dict[str, Any] | None:
+    """Return the block; None where no levels were run."""
+    found = findings.capacity
+    if found is None:
+        return None
+    governing = found.governing
+    several = len(found.states) > 1
+    return {
+        "answer": said(findings),
+        "columns": STATES,
+        "rows": [(name(state), state.state == found.worst and several, state_cells(state)) for state in found.states],
+        "advice": advice_rows(found, governing) if governing else [],
+        "advice_of": f"in the worst state, {name(governing)}" if governing and several else "",
+        "limits": [(name(state), limit.resource, words.sentence(limit.evidence), units.per_second(limit.rate),
+                    "extrapolated" if limit.extrapolated else "measured")
+                   for state in found.states for limit in state.limits],
+        "level_columns": LEVELS,
+        "levels": [(name(state), level.level, _level_cells(level), level.why)
+                   for state in found.states for level in state.levels],
+        "notes": notes(found),
+        "slo": f"{units.share(found.slo_good_share)} answered within {units.seconds(found.slo_response_s)}",
+    }  # fmt: skip
+
+
+def notes(found: CapacityFindings) -> list[str]:
+    """Return what a reader should know besides; what is true of every state is said once."""
+    said_of: dict[str, list[str]] = {}
+    for state in found.states:
+        for note in state.notes:
+            said_of.setdefault(note, []).append(name(state))
+    every = len(found.states)
+    return [
+        note if len(of) == every else f"{words.sentence(', '.join(of))[:-1]}: {note}" for note, of in said_of.items()
+    ]
+
+
+def table_rows(found: CapacityFindings) -> list[list[str]]:
+    """Return the states with their cells, for Markdown and terminals."""
+    return [[name(state), *state_cells(state)] for state in found.states]
