@@ -34,10 +34,11 @@ if TYPE_CHECKING:
 
 def judge(plan: Plan, findings: Findings, measure: Samples) -> Verdicts:
     """Hold every threshold of the plan against the findings; an experiment's are about its own faults."""
-    cases = [Case(t, measure, findings.failovers) for t in parse_all(plan.scenario.thresholds)]
+    soak = findings.soak
+    cases = [Case(t, measure, findings.failovers, soak=soak) for t in parse_all(plan.scenario.thresholds)]
     for experiment in plan.experiments:
         own = experiment.experiment
-        cases += [Case(t, measure, findings.failovers, own) for t in parse_all(experiment.thresholds)]
+        cases += [Case(t, measure, findings.failovers, own, soak) for t in parse_all(experiment.thresholds)]
     checks = tuple(_check(case, valid=findings.validity.valid) for case in cases)
     checks += tuple(check for experiment in plan.experiments for check in _steady_again(experiment, findings))
     verdict, why = _overall(checks, findings.validity.reasons)

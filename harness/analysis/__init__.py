@@ -20,6 +20,7 @@ from harness.analysis.outages import outage_kinds
 from harness.analysis.resources import resources
 from harness.analysis.safety import steady_looks
 from harness.analysis.scan import scans
+from harness.analysis.soak import soak
 from harness.analysis.stats import percentile
 from harness.analysis.streams import Tokens, stream_findings
 from harness.analysis.timeline import timeline
@@ -72,5 +73,6 @@ def analyse(recording: Recording) -> tuple[Findings, Measure]:
         resources=resources(recording.samples, when),
         cost=cost(calls, orders, load.kinds, canary, when, plan.target.prices, plan.scenario.load),
         steady_state=steady_looks(recording.events),
+        soak=soak(recording, load, calls, when, found),
     )
     return findings, measure

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from harness.model.base import Frozen
 from harness.model.cost import CostFindings
+from harness.model.soak import SoakFindings
 
 
 class Estimate(Frozen):
@@ -369,4 +370,5 @@ class Findings(Frozen):
     cost: CostFindings | Literal["unsupported"] | None = None
     """null without a price table; unsupported where ledgers do not tell whose calls they were."""
     capacity: dict[str, Any] | None = None
-    soak: dict[str, Any] | None = None
+    soak: SoakFindings | None = None
+    """null where the load was too short to say anything (`analysis.soak`)."""
