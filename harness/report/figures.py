@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from harness.analysis.outages import alike
 from harness.analysis.scan import scans
-from harness.report import figure_failover, figure_resources, figure_summary, figure_time, palette, series
+from harness.report import figure_failover, figure_resources, figure_soak, figure_summary, figure_time, palette, series
 from harness.report.seen import seen
 from harness.report.timeline import Timeline, timeline
 
@@ -57,6 +57,7 @@ def figures(recording: Recording, findings: Findings) -> Figures:
     used = series.resources(recording, axis, RESOURCES)
     for metric in dict.fromkeys(r.metric for r in used):
         drawn[f"resources-{metric}"] = figure_resources.resources(used, axis, metric)
+    drawn |= {trends.name: trends for trends in figure_soak.figures(findings.soak, axis)}
     recorders = {
         kind: figure_failover.recorder(recording, axis, bit, slo_s)
         for kind, outages in alike(findings.failovers).items()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness.analysis.outages import alike
-from harness.report import block_cost, block_health, block_streams, units, words
+from harness.report import block_cost, block_health, block_soak, block_streams, units, words
 from harness.report.toll import toll, unharmed
 from harness.report.units import middle
 
@@ -67,6 +67,14 @@ def _outages(findings: Findings) -> list[str]:
     return [*lines, "", *tolls, *claims]
 
 
+def _drift(findings: Findings) -> list[str]:
+    if not (answer := block_soak.said(findings)):
+        return []
+    head = ("", "series", *block_soak.COLUMNS[:6])
+    rows = [[plain(cell) for cell in row] for row in block_soak.markdown_rows(findings)]
+    return [f"**Did anything drift?** {plain(answer)}", "", *((*table(head, rows, 2), "") if rows else ())]
+
+
 def _times(group: Sequence[Failover]) -> list[str]:
     provider = words.served(group)
     return [
@@ -102,6 +110,7 @@ def markdown(recording: Recording, findings: Findings, verdicts: Verdicts) -> st
         *([f"**Streams**: {plain(flow)}", ""] if (flow := block_streams.said(findings)) else ()),
         *([f"**Cost**: {plain(bill)}", ""] if (bill := block_cost.said(findings)) else ()),
         *([f"**At its limit**: {plain(words.sentence(full))}", ""] if (full := words.saturated(findings)) else ()),
+        *_drift(findings),
         f"**Can this run be believed?** {plain(words.validity(findings))}",
     ]
     lines += [f"- {plain(words.sentence(reason))}" for reason in findings.validity.reasons]
