@@ -161,11 +161,11 @@ def _verdict(fit: _Fit, *, certain: bool) -> tuple[SoakVerdict, str]:
     if certain:
         behind = ", after its warm-up" if bend else ""
         if line.resource and slope.slope > 0:
-            return "leak", f"grows without levelling off{behind}"
-        return "drift", f"{'rises' if slope.slope > 0 else 'falls'} all along{behind}"
+            return "leak", f"growing without levelling off{behind}"
+        return "drift", f"{'rising' if slope.slope > 0 else 'falling'} all along{behind}"
     within = -line.threshold < slope.low and slope.high < line.threshold
     if bend and (within or not bend.slope):
-        return "saturating", f"{'grew' if bend.b > 0 else 'fell'} while it warmed up and levelled off"
+        return "saturating", f"{'grew' if bend.b > 0 else 'fell'} while warming up and levelled off"
     if within:
         return "flat", "changes by less than the practical threshold, if at all"
     beyond = slope.low > line.threshold or slope.high < -line.threshold
@@ -219,7 +219,7 @@ def _overall(series: Sequence[SoakSeries]) -> tuple[SoakVerdict, str]:
     for verdict in ("leak", "drift"):
         if found := [s for s in bad if s.verdict == verdict]:
             more = f", and {len(bad) - 1} more" if len(bad) > 1 else ""
-            return found[0].verdict, f"{found[0].name} {found[0].why}{more}"
+            return found[0].verdict, f"{found[0].name}: {found[0].why}{more}"
     unsure = [s for s in judged_ones if s.verdict == "inconclusive"]
     if unsure or not judged_ones:
         some = f"{len(unsure)} of {len(judged_ones)} series cannot be told" if unsure else "nothing was recorded"

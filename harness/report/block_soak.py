@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from harness.report import units, words
@@ -32,14 +33,14 @@ def per_hour(value: float | None, unit: str, *, signed: bool = True) -> str:
         return units.NONE
     value *= 100 if unit == "share" else 1
     sign = "+" if signed and value > 0 else ""
-    return f"{sign}{units.three(value)}{units.SPACE}{_PER_HOUR[unit]}"
+    return f"{sign}{units.three(value)}{'' if _PER_HOUR[unit] == '/h' else units.SPACE}{_PER_HOUR[unit]}"
 
 
 def interval(one: SoakSeries) -> str:
     """Say the interval of a slope."""
     if one.slope is None or one.slope.low is None or one.slope.high is None:
         return units.NONE
-    low = per_hour(one.slope.low, one.unit).rpartition(units.SPACE)[0]
+    low = per_hour(one.slope.low, one.unit).removesuffix(_PER_HOUR[one.unit]).strip(units.SPACE)
     return f"{low} to {per_hour(one.slope.high, one.unit)}"
 
 
@@ -71,37 +72,53 @@ def cells(one: SoakSeries) -> list[str]:
 
 
 def finding(one: SoakSeries) -> str:
-    """Say a leak or a drift: ``agents: memory grows without levelling off, by 10.2 MiB/h (...)``."""
+    """Say a leak or a drift: ``memory of agents: growing without levelling off, by 10.2 MiB/h (...)``."""
     slope = "" if one.slope is None else f", by {per_hour(one.slope.value, one.unit)} ({interval(one)})"
     limit = f"; its {one.limit_is} of {level(one.limit, one.unit)} is reached in {to_limit(one.to_limit_h)}"
-    return f"{one.name} {one.why}{slope}{limit if one.to_limit_h else ''}"
+    return f"{one.name}: {one.why}{slope}{limit if one.to_limit_h else ''}"
 
 
 def said(findings: Findings) -> str:
-    """Return the answer in a few sentences; empty where nothing was asked."""
+    """Return the answer in a sentence or two; empty where nothing was asked."""
     found = findings.soak
     if found is None:
         return ""
     mine = [s for s in found.series if not s.instrument]
     bad = [s for s in mine if s.worse]
     unsure = [s for s in mine if s.verdict == "inconclusive"]
-    parts = [finding(s) for s in bad[:3]]
-    if len(bad) > 3:
-        parts.append(f"so do {len(bad) - 3} more series")
-    if not bad and not unsure:
-        parts.append(f"no: {found.why}" if mine else f"not known: {found.why}")
+    if bad:
+        more = f"; {len(bad) - 1} more series got worse as well" if len(bad) > 1 else ""
+        answer = f"yes: {finding(bad[0])}{more}"
     elif unsure:
+        answer = f"nothing that is certain: {_unsure(unsure, mine, found)}"
+    else:
+        answer = f"no: {found.why}" if mine else f"not known: {found.why}"
+    scaled = f"Durations were scaled by {found.scale:g}: this says nothing about the full length."
+    return words.sentence(answer) + (f" {scaled}" if found.scale != 1 else "")
+
+
+def notes(findings: Findings) -> list[str]:
+    """Return what else is to be said: other findings, what the harness itself did, how far this goes."""
+    found = findings.soak
+    if found is None:
+        return []
+    mine = [s for s in found.series if not s.instrument]
+    bad = [s for s in mine if s.worse]
+    unsure = [s for s in mine if s.verdict == "inconclusive"]
+    parts = [finding(s) for s in bad[1:6]]
+    if bad and unsure:
         parts.append(_unsure(unsure, mine, found))
     parts += [f"the harness itself: {finding(s)}" for s in found.series if s.instrument and s.worse]
-    if found.scale != 1:
-        parts.append(f"durations were scaled by {found.scale:g}: this says nothing about the full length")
-    return " ".join(words.sentence(part) for part in parts)
+    if found.left_out_s:
+        parts.append(f"{units.seconds(found.left_out_s)} of faults and recovery are left out of what users got")
+    return [words.sentence(part) for part in parts]
 
 
 def _unsure(unsure: Sequence[SoakSeries], mine: Sequence[SoakSeries], found: SoakFindings) -> str:
-    text = f"of {len(unsure)} of {len(mine)} series {units.seconds(found.length_s)} cannot tell"
+    text = f"{len(unsure)} of {len(mine)} series cannot be told after {units.seconds(found.length_s)}"
     needed = [s.needed_s for s in unsure if s.needed_s is not None]
-    return text + (f"; {units.seconds(round(max(needed), -2))} would" if len(needed) == len(unsure) else "")
+    would = f"; {units.seconds(60 * math.ceil(max(needed, default=0) / 60))} would do"
+    return text + (would if len(needed) == len(unsure) else "")
 
 
 def soak(findings: Findings, figures: Figures) -> dict[str, Any] | None:
@@ -121,7 +138,10 @@ def soak(findings: Findings, figures: Figures) -> dict[str, Any] | None:
             for name, title in (("soak-resources", "Resources"), ("soak-service", "What users got"))
             if name in figures.drawn
         ],
-        "note": _note(found),
+        "notes": notes(findings),
+        "method": "Thin: each window; thick: the trend with its 95 % band; grey: a warm-up, left out of it. Slopes are "
+        f"Theil-Sen's, their intervals count autocorrelation. {found.tested} series were tested together: a run in "
+        "which nothing moves is called leaking or drifting once in 20 at most (Holm).",
     }
 
 
@@ -130,16 +150,6 @@ def _sorted(one: SoakSeries) -> list[tuple[str, float]]:
     limit = None if one.to_limit_h is None else one.to_limit_h.value
     by = (one.level, slope, slope, one.threshold, one.detectable, limit, one.n)
     return [(text, float(key) if key is not None else -1.0) for text, key in zip(cells(one), by, strict=True)]
-
-
-def _note(found: SoakFindings) -> str:
-    text = (
-        f"Slopes are Theil-Sen's, their intervals count autocorrelation. {found.tested} series were tested together: "
-        "a run in which nothing moves is called leaking or drifting once in 20 at most (Holm)."
-    )
-    if found.left_out_s:
-        text += f" {units.seconds(found.left_out_s)} of faults and recovery are left out of what users got."
-    return text
 
 
 def markdown_rows(findings: Findings) -> list[list[str]]:

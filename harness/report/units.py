@@ -78,7 +78,7 @@ def per_second(value: float | None) -> str:
 
 def per_hour(value: float | None) -> str:
     """Return a count per hour."""
-    return NONE if value is None else f"{three(value)}{SPACE}/h"
+    return NONE if value is None else f"{three(value)}/h"
 
 
 def multiple(value: float | None) -> str:

@@ -58,7 +58,7 @@ def soak(tmp_path_factory: pytest.TempPathFactory) -> SoakFindings:
 
 
 def test_the_leak_is_found_with_its_slope_and_the_time_to_its_limit(soak: SoakFindings) -> None:
-    leak = of(soak, "agents: memory")
+    leak = of(soak, "memory of agents")
     assert (leak.verdict, leak.worse, leak.metric, leak.limit, leak.limit_is) == (
         "leak", True, "anon_mib", 512, "memory limit",
     )  # fmt: skip
@@ -73,20 +73,20 @@ def test_the_leak_is_found_with_its_slope_and_the_time_to_its_limit(soak: SoakFi
     assert leak.to_limit_h.low < (512 - 120) / 20 < leak.to_limit_h.high
     assert leak.detectable is not None
     assert leak.threshold < leak.detectable < 5
-    assert (soak.verdict, soak.series[0].name) == ("leak", "agents: memory")
-    assert "agents: memory grows without levelling off" in soak.why
+    assert (soak.verdict, soak.series[0].name) == ("leak", "memory of agents")
+    assert "memory of agents: growing without levelling off" in soak.why
 
 
 def test_a_warm_up_is_told_apart_and_left_out(soak: SoakFindings) -> None:
-    cache = of(soak, "cache: memory")
+    cache = of(soak, "memory of cache")
     assert (cache.verdict, cache.worse) == ("saturating", None)
     assert 600 < cache.warmup_dropped_s < 2400
-    assert of(soak, "cache: threads").verdict == "flat"
+    assert of(soak, "threads of cache").verdict == "flat"
 
 
 def test_the_harness_is_shown_and_not_held_against_the_system(soak: SoakFindings) -> None:
     own = [s for s in soak.series if s.instrument]
-    assert [s.verdict for s in own if s.name == "locust-0: memory"] == ["leak"]
+    assert [s.verdict for s in own if s.name == "memory of locust-0"] == ["leak"]
     assert list(soak.series[-len(own) :]) == own
 
 
@@ -112,7 +112,7 @@ def test_short_loads_and_loads_that_change_are_not_asked(tmp_path: Path) -> None
 
 def test_a_short_load_is_asked_where_a_threshold_asks_and_says_how_long_it_should_have_been(tmp_path: Path) -> None:
     soak = found_in(soaked(tmp_path, hold_s=120, thresholds={"leak": ["count==0"]}))
-    memory = of(soak, "agents: memory")
+    memory = of(soak, "memory of agents")
     assert (memory.verdict, memory.n) == ("inconclusive", 12)
     assert memory.needed_s is not None
     assert memory.needed_s >= 1800
@@ -126,7 +126,7 @@ def test_a_restart_breaks_the_series_and_is_no_shrinking(tmp_path: Path) -> None
         since = second if second < 1000 else second - 1000
         builder.sample(second, "process:agents", "memory_mib", 100 + 30 * since / HOUR)
     builder.sample(1000, "process:agents", "restarts", 1)
-    memory = of(found_in(builder), "agents: memory")
+    memory = of(found_in(builder), "memory of agents")
     assert memory.restarts == 1
     assert memory.slope is not None
     assert memory.slope.value == pytest.approx(30, abs=0.1)
