@@ -101,7 +101,8 @@ def _fit(line: Line) -> _Fit:
     bend = levelling(line.t, line.y)
     if bend is None:
         return _Fit(line, trend(line.t, line.y, line.quantum), None, 0.0)
-    warmup = bend.until(line.threshold / 2)
+    # What grows by less than a quantum in the whole length does not show any more.
+    warmup = bend.until(max(line.threshold / 2, line.quantum / float(line.t[-1] - line.t[0])))
     rest = line.t - line.t[0] >= warmup
     enough = rest.sum() >= _LEAST_REST * len(line.t)
     return _Fit(line, trend(line.t[rest], line.y[rest], line.quantum) if enough else None, bend, warmup)
