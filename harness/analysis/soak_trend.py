@@ -97,6 +97,9 @@ def trend(t: Array, y: Array, quantum: float = 0.0) -> Trend | None:
     n = len(t)
     if n < FEWEST:
         return None
+    slack = quantum / float(t[-1] - t[0])
+    if y.min() == y.max():
+        return Trend(0.0, float(y[0]), float(n), 0.0, slack)
     first, second = _pairs(n)
     slopes = np.sort((y[second] - y[first]) / (t[second] - t[first]))
     slope = float(np.median(slopes))
@@ -105,7 +108,7 @@ def trend(t: Array, y: Array, quantum: float = 0.0) -> Trend | None:
     off = math.sqrt(n * (n - 1) * (2 * n + 5) / 18)  # Kendall's S, its standard deviation
     below, above = math.floor((len(slopes) - off) / 2), math.ceil((len(slopes) + off) / 2)
     error = float(slopes[above] - slopes[below]) / 2 * math.sqrt(n / worth) if worth > _TOO_FEW else math.inf
-    return Trend(slope, level, worth, error, quantum / float(t[-1] - t[0]))
+    return Trend(slope, level, worth, error, slack)
 
 
 @lru_cache(maxsize=8)
