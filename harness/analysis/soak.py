@@ -35,8 +35,12 @@ if TYPE_CHECKING:
 
 LONG_S = 1800.0
 """Shorter loads are not asked, unless a threshold asks: in minutes, every process warms up and none levels off."""
+_LONG_ENOUGH = 0.5
+"""Share of that which a series has to last, behind restarts or a run cut short."""
 STEADY = ("users", "rate")
 """Kinds of load that stay the same: what changes under another may be the load."""
+_SHORT_BY = 0.5
+"""Share of its level by which a series of a shorter load has to move: by less, it may well be warming up."""
 _LEAST_REST = 0.25
 """Share of a series that has to be left behind its warm-up for a slope of it."""
 _RANK: dict[SoakVerdict, int] = {"leak": 0, "drift": 1, "inconclusive": 2, "saturating": 3, "flat": 4}
@@ -57,7 +61,7 @@ def soak(
 ) -> SoakFindings | None:
     """Return what drifted in the measured part; None where it was not `asked`, or cut off before it was long enough."""
     plan = recording.plan
-    if not asked(plan) or when.measured_s < min(LONG_S, plan.scenario.load.measured_s) / 2:
+    if not asked(plan) or when.measured_s < min(LONG_S, plan.scenario.load.measured_s) * _LONG_ENOUGH:
         return None
     out = disturbed(when, outages)
     lines = [
@@ -160,18 +164,30 @@ def _verdict(fit: _Fit, *, certain: bool) -> tuple[SoakVerdict, str]:
         short = f"{len(line.t)} windows are too few for a slope ({FEWEST} are needed)"
         return "inconclusive", "still levelling off when the load ended" if bend else short
     if certain:
-        behind = ", after its warm-up" if bend else ""
-        if line.resource and slope.slope > 0:
-            return "leak", f"growing without levelling off{behind}"
-        return "drift", f"{'rising' if slope.slope > 0 else 'falling'} all along{behind}"
+        return _moves(line, slope, warm=bend is not None)
     within = -line.threshold < slope.low and slope.high < line.threshold
-    if bend and (within or not bend.slope):
+    if bend and math.isfinite(slope.error) and (within or not bend.slope):
         return "saturating", f"{'grew' if bend.b > 0 else 'fell'} while warming up and levelled off"
     if within:
         return "flat", "changes by less than the practical threshold, if at all"
     beyond = slope.low > line.threshold or slope.high < -line.threshold
     one = "moves by more than the practical threshold, but among so many series that may be chance"
     return "inconclusive", one if beyond else "may move by more than the practical threshold: this length cannot tell"
+
+
+def _moves(line: Line, slope: Trend, *, warm: bool) -> tuple[SoakVerdict, str]:
+    if not _unmistakable(line, slope):
+        return "inconclusive", f"moving, as warm-ups do in minutes: {LONG_S / 60:g} min and more can tell"
+    behind = ", after its warm-up" if warm else ""
+    if line.resource and slope.slope > 0:
+        return "leak", f"growing without levelling off{behind}"
+    return "drift", f"{'rising' if slope.slope > 0 else 'falling'} all along{behind}"
+
+
+def _unmistakable(line: Line, slope: Trend) -> bool:
+    """Tell whether a series moved by more than a warm-up of minutes would: any that is long, else by half its level."""
+    hours = float(line.t[-1] - line.t[0])
+    return hours >= _LONG_ENOUGH * LONG_S / 3600 or abs(slope.slope) * hours > _SHORT_BY * abs(slope.at(line.t[0]))
 
 
 def _needed_s(fit: _Fit) -> float | None:
@@ -183,7 +199,7 @@ def _needed_s(fit: _Fit) -> float | None:
     length = float(line.t[-1] - line.t[0]) if len(line.t) > 1 else 0.0
     if not line.threshold or not length:
         return None
-    least = 2 * line.quantum / line.threshold
+    least = max(2 * line.quantum / line.threshold, LONG_S / 3600)
     if fit.bend is not None and slope is None:
         hours = max(fit.warmup / (1 - _LEAST_REST), 2 * length, least)
     elif slope is None:

@@ -119,6 +119,15 @@ def test_a_short_load_is_asked_where_a_threshold_asks_and_says_how_long_it_shoul
     assert soak.verdict == "inconclusive"
 
 
+@pytest.mark.parametrize(("grown", "verdict"), [(20.0, "inconclusive"), (90.0, "leak")])
+def test_what_grows_for_minutes_is_a_leak_only_if_no_warm_up_grows_so_much(grown: float, verdict: str) -> None:
+    t = np.arange(60) / 60 / 6
+    y = 100 + grown * t * 6 + np.random.default_rng(3).normal(0, 0.2, 60)
+    (found,) = judged([Line("process:p", "memory", "MiB", "memory_mib", t, y, 10, 2.0, 1.0)], 600).series
+    assert found.verdict == verdict
+    assert (found.needed_s is None) == (verdict == "leak")
+
+
 def test_a_restart_breaks_the_series_and_is_no_shrinking(tmp_path: Path) -> None:
     builder = RecordingBuilder(tmp_path, plan(load={"kind": "users", "users": 1, "hold": "3600s"}))
     builder.phases(steady=0, cooldown=HOUR)
