@@ -114,7 +114,7 @@ def resource_lines(samples: pa.Table, when: Timeline, manifest: Mapping[str, Any
             if limit is None and what == "memory" and machine:
                 limit, limit_is = float(machine), "machine's memory"
             moments, values = table.stretch(owner, metric, restarts)
-            t, y, window_s = _windows(moments, values, lowest=what == "memory")
+            t, y, window_s = windowed(moments, values, lowest=what == "memory")
             yield Line(
                 owner, what, kind.unit, metric, t, y, window_s, kind.threshold, kind.quantum,
                 instrument=owner.partition(":")[2] in ours, limit=limit, limit_is=limit_is if limit else "",
@@ -159,7 +159,7 @@ class _Samples:
         return max(parts, key=lambda part: part[0][-1] - part[0][0] if len(part[0]) else -1.0)
 
 
-def _windows(moments: Array, values: Array, *, lowest: bool) -> tuple[Array, Array, float]:
+def windowed(moments: Array, values: Array, *, lowest: bool) -> tuple[Array, Array, float]:
     """Return the middle, in hours, and the lowest (else the median) value of at most `MOST` windows of as many samples
     each, and their length in seconds.
 
