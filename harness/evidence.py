@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from harness.model.capacity import CapacityFindings, CapacityState
     from harness.model.findings import Estimate, Failover, Interval
+    from harness.model.soak import SoakFindings, SoakSeries
     from harness.model.threshold import MetricKind, Threshold
 
 Tags = tuple[tuple[str, str], ...]
@@ -61,6 +62,7 @@ class Case:
     failovers: tuple[Failover, ...]
     experiment: str | None = None
     capacity: CapacityFindings | None = None
+    soak: SoakFindings | None = None
 
     @property
     def outages(self) -> list[Failover]:
@@ -253,6 +255,56 @@ def _capacity_of(state: CapacityState, threshold: Threshold) -> Evidence:
     )
 
 
+# --- a long load -----------------------------------------------------------------------------------------------------
+
+
+def _series(case: Case) -> list[SoakSeries]:
+    """Return the series a threshold is about: of the tags' owners, else of all but the harness."""
+    if case.soak is None:
+        return []
+    owners = {f"{tag}:{value}" for tag, value in case.threshold.tags}
+    return [s for s in case.soak.series if (s.owner in owners if owners else not s.instrument)]
+
+
+def _too_short(case: Case) -> Evidence:
+    whose = " or ".join(f"{tag} {value}" for tag, value in case.threshold.tags)
+    said = f"nothing of the sort was recorded{f' of {whose}' if whose else ''}"
+    return Evidence(None, said="the load was too short, or not steady" if case.soak is None else said)
+
+
+def _drifting(case: Case) -> Evidence:
+    """How many series leak, or drift to the bad side: at least those that certainly do, at most all that may."""
+    leak = case.threshold.metric == "leak"
+    mine = [s for s in _series(case) if (s.owner != "service") == leak]
+    if not mine:
+        return _too_short(case)
+    found = [s for s in mine if s.worse and s.verdict == ("leak" if leak else "drift")]
+    unsure = [s for s in mine if s.verdict == "inconclusive"]
+    names = ", ".join(s.name for s in found)
+    said = f"{len(found)} of {len(mine)} series {'leak' if leak else 'drift'}{f' ({names})' if names else ''}"
+    if unsure:
+        said += f", and of {len(unsure)} this length cannot tell ({', '.join(s.name for s in unsure[:3])}"
+        said += ", ...)" if len(unsure) > 3 else ")"
+    return Evidence(float(len(found)), len(found), len(found) + len(unsure), len(mine), said=said)
+
+
+def _slope(case: Case) -> Evidence:
+    """The steepest slope of the series a threshold is about; its interval holds that of each."""
+    what = case.threshold.metric.removesuffix("_slope")
+    mine = [s for s in _series(case) if s.what == what]
+    told = [(s.slope, s.n) for s in mine if s.slope is not None]
+    if not told:
+        return _too_short(case)
+    slopes, short = [slope for slope, _ in told], len(mine) - len(told)
+    return Evidence(
+        max(slope.value for slope in slopes),
+        max(-math.inf if slope.low is None else slope.low for slope in slopes),
+        max(math.inf if slope.high is None else slope.high for slope in slopes),
+        sum(n for _, n in told),
+        weak=f"{short} of {len(mine)} have no slope" if short else "",
+    )
+
+
 _EVIDENCE: Mapping[MetricKind, Callable[[Case], Evidence]] = {
     "trend": _trend,
     "rate": _rate,
@@ -260,6 +312,8 @@ _EVIDENCE: Mapping[MetricKind, Callable[[Case], Evidence]] = {
     "outage": _outage,
     "claim": _claim,
     "capacity": _capacity,
+    "soak": _drifting,
+    "slope": _slope,
 }
 
 

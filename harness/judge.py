@@ -36,7 +36,9 @@ def judge(plan: Plan, findings: Findings, measure: Samples) -> Verdicts:
     """Hold every threshold of the plan against the findings; an experiment's are about its own faults."""
     own = [(t, None) for t in parse_all(plan.scenario.thresholds)]
     others = [(t, e.experiment) for e in plan.experiments for t in parse_all(e.thresholds)]
-    cases = [Case(t, measure, findings.failovers, whose, findings.capacity) for t, whose in (*own, *others)]
+    cases = [
+        Case(t, measure, findings.failovers, whose, findings.capacity, findings.soak) for t, whose in (*own, *others)
+    ]
     checks = tuple(_check(case, valid=findings.validity.valid) for case in cases)
     checks += tuple(check for experiment in plan.experiments for check in _steady_again(experiment, findings))
     verdict, why = _overall(checks, findings.validity.reasons)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,11 @@ class Run:
     def figures(self) -> Mapping[str, Figure]:
         """What is compared, one value each."""
         return figures(self.findings)
+
+    @property
+    def started(self) -> datetime:
+        """When it began, UTC without saying so, as the store has it."""
+        return datetime.fromisoformat(self.recording.manifest["clock"]["utc"]).astimezone(UTC).replace(tzinfo=None)
 
     @property
     def ref(self) -> RunRef:

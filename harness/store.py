@@ -11,7 +11,6 @@ by it. One process at a time may write; who comes meanwhile waits a little.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,7 @@ from harness.recording import layout
 from harness.runs import question_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from harness.model.verdict import Verdicts
     from harness.runs import Run
@@ -115,10 +114,6 @@ class Store:
         return duckdb.connect(self.path, read_only=not writing)
 
 
-def _utc(manifest: Mapping[str, Any]) -> datetime:
-    return datetime.fromisoformat(manifest["clock"]["utc"]).astimezone(UTC).replace(tzinfo=None)
-
-
 def _write(connection: Any, name: str, run: Run, verdicts: Verdicts) -> None:
     plan = run.plan
     connection.begin()
@@ -127,7 +122,7 @@ def _write(connection: Any, name: str, run: Run, verdicts: Verdicts) -> None:
     connection.execute(
         "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
-            name, run.recording.run_id, _utc(run.recording.manifest), plan.scenario.scenario,
+            name, run.recording.run_id, run.started, plan.scenario.scenario,
             "+".join(e.experiment for e in plan.experiments), plan.target.target, plan.engine, plan.scale,
             question_hash(plan), verdicts.verdict.value, run.findings.validity.valid, run.findings.load.requests,
         ],

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from harness.model.experiment import names_of
-from harness.model.threshold import METRICS
+from harness.model.threshold import METRICS, SOAK_TAGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -96,7 +96,10 @@ def quantity(value: float, unit: str) -> str:
         return f"{value * 100:.3g} %"
     if unit == "count":
         return f"{value:,.0f}" if value == round(value) else f"{value:,.1f}"
-    return f"{value:.3g}x" if unit == "x" else f"{value:.3g}/s"
+    return f"{value:.3g}{_UNITS[unit]}"
+
+
+_UNITS = {"x": "x", "per_s": "/s", "MiB/h": " MiB/h", "/h": "/h"}
 
 
 def observation(threshold: Threshold, value: float, unit: str, n: int) -> str:
@@ -133,11 +136,22 @@ def _outage(threshold: Threshold, said: str, n: int) -> str:
     return f"{_OUTAGE[threshold.metric].format(value=said) if said else never} ({told})"
 
 
+def _slope(threshold: Threshold, said: str, _n: int) -> str:
+    return f"{_GROWS[threshold.metric]} by {said} at most" if said else f"{_GROWS[threshold.metric]}"
+
+
+_GROWS: Mapping[str, str] = {
+    "memory_slope": "memory grows",
+    "fds_slope": "open files grow",
+    "threads_slope": "threads grow",
+    "connections_slope": "connections grow",
+}
 _SAY: Mapping[MetricKind, Callable[[Threshold, str, int], str]] = {
     "trend": _trend,
     "rate": _rate,
     "counter": _counter,
     "outage": _outage,
+    "slope": _slope,
 }
 
 
@@ -159,6 +173,8 @@ def setting(threshold: Threshold, outages: Iterable[Failover]) -> str:
             words.append(_while(o for o in outages if value in names_of(o.fault, o.kind)) or f"during {value}")
         elif tag == "upstream":
             words.append(_while(o for o in outages if o.upstream == value) or f"during faults on {value}")
+        elif tag in SOAK_TAGS:
+            words.append(f"in {value}")
         else:
             words.append(f"for {value}" if tag in ("agent", "team", "tenant", "name") else f"with {tag} {value}")
     return " ".join(filter(None, words))

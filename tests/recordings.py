@@ -214,7 +214,7 @@ class RecordingBuilder:
         """Write one sample."""
         self.samples.sample(source, metric, value, labels, ns(t_s))
 
-    def component(self, name: str, **how: str) -> None:
+    def component(self, name: str, **how: Any) -> None:
         """Write into the manifest how a component was found."""
         manifest = json.loads((self.path / layout.MANIFEST).read_text())
         manifest["components"][name] = how

@@ -21,6 +21,7 @@ from harness.analysis.outages import outage_kinds
 from harness.analysis.resources import resources
 from harness.analysis.safety import steady_looks
 from harness.analysis.scan import scans
+from harness.analysis.soak import soak
 from harness.analysis.stats import percentile
 from harness.analysis.streams import Tokens, stream_findings
 from harness.analysis.tenancy import tenancy
@@ -77,5 +78,6 @@ def analyse(recording: Recording) -> tuple[Findings, Measure]:
         cost=spent,
         capacity=capacity(recording, load, calls, when, spent),
         steady_state=steady_looks(recording.events),
+        soak=soak(recording, load, calls, when, found),
     )
     return findings, measure

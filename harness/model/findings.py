@@ -6,13 +6,14 @@ does not show it.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from harness.model.base import Frozen
 from harness.model.capacity import CapacityFindings
 from harness.model.cost import CostFindings
 from harness.model.estimate import Estimate, Percentiles
 from harness.model.goodput import Comeback, Goodput
+from harness.model.soak import SoakFindings
 from harness.model.tenancy import Tenancy
 
 __all__ = ["Estimate", "Percentiles"]  # beside what is defined here: other findings are made of them too
@@ -363,4 +364,5 @@ class Findings(Frozen):
     """null without a price table; unsupported where ledgers do not tell whose calls they were."""
     capacity: CapacityFindings | None = None
     """null without levels of load (`capacity`, `steps`)."""
-    soak: dict[str, Any] | None = None
+    soak: SoakFindings | None = None
+    """null where the load was too short to say anything (`analysis.soak`)."""

@@ -108,3 +108,37 @@ class SoakFindings(Frozen):
     """Seconds of faults and recovery, left out of the service's series."""
     series: tuple[SoakSeries, ...]
     """Worst first; the instrument's last."""
+
+
+class SoakChange(Frozen):
+    """One series of a run against the same of an earlier run."""
+
+    owner: str
+    what: SoakWhat
+    unit: Literal["MiB", "count", "ms", "share", "calls"]
+    name: str
+    level_before: float | None
+    level_now: float | None
+    slope_before: Slope
+    slope_now: Slope
+    difference: Slope
+    """Of the slopes, now less before. What differs from run to run without a cause is not in its interval."""
+    steeper: bool
+    """Whether it certainly moves faster to the bad side than before, by more than the practical threshold."""
+
+
+class SoakReport(Frozen):
+    """What ``agentstorm soak --json`` says, schema 1."""
+
+    schema_version: Literal[1] = 1
+    recording: str
+    verdict: str
+    """Of the run: ``pass``, ``fail``, ``inconclusive``, ``invalid``."""
+    exit_code: int
+    why: str
+    soak: SoakFindings | None
+    against: str | None = None
+    """The recording it was held against; null where there was none."""
+    against_note: str = ""
+    """Why there was none, or what differs besides."""
+    changes: tuple[SoakChange, ...] = ()

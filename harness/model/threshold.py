@@ -7,6 +7,8 @@ error_budget: "burn>14.4 over 1m"               how many times faster than allow
 response_time: "p(95)<1.5x vs baseline"         limit as a multiple of the baseline phase
 failover_claim: "0.90 at 0.95 under 5s"         at least 90 % of outages recover in 5 s, at 95 % confidence
 capacity{state:primary_down}: "rate>20"         requests per second at SLO (or users>100); no state: in the worst
+leak: "count==0"                                no resource of any process or container leaks (a soak's verdict)
+memory_slope{container:agents}: "max<10MiB/h"   how fast the memory of a process or container may grow
 """
 
 from __future__ import annotations
@@ -21,12 +23,12 @@ from pydantic import BeforeValidator
 
 from harness.model.base import located, nearest
 from harness.model.event import PHASES
-from harness.model.units import parse_duration
+from harness.model.units import parse_duration, parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-MetricKind = Literal["trend", "rate", "counter", "budget", "outage", "claim", "capacity"]
+MetricKind = Literal["trend", "rate", "counter", "budget", "outage", "claim", "capacity", "soak", "slope"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Metric:
     """A metric thresholds can name: what it is over, and in which unit its values are."""
 
     kind: MetricKind
-    unit: Literal["ms", "s", "share", "count", "per_s", "x"]
+    unit: Literal["ms", "s", "share", "count", "per_s", "x", "MiB/h", "/h"]
     about: str
     live: bool = True
     """Whether it is known while the run lasts."""
@@ -64,15 +66,28 @@ METRICS: Mapping[str, Metric] = {
     "flaps": Metric("outage", "count", "changes of provider after the first failover"),
     "failover_claim": Metric("claim", "share", "share of outages that recover in time, with confidence"),
     "capacity": Metric("capacity", "per_s", "load at which the SLO is just met: requests per second, or users"),
+    "leak": Metric("soak", "count", "resources of processes and containers that leak over a long load", live=False),
+    "drift": Metric("soak", "count", "figures of what users got that get worse over a long load", live=False),
+    "memory_slope": Metric("slope", "MiB/h", "growth of the memory of a process or container", live=False),
+    "fds_slope": Metric("slope", "/h", "growth of its open files", live=False),
+    "threads_slope": Metric("slope", "/h", "growth of its threads (of a container, of its processes)", live=False),
+    "connections_slope": Metric("slope", "/h", "growth of its connections", live=False),
 }
 
-TAGS = ("phase", "agent", "team", "tenant", "provider", "name", "outcome", "fault", "upstream", "state")
+TAGS = ("phase", "agent", "team", "tenant", "provider", "name", "outcome", "fault", "upstream")
 OUTAGE_TAGS = ("fault", "upstream")
 """Tags that tell outages apart."""
 CAPACITY_TAGS = ("state",)
 """Of which state of the system the capacity is meant."""
 WHEN_TAGS = ("phase", "fault", "upstream")
 """Tags that say when a request was due."""
+SOAK_TAGS = ("process", "container")
+"""Tags that say whose leak or slope is meant; without one, that of everything but the harness itself."""
+_OWN_TAGS: Mapping[MetricKind, tuple[str, tuple[str, ...]]] = {
+    "outage": ("outages", OUTAGE_TAGS), "claim": ("outages", OUTAGE_TAGS), "capacity": ("states", CAPACITY_TAGS),
+    "soak": ("a long load", SOAK_TAGS), "slope": ("a long load", SOAK_TAGS),
+}  # fmt: skip
+"""What metrics that are not of requests are about, and their tags."""
 _AGGREGATORS: Mapping[MetricKind, tuple[str, ...]] = {
     "trend": ("p(N)", "med", "avg", "min", "max"),
     "rate": ("rate", "count"),
@@ -81,6 +96,8 @@ _AGGREGATORS: Mapping[MetricKind, tuple[str, ...]] = {
     "outage": ("p(N)", "med", "avg", "min", "max", "count"),
     "claim": (),
     "capacity": ("rate", "users"),
+    "soak": ("count",),
+    "slope": ("max",),
 }
 OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
     "<=": operator.le, "<": operator.lt, ">=": operator.ge, ">": operator.gt, "==": operator.eq, "!=": operator.ne,
@@ -88,7 +105,7 @@ OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
 
 _NAME = re.compile(r"(?P<metric>\w+)(?:\{(?P<tags>[^{}]*)\})?")
 _CHECK = re.compile(
-    r"(?P<aggregator>p\(\d+(?:\.\d+)?\)|\w+)\s*(?P<operator><=|>=|==|!=|<|>)\s*(?P<limit>\d[\d.]*)(?P<unit>[a-zA-Z%]*)"
+    r"(?P<aggregator>p\(\d+(?:\.\d+)?\)|\w+)\s*(?P<operator><=|>=|==|!=|<|>)\s*(?P<limit>\d[\d.]*)(?P<unit>[a-zA-Z%]*(?:/h)?)"
     r"(?P<baseline>\s+vs\s+baseline)?(?:\s+over\s+(?P<window>\S+))?"
 )
 _CLAIM = re.compile(r"(?P<share>0?\.\d+)\s+at\s+(?P<confidence>0?\.\d+)\s+under\s+(?P<limit>\S+)")
@@ -146,10 +163,13 @@ def _parse_tags(text: str) -> tuple[tuple[str, str], ...]:
         tag, colon, value = (p.strip() for p in part.partition(":"))
         if not colon or not value:
             raise ValueError(f"tag {part!r} is not of the form tag:value")
-        if tag not in TAGS:
+        if tag not in (*TAGS, *SOAK_TAGS):
             raise ValueError(f"unknown tag {tag!r}; {nearest(tag, TAGS)}known: {', '.join(TAGS)}")
         pairs.append((tag, value))
     return tuple(pairs)
+
+
+_PER_HOUR = {"MiB/h": "10MiB/h", "/h": "4/h"}
 
 
 def _limit(number: str, unit: str, wanted: str, text: str) -> float:
@@ -158,6 +178,11 @@ def _limit(number: str, unit: str, wanted: str, text: str) -> float:
         if not unit:
             raise ValueError(f"{text!r}: the limit needs a unit of time, as in 3s or 250ms")
         return parse_duration(number + unit) * (1000 if wanted == "ms" else 1)
+    if wanted in _PER_HOUR:
+        size = unit.removesuffix("/h")
+        if unit != size and bool(size) == (wanted == "MiB/h"):
+            return parse_size(number + size) if size else value
+        raise ValueError(f"{text!r}: the limit is a growth per hour, as in {_PER_HOUR[wanted]}")
     if unit == "%" and wanted == "share":
         return value / 100
     if unit:
@@ -167,12 +192,9 @@ def _limit(number: str, unit: str, wanted: str, text: str) -> float:
 
 def _check_tags(metric_name: str, kind: MetricKind, tags: tuple[tuple[str, str], ...]) -> None:
     for tag, value in tags:
-        if kind in ("outage", "claim") and tag not in OUTAGE_TAGS:
-            raise ValueError(f"{metric_name} is about outages and has no {tag!r}; its tags: {', '.join(OUTAGE_TAGS)}")
-        if kind == "capacity" and tag not in CAPACITY_TAGS:
-            raise ValueError(f"{metric_name} is about states and has no {tag!r}; its tags: {', '.join(CAPACITY_TAGS)}")
-        if kind != "capacity" and tag in CAPACITY_TAGS:
-            raise ValueError(f"{metric_name} has no {tag!r}: only capacity is told by state")
+        about, own = _OWN_TAGS.get(kind, ("requests", TAGS))
+        if tag not in own:
+            raise ValueError(f"{metric_name} is about {about} and has no {tag!r}; its tags: {', '.join(own)}")
         if tag == "phase" and value not in PHASES:
             raise ValueError(f"unknown phase {value!r}; {nearest(value, PHASES)}known: {', '.join(PHASES)}")
 
@@ -196,6 +218,14 @@ def _window(text: str | None, check: str, *, windowed: bool) -> float | None:
     if not seconds:
         raise ValueError(f"{check!r}: a window must last some time, as in over 30s")
     return seconds
+
+
+def _vs_baseline(name: str, kind: MetricKind, check: str, found: re.Match[str]) -> bool:
+    if found["baseline"] and kind in ("soak", "slope"):
+        raise ValueError(f"{check!r}: {name} is about the whole load and has no baseline")
+    if found["baseline"] and found["unit"] != "x":
+        raise ValueError(f"{check!r}: against the baseline the limit is a multiple, as in 1.5x vs baseline")
+    return bool(found["baseline"])
 
 
 def parse_threshold(name: str, check: str, *, windowed: bool = False) -> Threshold:
@@ -229,9 +259,7 @@ def parse_threshold(name: str, check: str, *, windowed: bool = False) -> Thresho
     if aggregator.startswith("p(") and not 0 < float(aggregator[2:-1]) < 100:
         raise ValueError(f"{aggregator!r}: a percentile lies between 0 and 100")
     window = _window(found["window"], check, windowed=windowed)
-    vs_baseline = bool(found["baseline"])
-    if vs_baseline and found["unit"] != "x":
-        raise ValueError(f"{check!r}: against the baseline the limit is a multiple, as in 1.5x vs baseline")
+    vs_baseline = _vs_baseline(metric_name, metric.kind, check, found)
     draft = Threshold(text, metric_name, tags, aggregator, found["operator"], 0.0, vs_baseline, window)
     limit = float(found["limit"]) if vs_baseline else _limit(found["limit"], found["unit"], _unit_kind(draft), check)
     if draft.unit == "share" and not vs_baseline and limit > 1:

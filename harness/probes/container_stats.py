@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 _MIB = 1024 * 1024
 _CFS_PERIOD_US = 100_000
 """The kernel's own, which a quota without a period means."""
+_NO_LIMIT = 2**31
+"""Some engines say so much where they mean none."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ def used_since(before: Counters, now: Counters) -> dict[str, float]:
 
 
 def used_now(stats: Mapping[str, Any]) -> dict[str, float]:
-    """Return what is in use: `memory_mib` (working set, as kubelet and the docker CLI count it) and `pids`."""
+    """Return what is in use: `memory_mib` (working set, as kubelet and the docker CLI count it), `anon_mib` (that of it
+    which is no file's, where the kernel says so: what leaks) and `pids` (processes and threads)."""
     found: dict[str, float] = {}
     memory = stats.get("memory_stats", {})
     if "usage" in memory:
@@ -80,13 +83,16 @@ def used_now(stats: Mapping[str, Any]) -> dict[str, float]:
         pages = memory.get("stats", {})
         idle = pages.get("total_inactive_file", pages.get("inactive_file", 0))
         found["memory_mib"] = max(0, memory["usage"] - idle) / _MIB
+        if (anonymous := pages.get("total_rss", pages.get("anon"))) is not None:
+            found["anon_mib"] = anonymous / _MIB
     if "current" in stats.get("pids_stats", {}):
         found["pids"] = stats["pids_stats"]["current"]
     return found
 
 
 def limits(facts: Mapping[str, Any], stats: Mapping[str, Any], cpus: int) -> dict[str, float]:
-    """Return `cpu_limit` (cores) and `memory_limit_mib`; those of the machine, which has `cpus`, where none was set."""
+    """Return `cpu_limit` (cores) and `memory_limit_mib`, those of the machine, which has `cpus`, where none was set;
+    and `pids_limit` where there is one."""
     host = facts["HostConfig"]
     quota = host.get("CpuQuota") or 0
     cores = (host.get("NanoCpus") or 0) / 1e9
@@ -95,4 +101,6 @@ def limits(facts: Mapping[str, Any], stats: Mapping[str, Any], cpus: int) -> dic
     found = {"cpu_limit": cores or float(cpus)}
     if limit := stats.get("memory_stats", {}).get("limit"):
         found["memory_limit_mib"] = limit / _MIB
+    if 0 < (most := host.get("PidsLimit") or 0) < _NO_LIMIT:
+        found["pids_limit"] = float(most)
     return found

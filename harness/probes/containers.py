@@ -56,9 +56,9 @@ class Containers(Periodic):
     """Samples each container every second, as source ``container:<name>``:
 
     since the last look: ``cpu`` (cores), ``cpu_of_limit`` (share), ``throttled`` (share of CFS periods, where there
-    is a CPU limit), ``net_in``, ``net_out``, ``net`` (kB/s); at the look: ``memory_mib`` (working set),
-    ``memory_of_limit`` (share), ``pids``, ``restarts`` (since the first look); whenever they change: ``cpu_limit``
-    (cores), ``memory_limit_mib``.
+    is a CPU limit), ``net_in``, ``net_out``, ``net`` (kB/s); at the look: ``memory_mib`` (working set), ``anon_mib``
+    (that of it which is no file's), ``memory_of_limit`` (share), ``pids``, ``restarts`` (since the first look);
+    whenever they change: ``cpu_limit`` (cores), ``memory_limit_mib``, ``pids_limit``.
 
     `containers` gives name -> container id and is asked at every look. One that does not run is left out; trouble
     with the engine is told once as an event.

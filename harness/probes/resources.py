@@ -43,9 +43,10 @@ class Resources(Periodic):
     """Samples each process and its descendants every second, as source ``process:<name>`` (a descendant with a name
     of its own counts there only):
 
-    ``cpu`` (cores, since the last look), ``memory_mib`` (resident), ``threads``, ``fds``; every 10 s ``uss_mib``
-    (memory that would be freed were it to end), where the system shows it. `pids` is asked at every look, so a
-    restarted service is followed. A process that cannot be read is told once as an event.
+    ``cpu`` (cores, since the last look), ``memory_mib`` (resident), ``threads``, ``fds``; every 10 s ``connections``
+    (TCP and UDP sockets) and ``uss_mib`` (memory that would be freed were it to end), where the system shows them, and
+    ``fds_limit`` (open files allowed, of those processes the fewest). `pids` is asked at every look, so a restarted
+    service is followed, and its ``restarts`` are counted. A process that cannot be read is told once as an event.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Resources(Periodic):
         self._pids, self._samples = pids, samples
         self._families: dict[str, _Family] = {}
         self._looks = 0
+        self._restarts: dict[str, int] = defaultdict(int)
 
     def look(self) -> None:
         """Sample every process once."""
@@ -67,6 +69,9 @@ class Resources(Periodic):
             try:
                 family = self._families.get(name)
                 if family is None or family.pid != pid:
+                    if family is not None:
+                        self._restarts[name] += 1
+                        self._samples.sample(f"process:{name}", "restarts", self._restarts[name])
                     family = self._families[name] = _Family(pid)
                     children = _children() if children is None else children
                 if children is not None:
@@ -74,19 +79,19 @@ class Resources(Periodic):
                     everyone = list(_descendants(family.members[0], children, set()))
                     family.members = list(_descendants(family.members[0], children, others))
                     family.whole = len(everyone) == len(family.members)
-                self._sample(f"process:{name}", family, uss=rarely)
+                self._sample(f"process:{name}", family, rarely=rarely)
             except psutil.Error as error:
                 problems.append(f"{name}: {error}")
         if problems:
             raise OSError("; ".join(problems))
 
-    def _sample(self, source: str, family: _Family, *, uss: bool) -> None:
+    def _sample(self, source: str, family: _Family, *, rarely: bool) -> None:
         totals: dict[str, float] = defaultdict(float)
         cpu_s = 0.0
         t_ns = now_ns()
         for process in family.members:
             try:
-                cpu_s += _read(process, totals, uss=uss, with_ended=family.whole)
+                cpu_s += _read(process, totals, rarely=rarely, with_ended=family.whole)
             except psutil.NoSuchProcess:
                 if process is family.members[0]:
                     raise
@@ -97,17 +102,32 @@ class Resources(Periodic):
             self._samples.sample(source, metric, value, t_ns=t_ns)
 
 
-def _read(process: psutil.Process, totals: dict[str, float], *, uss: bool, with_ended: bool) -> float:
+def _read(process: psutil.Process, totals: dict[str, float], *, rarely: bool, with_ended: bool) -> float:
     """Add what `process` uses to `totals`; return the CPU seconds it (and its ended children) used so far."""
     with process.oneshot():
         times = process.cpu_times()
         totals["memory_mib"] += process.memory_info().rss / _MIB
         totals["threads"] += process.num_threads()
         totals["fds"] += process.num_fds()
-        if uss:
+        if rarely:
             with suppress(psutil.AccessDenied):  # what is not shown is left out
                 totals["uss_mib"] += process.memory_full_info().uss / _MIB
+            with suppress(psutil.AccessDenied):
+                totals["connections"] += len(process.net_connections("inet"))
+            if allowed := _open_files(process):
+                totals["fds_limit"] = min(allowed, totals.get("fds_limit", allowed))
     return times.user + times.system + (times.children_user + times.children_system if with_ended else 0.0)
+
+
+def _open_files(process: psutil.Process) -> float | None:
+    """Return how many files a process may have open; None where that is not shown or has no limit."""
+    if not hasattr(psutil, "RLIMIT_NOFILE"):
+        return None
+    try:
+        soft, _ = process.rlimit(psutil.RLIMIT_NOFILE)
+    except psutil.AccessDenied:
+        return None
+    return float(soft) if soft != psutil.RLIM_INFINITY else None
 
 
 def _children() -> dict[int, list[psutil.Process]]:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.analysis.by_bucket import bucket_of
 from harness.analysis.resources import THROTTLED
 from harness.report import palette, units
 from harness.report.drawing import Drawn, draw, gaps, time_axis
 from harness.report.figure_time import hover, panel
-from harness.report.seen import bucket_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -11,6 +11,7 @@ from harness.report import (
     figure_capacity,
     figure_failover,
     figure_resources,
+    figure_soak,
     figure_summary,
     figure_time,
     palette,
@@ -67,6 +68,7 @@ def figures(recording: Recording, findings: Findings) -> Figures:
     used = series.resources(recording, axis, RESOURCES)
     for metric in dict.fromkeys(r.metric for r in used):
         drawn[f"resources-{metric}"] = figure_resources.resources(used, axis, metric)
+    drawn |= {trends.name: trends for trends in figure_soak.figures(findings.soak, axis)}
     recorders = {
         kind: figure_failover.recorder(recording, axis, bit, slo_s)
         for kind, outages in alike(findings.failovers).items()

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from harness.analysis.outages import alike
-from harness.report import block_capacity, block_cost, block_health, block_streams, comeback, units, words
+from harness.report import block_capacity, block_cost, block_health, block_soak, block_streams, comeback, units, words
 from harness.report.markup import fold, plain, table
 from harness.report.readiness import section
 from harness.report.toll import toll, unharmed
@@ -63,6 +63,14 @@ def _outages(findings: Findings) -> list[str]:
     return [*lines, "", *fold("What each cost, and what they support", [*tolls, *backs, *claims])]
 
 
+def _drift(findings: Findings) -> list[str]:
+    if not (answer := block_soak.said(findings)):
+        return []
+    head = ("", "series", *block_soak.COLUMNS[:6])
+    rows = [[plain(cell) for cell in row] for row in block_soak.markdown_rows(findings)]
+    return [f"**Did anything drift?** {plain(answer)}", "", *((*table(head, rows, 2), "") if rows else ())]
+
+
 def _times(group: Sequence[Failover]) -> list[str]:
     provider = words.served(group)
     return [
@@ -110,6 +118,7 @@ def markdown(recording: Recording, findings: Findings, verdicts: Verdicts, readi
     if findings.failovers:
         lines += ["### Outages (medians)", "", *_outages(findings)]
     lines += _capacity(findings)
+    lines += ["", *_drift(findings)]
     lines += fold("Cache, health, streams, cost, limits", _more(findings))
     lines += section(readiness)
     lines += ["[The whole report](report.html)"]

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.analysis.buckets import FINE, fine, middle
+from harness.analysis.by_bucket import ByBucket, bucket_of
 from harness.clock import NS_PER_S
 from harness.model.request import ANSWERED, BAD, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from harness.analysis.frame import Array, Frame
     from harness.analysis.scan import Scan
@@ -49,12 +50,6 @@ def _percentiles(bucket: Array, values: Array, buckets: int, wanted: tuple[float
         second = np.minimum(first + 1, ends[full] - 1)
         found[row, full] = ordered[first] + (ordered[second] - ordered[first]) * (rank - below)
     return found
-
-
-def bucket_of(moments: Array, edges: Array) -> Array:
-    """Return the bucket of each moment, -1 outside."""
-    bucket = np.searchsorted(edges, moments, side="right") - 1
-    return np.where((moments >= edges[0]) & (moments < edges[-1]), bucket, -1)
 
 
 @dataclass(frozen=True)
@@ -106,38 +101,11 @@ def seen(load: Scan, axis: Timeline, columns: Iterable[str]) -> Seen:
     return Seen(traffic.found(), sparks.found(), spread.found(), answers.found())
 
 
-class _ByBucket:
-    """Rows that come in order of time, handed on a bucket at a time."""
-
-    def __init__(self, edges: Array) -> None:
-        self.edges = edges
-        self._number = -1
-        self._waiting: list[tuple[Array, ...]] = []
-
-    def add(self, due: Array, *columns: Array) -> Iterator[tuple[int, tuple[Array, ...]]]:
-        """Take the next rows; yield the buckets that are complete: number and columns."""
-        bucket = bucket_of(due, self.edges)
-        cuts = np.flatnonzero(np.diff(bucket)) + 1
-        for begin, end in zip([0, *cuts], [*cuts, len(bucket)], strict=True):
-            if end == begin or bucket[begin] < 0:
-                continue
-            if bucket[begin] != self._number:
-                yield from self.rest()
-                self._number = int(bucket[begin])
-            self._waiting.append(tuple(column[begin:end] for column in columns))
-
-    def rest(self) -> Iterator[tuple[int, tuple[Array, ...]]]:
-        """Yield the bucket that was begun last."""
-        if self._waiting:
-            yield self._number, tuple(np.concatenate(parts) for parts in zip(*self._waiting, strict=True))
-        self._waiting = []
-
-
 class _Traffic:
     def __init__(self, load: Scan, axis: Timeline) -> None:
         self._edges = axis.edges()
         self._buckets = len(self._edges) - 1
-        self._times = _ByBucket(self._edges)
+        self._times = ByBucket(self._edges)
         self._percentiles = np.full((len(_PERCENTS), self._buckets), np.nan)
         outcome = load.kinds.words("outcome")
         groups = (BAD, (Outcome.DEGRADED,), (Outcome.LOST, Outcome.DROPPED), ANSWERED)
@@ -164,7 +132,7 @@ class _Traffic:
 
 class _Sparks:
     def __init__(self, load: Scan, axis: Timeline, columns: Iterable[str]) -> None:
-        self._rows = _ByBucket(axis.edges(SPARK_BUCKETS))
+        self._rows = ByBucket(axis.edges(SPARK_BUCKETS))
         self._words = {column: load.kinds.words(column) for column in columns}
         self._p95 = {
             column: np.full((len(words.words), SPARK_BUCKETS), np.nan) for column, words in self._words.items()

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.analysis.by_bucket import bucket_of
 from harness.analysis.frame import Array, Frame, Words, numbers, words
 from harness.model.request import UNKNOWN
-from harness.report.seen import bucket_of, percentiles_by
+from harness.report.seen import percentiles_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

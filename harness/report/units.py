@@ -76,6 +76,11 @@ def per_second(value: float | None) -> str:
     return NONE if value is None else f"{three(value)}{SPACE}/s"
 
 
+def per_hour(value: float | None) -> str:
+    """Return a count per hour."""
+    return NONE if value is None else f"{three(value)}/h"
+
+
 def multiple(value: float | None) -> str:
     """Return a ratio: ``1.5 x``."""
     return NONE if value is None else f"{three(value)}{SPACE}\u00d7"
@@ -88,6 +93,7 @@ FORMATS: dict[str, Callable[[float | None], str]] = {
     "count": count,
     "per_s": per_second,
     "x": multiple,
+    "/h": per_hour,
 }
 """How a value in each unit of a threshold is said."""
 

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -437,6 +438,9 @@ while True:
     assert samples_of(recording, "process:whole", "memory_mib").value.median() > 120
     assert samples_of(recording, "process:whole", "threads").value.median() == 2
     assert samples_of(recording, "process:whole", "fds").value.median() >= 6
+    assert samples_of(recording, "process:whole", "connections").value.median() == 0
+    allowed = samples_of(recording, "process:whole", "fds_limit").value
+    assert set(allowed) <= {resource.getrlimit(resource.RLIMIT_NOFILE)[0]}
     # A descendant that has a name of its own counts there only.
     parent, kid = (samples_of(recording, f"process:{n}", "memory_mib").value.median() for n in ("parent", "child"))
     assert 80 < parent < 120
@@ -483,9 +487,21 @@ def test_resources_follows_a_restart_and_tells_of_one_that_is_gone(kit: Kit) -> 
     probe.stop()
     second.kill()
     second.wait()
-    cpu = samples_of(kit.read(), "process:service", "cpu").value
+    recording = kit.read()
+    cpu = samples_of(recording, "process:service", "cpu").value
     assert len(cpu) > 3
+    assert list(samples_of(recording, "process:service", "restarts").value) == [1]
     assert (cpu < 0.5).all()
+
+
+def test_resources_counts_the_connections_of_a_process(kit: Kit) -> None:
+    here = socket.create_server(("127.0.0.1", 0))
+    there = [socket.create_connection(here.getsockname()) for _ in range(5)]
+    probe = probes.Resources(lambda: {"us": os.getpid()}, kit.samples, kit.events, every_s=0.05)
+    probe.look()
+    for one in (*there, here):
+        one.close()
+    assert samples_of(kit.read(), "process:us", "connections").value.iloc[0] >= 6
 
 
 # ---- metrics

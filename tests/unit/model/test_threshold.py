@@ -40,6 +40,10 @@ def test_a_percentile_of_a_time_is_in_milliseconds() -> None:
         ("inter_token_latency", "p(99)<80ms", 80, "ms"),
         ("tokens_per_second", "p(5)>20", 20, "per_s"),
         ("tokens_per_second", "med>1.5x vs baseline", 1.5, "per_s"),
+        ("leak", "count==0", 0, "count"),
+        ("memory_slope{container:agents}", "max<10MiB/h", 10, "MiB/h"),
+        ("memory_slope", "max<1GiB/h", 1024, "MiB/h"),
+        ("fds_slope", "max<4/h", 4, "/h"),
     ],
 )
 def test_limits_are_in_the_metrics_unit(name: str, check: str, limit: float, unit: str) -> None:
@@ -108,6 +112,14 @@ def test_what_is_only_known_after_the_run_cannot_abort_it(condition: str) -> Non
         ("failover_claim", "0.9 at 0.0 under 5s", "is no claim"),
         ("failover_claim", "1.0 at 0.95 under 5s", "is no claim"),
         ("failover_claim{phase:fault}", "0.9 at 0.95 under 5s", "is about outages"),
+        ("memory_slope", "max<10MiB", "growth per hour, as in 10MiB/h"),
+        ("memory_slope", "max<10/h", "growth per hour, as in 10MiB/h"),
+        ("memory_slope", "max<10parsec/h", "is no size"),
+        ("fds_slope", "max<4MiB/h", "growth per hour, as in 4/h"),
+        ("memory_slope", "p(95)<10MiB/h", "cannot be aggregated by 'p(95)'"),
+        ("memory_slope{agent:x}", "max<10MiB/h", "has no 'agent'; its tags: process, container"),
+        ("leak", "count==1x vs baseline", "has no baseline"),
+        ("response_time{process:x}", "p(95)<3s", "is about requests and has no 'process'"),
     ],
 )
 def test_every_mistake_is_named(name: str, check: str, says: str) -> None:

@@ -66,7 +66,17 @@ def read(given: dict[str, Any]) -> Counters:
 
 @pytest.mark.parametrize("pages", [V1, V2], ids=["cgroup v1", "cgroup v2"])
 def test_memory_is_what_is_left_without_pages_that_would_go_first(pages: dict[str, int]) -> None:
-    assert used_now(stats(pages=pages)) == {"memory_mib": 70.0, "pids": 3}
+    assert used_now(stats(pages=pages)) == {"memory_mib": 70.0, "anon_mib": 60.0, "pids": 3}
+
+
+@pytest.mark.parametrize(("pages", "mib"), [({"anon": 40 * MIB}, 40.0), ({"rss": 9, "total_rss": 30 * MIB}, 30.0)])
+def test_memory_that_is_no_files_is_told_where_the_kernel_says_it(pages: dict[str, int], mib: float) -> None:
+    assert used_now(stats(pages=pages))["anon_mib"] == mib
+
+
+@pytest.mark.parametrize(("said", "limit"), [(100, 100.0), (0, None), (-1, None), (None, None), (2**31, None)])
+def test_a_limit_of_processes_is_told_where_there_is_one(said: int | None, limit: float | None) -> None:
+    assert limits(facts() | {"HostConfig": {"PidsLimit": said}}, stats(), cpus=8).get("pids_limit") == limit
 
 
 def test_memory_is_never_negative_and_what_is_not_told_is_left_out() -> None:

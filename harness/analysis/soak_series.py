@@ -1,0 +1,269 @@
+"""The series of a soak: each resource of each process and container, and the service, window by window."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from harness.analysis.by_bucket import ByBucket, bucket_of
+from harness.analysis.cost import ANSWERS
+from harness.analysis.frame import Words, merged, numbers, words
+from harness.clock import NS_PER_S
+from harness.model.request import ANSWERED, BAD, UNKNOWN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import pyarrow as pa
+
+    from harness.analysis.frame import Array
+    from harness.analysis.ledger import Calls
+    from harness.analysis.scan import Scan
+    from harness.analysis.timeline import Span, Timeline
+    from harness.model.findings import Failover
+    from harness.model.soak import SoakWhat
+
+SERVICE = "service"
+INSTRUMENTS = ("harness", "toxiproxy", "http fault proxy")
+"""Processes of ours, beside those of the load generator, which the manifest names."""
+MOST = 120
+"""Windows of a series: enough for a slope, and each long enough to hold the low point of a collector's saw-tooth."""
+_PER_WINDOW = 50
+"""Answers that a window has at least: fewer have no p95 to speak of."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One series, window by window: `t` in hours from the start of the measured part."""
+
+    owner: str
+    what: SoakWhat
+    unit: Literal["MiB", "count", "ms", "share", "calls"]
+    metric: str
+    t: Array
+    y: Array
+    window_s: float
+    threshold: float
+    """Per hour: the practical one."""
+    quantum: float
+    """Steps that the series comes in: a smaller change does not show."""
+    bad: int = 1
+    """The direction that is bad."""
+    instrument: bool = False
+    limit: float | None = None
+    limit_is: str = ""
+    restarts: int = 0
+
+    @property
+    def resource(self) -> bool:
+        """Whether it is something that leaks."""
+        return self.owner != SERVICE
+
+
+@dataclass(frozen=True)
+class _Kind:
+    metrics: tuple[str, ...]
+    """The recorded series, best first."""
+    unit: Literal["MiB", "count"]
+    threshold: float
+    quantum: float
+    limit: str
+
+
+KINDS: Mapping[SoakWhat, _Kind] = {
+    # A working set of 100 MiB that grows by 2 MiB an hour is doubled in two days; allocators take memory by the MiB.
+    "memory": _Kind(("anon_mib", "memory_mib"), "MiB", 2.0, 1.0, "memory_limit_mib"),
+    "fds": _Kind(("fds",), "count", 4.0, 1.0, "fds_limit"),  # the usual 1,024 in ten days
+    "threads": _Kind(("threads", "pids"), "count", 2.0, 1.0, "pids_limit"),
+    "connections": _Kind(("connections",), "count", 4.0, 1.0, ""),
+}
+LIMIT_WORDS = {"memory_limit_mib": "memory limit", "fds_limit": "open-files limit", "pids_limit": "limit of processes"}
+RELATIVE = 0.05
+"""Practical threshold of latencies and of calls per answer: share of their level, per hour."""
+SHARES = {"failed": 0.005, "cache_hit": 0.02}
+"""Those of shares: points (0..1) per hour."""
+
+
+def instruments(manifest: Mapping[str, Any]) -> set[str]:
+    """Return the names of all processes that are the harness itself."""
+    found = set(INSTRUMENTS)
+    for component in manifest.get("components", {}).values():
+        if isinstance(component, dict):
+            processes = [*(component.get("workers") or ()), component.get("master")]
+            found |= {str(process["name"]) for process in processes if isinstance(process, dict) and "name" in process}
+    return found
+
+
+# --- resources -------------------------------------------------------------------------------------------------------
+
+
+def resource_lines(samples: pa.Table, when: Timeline, manifest: Mapping[str, Any]) -> Iterator[Line]:
+    """Yield every resource of every process and container that was sampled in the measured part."""
+    table = _Samples(samples, when)
+    ours = instruments(manifest)
+    machine = manifest.get("host", {}).get("memory_mib")
+    for owner in table.owners:
+        restarts = table.restarts(owner)
+        for what, kind in KINDS.items():
+            metric = next((name for name in kind.metrics if table.has(owner, name)), None)
+            if metric is None:
+                continue
+            limit, limit_is = table.limit(owner, kind.limit), LIMIT_WORDS.get(kind.limit, "")
+            if limit is None and what == "memory" and machine:
+                limit, limit_is = float(machine), "machine's memory"
+            moments, values = table.stretch(owner, metric, restarts)
+            t, y, window_s = windowed(moments, values, lowest=what == "memory")
+            yield Line(
+                owner, what, kind.unit, metric, t, y, window_s, kind.threshold, kind.quantum,
+                instrument=owner.partition(":")[2] in ours, limit=limit, limit_is=limit_is if limit else "",
+                restarts=len(restarts),
+            )  # fmt: skip
+
+
+class _Samples:
+    def __init__(self, samples: pa.Table, when: Timeline) -> None:
+        self._source, self._metric = words(samples, "source"), words(samples, "metric")
+        self._hours = (numbers(samples, "t_ns") - when.zero_ns) / (3600 * NS_PER_S)
+        self._values = numbers(samples, "value")
+        self._length = when.measured_s / 3600
+        self.owners = sorted(w for w in self._source.words if w.startswith(("process:", "container:")))
+
+    def has(self, owner: str, metric: str) -> bool:
+        return len(self._of(owner, metric)[0]) > 0
+
+    def _of(self, owner: str, metric: str, since: float = 0.0) -> tuple[Array, Array]:
+        if metric not in self._metric.words:
+            return np.zeros(0), np.zeros(0)
+        mine = self._source.among([owner]) & self._metric.among([metric])
+        mine &= (self._hours >= since) & (self._hours < self._length)
+        return self._hours[mine], self._values[mine]
+
+    def restarts(self, owner: str) -> list[float]:
+        """Return when (hours) a process was seen to have been started anew in the measured part."""
+        hours, count = self._of(owner, "restarts", since=-np.inf)
+        anew = np.flatnonzero(np.diff(count, prepend=0) > 0)
+        return [float(hours[i]) for i in anew if hours[i] >= 0]
+
+    def limit(self, owner: str, metric: str) -> float | None:
+        """Return the limit that was said last; None if none ever was."""
+        _, values = self._of(owner, metric, since=-np.inf)
+        return float(values[-1]) if len(values) else None
+
+    def stretch(self, owner: str, metric: str, restarts: list[float]) -> tuple[Array, Array]:
+        """Return the longest stretch without a restart: what follows one begins anew and is no growth or shrinking."""
+        hours, values = self._of(owner, metric)
+        cuts = np.searchsorted(hours, restarts)
+        parts = list(zip(np.split(hours, cuts), np.split(values, cuts), strict=True))
+        return max(parts, key=lambda part: part[0][-1] - part[0][0] if len(part[0]) else -1.0)
+
+
+def windowed(moments: Array, values: Array, *, lowest: bool) -> tuple[Array, Array, float]:
+    """Return the middle, in hours, and the lowest (else the median) value of at most `MOST` windows of as many samples
+    each, and their length in seconds.
+
+    Of memory the lowest: between two runs of a garbage collector it grows without leaking, and only what a collection
+    leaves is held.
+    """
+    size = max(1, -(-len(moments) // MOST))
+    whole = len(moments) // size
+    if not whole:
+        return np.zeros(0), np.zeros(0), 0.0
+    t = moments[: whole * size].reshape(whole, size).mean(axis=1)
+    of = values[: whole * size].reshape(whole, size)
+    length = float(moments[-1] - moments[0]) * 3600 / max(1.0, (len(moments) - 1) / size)
+    return t, of.min(axis=1) if lowest else np.median(of, axis=1), length
+
+
+# --- the service -----------------------------------------------------------------------------------------------------
+
+
+def disturbed(when: Timeline, outages: tuple[Failover, ...]) -> list[Span]:
+    """Return the stretches of faults and of what followed until service was good again: no part of a slow trend."""
+    recovered = {outage.fault: outage for outage in outages}
+    spans = []
+    for fault in when.faults:
+        begin, end = fault.on(when.end_ns)
+        outage = recovered.get(fault.fault)
+        if outage is not None and outage.censored:
+            end = when.observed_until(fault)
+        elif outage is not None and outage.recovery_s is not None and outage.effective_ns is not None:
+            end = max(end, outage.effective_ns + round(outage.recovery_s.high * NS_PER_S))
+        spans.append((begin, end))
+    return merged(spans)
+
+
+def service_lines(load: Scan, calls: Calls, when: Timeline, out: list[Span]) -> list[Line]:
+    """Return what users got, window by window; windows that touch a stretch of `out` are left out."""
+    many = min(MOST, load.rows // _PER_WINDOW)
+    if many < 2 or when.measured_s <= 0:
+        return []
+    edges = np.linspace(when.zero_ns, when.end_ns, many + 1).round().astype(np.int64)
+    counts = _Counts(load, edges)
+    calm = np.ones(many, bool)
+    for begin, end in out:
+        calm &= (edges[1:] <= begin) | (edges[:-1] >= end)
+    hours = ((edges[:-1] + edges[1:]) / 2 - when.zero_ns) / (3600 * NS_PER_S)
+    window_s = when.measured_s / many
+    found: list[Line] = []
+
+    def line(
+        what: SoakWhat, unit: Literal["ms", "share", "calls"], metric: str, y: Array, n: int = 0, bad: int = 1
+    ) -> None:
+        told = calm & np.isfinite(y)
+        if told.any():
+            typical = float(np.median(y[told]))
+            threshold = SHARES.get(what, RELATIVE * typical)
+            # A share of n that was the same in both halves may differ by 3 in each (the rule of three).
+            found.append(
+                Line(SERVICE, what, unit, metric, hours[told], y[told], window_s, threshold, 6 / n if n else 0.0, bad)
+            )
+
+    line("response_p50", "ms", "response_time", counts.percentiles[0])
+    line("response_p95", "ms", "response_time", counts.percentiles[1])
+    line("failed", "share", "request_failed", _ratio(counts.bad, counts.answered), int(counts.answered.sum()))
+    line("cache_hit", "share", "cache_hit", _ratio(counts.hits, counts.lookups), int(counts.lookups.sum()), -1)
+    if len(calls):
+        ours = calls.received[calls.load_row >= 0] if calls.joined else calls.received
+        made = np.bincount(bucket_of(ours, edges) + 1, minlength=many + 1)[1:]
+        line("provider_calls", "calls", "ledger", _ratio(made, counts.answers))
+    return found
+
+
+def _ratio(part: Array, whole: Array) -> Array:
+    share: Array = np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
+    return share
+
+
+class _Counts:
+    """What the requests due in each window say, in one pass: percentiles in ms, and counts."""
+
+    def __init__(self, load: Scan, edges: Array) -> None:
+        many, kinds = len(edges) - 1, load.kinds
+        outcome = kinds.words("outcome")
+        by_kind = np.zeros((many, len(kinds)), np.int64)
+        self.percentiles = np.full((2, many), np.nan)
+        rows = ByBucket(edges)
+        for frame in load.blocks(int(edges[0]), int(edges[-1])):
+            told = frame.answered | frame.lost
+            for done in rows.add(frame.due[told], frame.response[told]):
+                self._take(*done)
+            bucket = bucket_of(frame.due, edges)
+            inside = bucket >= 0
+            place = bucket[inside] * len(kinds) + frame.kind[inside]
+            by_kind += np.bincount(place, minlength=by_kind.size).reshape(by_kind.shape)
+        for done in rows.rest():
+            self._take(*done)
+        self.answered, self.bad, self.answers = (_sum(by_kind, outcome, group) for group in (ANSWERED, BAD, ANSWERS))
+        lookups, hits = kinds.numbers("cache_lookups").astype(np.int64), kinds.numbers("cache_hits").astype(np.int64)
+        shown = (lookups != UNKNOWN) & (hits != UNKNOWN)
+        self.lookups, self.hits = by_kind @ (lookups * shown), by_kind @ (hits * shown)
+
+    def _take(self, number: int, columns: tuple[Array, ...]) -> None:
+        self.percentiles[:, number] = np.percentile(columns[0], (50, 95)) / 1e6
+
+
+def _sum(by_kind: Array, outcome: Words, group: tuple[str, ...]) -> Array:
+    total: Array = by_kind[:, outcome.among(group)].sum(axis=1)
+    return total
