@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 from click.formatting import wrap_text
 
-from harness import cli_compare
+from harness import cli_compare, cli_project
 from harness.errors import AgentstormError, ExitCode, MissingComponent
 
 # Commands import what they need when they run: `agentstorm --help` answers at once, and `run` starts the load
@@ -349,3 +349,4 @@ def tools_install(name: str) -> None:
 
 
 cli_compare.register(cli, _console, _plan_options)
+cli_project.register(cli)
