@@ -244,13 +244,41 @@ def _commands(group: click.Group, path: str = "agentstorm") -> Iterator[tuple[st
             yield from _commands(command, f"{path} {name}")
 
 
+def _option(parameter: click.Parameter) -> tuple[str, str, str]:
+    """Return a row; not click's own rendering, which is another with every version of it."""
+    if isinstance(parameter, click.Option):
+        names = ", ".join(f"`{name}`" for name in (*parameter.opts, *parameter.secondary_opts))
+        value = parameter.metavar or ("" if parameter.is_flag else _value(parameter))
+        default = str(parameter.default) if parameter.show_default else ""
+        return names + (f" {value}" if value else ""), f"`{default}`" if default else "", parameter.help or ""
+    many = "..." if parameter.nargs == -1 else ""
+    needed = "" if parameter.required else "may be left out"
+    return f"{parameter.metavar or (parameter.name or '').upper()}{many}", "", needed
+
+
+def _value(option: click.Option) -> str:
+    if isinstance(option.type, click.Choice):
+        return "|".join(map(str, option.type.choices))
+    return {"integer range": "NUMBER", "float": "NUMBER"}.get(option.type.name, option.type.name.upper())
+
+
+def _help(command: click.Command) -> Iterator[str]:
+    """Yield what a command says of itself; a paragraph that click is not to wrap is a block."""
+    for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):
+        if paragraph.startswith("\b"):
+            yield from ("```text", *paragraph.splitlines()[1:], "```", "")
+        else:
+            yield from (_single(paragraph), "")
+
+
 def command_line() -> str:
-    """Return every command's help."""
-    lines = ["# The command line", "", MADE, ""]
+    """Return every command, what it does, and its options."""
+    lines = ["# The command line", "", MADE, "", "`agentstorm COMMAND --help` says the same.", ""]
     for path, command in _commands(cli):
-        context = click.Context(command, info_name=path, max_content_width=110, terminal_width=110)
-        lines += [f"## {path}", "", "```text", *command.get_help(context).splitlines(), "```", ""]
-    return "\n".join(line.rstrip() for line in lines)
+        lines += [f"## {path}", "", *_help(command)]
+        if command.params:
+            lines += _table(("", "default", ""), map(_option, command.params))
+    return "\n".join(lines)
 
 
 PAGES = {
