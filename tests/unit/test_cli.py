@@ -33,6 +33,8 @@ def test_help_names_every_command() -> None:
         "gate",
         "baseline",
         "history",
+        "init",
+        "schema",
     ):
         assert command in output
 
