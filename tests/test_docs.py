@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import click
@@ -208,7 +209,7 @@ class Reader:
         return ""
 
     def _enter(self, args: list[str]) -> str:
-        self.folder = self.folder / args[0] if args[0] != "agentstorm" else self.folder
+        self.folder = self.folder / args[0]
         return "" if self.folder.is_dir() else f"{args[0]}: not there"
 
     def _pytest(self, args: list[str]) -> str:
@@ -238,10 +239,13 @@ def write_examples(page: Path, desk: Path) -> list[tuple[str, Path]]:
     return written
 
 
+@cache
 def examples(page: Path) -> list[tuple[str, str, str]]:
     """Return (kind, file's name, text) of every whole plan file that stands on a page."""
     found = []
     for _, _, lines in blocks(page):
+        if not any(line.startswith((*(f"{kind}:" for kind in FILES), "services:")) for line in lines):
+            continue
         try:
             data = YAML(typ="safe").load("\n".join(lines))
         except YAMLError:
