@@ -7,7 +7,7 @@ TARGET ?= local
 SOURCES := harness reference scenarios tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-docker images check lint types bench bench-quick report format clean
+.PHONY: help demo test test-docker images check lint types bench bench-quick report reference format clean
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -52,6 +52,9 @@ bench-quick: $(DONE) ## the same, smaller, in under five minutes
 format: $(DONE) ## put the code into shape
 	@$(BIN)/ruff check --quiet --fix $(SOURCES)
 	@$(BIN)/ruff format --quiet $(SOURCES)
+
+reference: $(DONE) ## write docs/reference anew from the models and commands it is about
+	@$(BIN)/python -m tests.reference_pages
 
 report: $(DONE) ## rebuild the report of the newest recording
 	@$(BIN)/agentstorm report "$$(ls -dt reports/*/manifest.json | head -1 | xargs dirname)"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 from click.formatting import wrap_text
 
-from harness import cli_capacity, cli_compare, cli_export, cli_readiness, cli_report, cli_soak
+from harness import cli_capacity, cli_compare, cli_export, cli_project, cli_readiness, cli_report, cli_soak
 from harness.cli_console import complain, console
 from harness.errors import AgentstormError, ExitCode, MissingComponent
 
@@ -312,3 +312,4 @@ cli_readiness.register(cli)
 cli_report.register(cli)
 cli_capacity.register(cli, console)
 cli_soak.register(cli, console)
+cli_project.register(cli)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 # Built from the catalogue: a new fault kind is known here at once.
-_FAULT: TypeAdapter[FaultSpec] = TypeAdapter(
+FAULT: TypeAdapter[FaultSpec] = TypeAdapter(
     Annotated[Union[tuple(FAULT_KINDS.values())], Field(discriminator="kind")]  # type: ignore[arg-type]  # noqa: UP007
 )
 
@@ -122,7 +122,7 @@ def load_experiment(document: Document) -> Experiment:
     specs, errors = [], []
     for index, fault in enumerate(faults):
         try:
-            specs += [_FAULT.validate_python(one) for one in _each(fault)]
+            specs += [FAULT.validate_python(one) for one in _each(fault)]
         except ValidationError as error:
             errors += [(("faults", index, *loc), said) for loc, said in found(error, fault)]
     if errors:
@@ -143,7 +143,7 @@ def spread(experiment: Experiment, target: Target) -> Experiment:
     for spec in experiment.faults:
         members = target.groups.get(spec.on, ()) if isinstance(spec, UpstreamFault) else ()
         said = spec.model_dump(mode="json", by_alias=True)
-        faults += [_FAULT.validate_python({**said, "upstream": name}) for name in members] or [spec]
+        faults += [FAULT.validate_python({**said, "upstream": name}) for name in members] or [spec]
     return experiment.model_copy(update={"faults": tuple(faults)})
 
 

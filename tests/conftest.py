@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["pytester"]  # the tests of our own pytest plugin run pytest
+
 ORDER = ("unit", "test_architecture", "test_content", "test_wheel", "test_benchmarks", "contract", "calibrate", "e2e")
 TESTS = Path(__file__).parent
 

@@ -32,11 +32,13 @@ from harness.memory import give_back
 from harness.model.findings import Findings
 
 if TYPE_CHECKING:
+    from harness.model.plan import Plan
     from harness.recording.reader import Recording
 
 
-def analyse(recording: Recording) -> tuple[Findings, Measure]:
-    """Return everything `recording` says, and the samples that thresholds are judged by.
+def analyse(recording: Recording, asked: Plan | None = None) -> tuple[Findings, Measure]:
+    """Return everything `recording` says, and the samples that thresholds are judged by: those of `asked`, its plan
+    with other thresholds, if there is one.
 
     Copes with a run that was killed, and with one without ledger, faults, canary or requests: what cannot be said is
     None or "unsupported", and validity tells why. First everything asks for what it needs, then the recording is read.
@@ -46,7 +48,7 @@ def analyse(recording: Recording) -> tuple[Findings, Measure]:
     canary, when = probes.whole(own=("first_byte_ns", "request_id")), timeline(recording, load.last_ns)
     orders = Orders(load, canary, when.moments)
     tokens = Tokens(load.streams(), lambda: recording.tokens)
-    groups, measure = LoadGroups(orders, load.kinds, when), OfPlan(orders, load.kinds, when, plan, tokens)
+    groups, measure = LoadGroups(orders, load.kinds, when), OfPlan(orders, load.kinds, when, asked or plan, tokens)
     measured = [(when.zero_ns, when.end_ns)]
     lateness = orders.ask("lateness", Selection(measured, load.kinds.told("lateness")), (99,), bare=True)
     healthy = healthy_limit(orders, load.kinds, canary.kinds, when.healthy)

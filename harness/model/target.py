@@ -111,9 +111,12 @@ def _observer(value: object) -> object:
 
 Observed = Annotated[Observer, BeforeValidator(_observer)]
 
-TokenSources = Annotated[
-    tuple[str, ...], Field(min_length=1), BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
-]
+
+def _several(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+TokenSources = Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_several)]
 
 
 class Observe(Frozen):

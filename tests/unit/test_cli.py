@@ -37,6 +37,8 @@ def test_help_names_every_command() -> None:
         "baseline",
         "history",
         "export",
+        "init",
+        "schema",
     ):
         assert command in output
 
