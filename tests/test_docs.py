@@ -34,8 +34,11 @@ from tests.documents import PAGES, ROOT, Command, blocks, commands
 from tests.recordings import Script, experiment, plan, storm
 from tests.reference_pages import FOLDER as REFERENCE_FOLDER
 from tests.reference_pages import PAGES as REFERENCE
+from tests.searches import Search, record
 
-CONTENT = ("scenarios", "chaos", "targets", "prices")
+CONTENT = ("scenarios", "chaos", "targets", "prices", "audits")
+AUDITED = ("steady", "rate_failover-sla", "spike", "soak")
+"""Runs that speak to an audit together."""
 WRITTEN = [page for page in PAGES if page.parent != REFERENCE_FOLDER and "decisions" not in page.parts]
 
 
@@ -93,8 +96,10 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("made") / "run"
     script = Script(outages=1, at=5, every=15, lasts=6)
     fault = experiment("blackhole", "bedrock", None, **{"at": "5s", "for": "6s"})
-    storm(path, script, plan(hold_s=script.length, warmup_s=2, experiments=[fault]), warmup_s=2)
+    asked = plan(hold_s=script.length, warmup_s=2, experiments=[fault], target={"audit": "happyos"})
+    storm(path, script, asked, warmup_s=2)
     (path / "report.md").touch()  # `report` on a page makes a real one
+    record(path.with_name("capacity"), Search())
     return path
 
 
@@ -102,7 +107,7 @@ class Reader:
     """Somebody who types a page's commands, one after the other."""
 
     def __init__(self, folder: Path, recording: Path) -> None:
-        self.folder, self.recording = folder, recording
+        self.folder, self.recording, self.levels = folder, recording, recording.with_name("capacity")
         self.complaints: list[str] = []
         self.runs = 0
 
@@ -122,6 +127,8 @@ class Reader:
             self.complaints.append(f"{command}\n    {complaint}")
 
     def _agentstorm(self, args: list[str]) -> str:
+        if args[0] == "capacity":  # of which other loads have none
+            args = [arg if not (self.folder / arg).is_dir() and arg != "DIR" else str(self.levels) for arg in args]
         args = self._filled_in(args)
         chosen, *rest = args
         command = cli.commands[chosen]
@@ -137,7 +144,7 @@ class Reader:
             return repr(done.exception)
         if chosen == "report" and not (Path(args[1]) / "report.md").read_text():
             return "report.md is not written"
-        good = (0, 1) if chosen == "doctor" else (0, 75, 98, 99) if chosen in ("judge", "compare") else (0,)
+        good = (0, 1) if chosen == "doctor" else (0, 75, 98, 99) if chosen in ("judge", "compare", "soak") else (0,)
         return "" if done.exit_code in good else f"exit code {done.exit_code}: {done.output[-300:]}"
 
     def _filled_in(self, args: list[str]) -> list[str]:
@@ -276,7 +283,8 @@ def desk(tmp_path: Path, recording: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     )
     (desk / "targets" / "yours.yaml").write_text(yours.replace("http://127.0.0.1:8000", "http://x.org"))
     shutil.copyfile(desk / "scenarios" / "steady.yaml", desk / "scenarios" / "yours.yaml")
-    for night in ("20261120T010000Z_demo", "20261121T010000Z_demo"):
+    shutil.copyfile(desk / "audits" / "happyos.yaml", desk / "audits" / "ours.yaml")
+    for night in ("20261120T010000Z_demo", "20261121T010000Z_demo", *(f"20261122T010000Z_{run}" for run in AUDITED)):
         shutil.copytree(recording, desk / "reports" / night)
     shutil.copytree(recording, desk / "reports" / "sample")
     monkeypatch.setenv("COLUMNS", "200")

@@ -163,7 +163,7 @@ def _parse_tags(text: str) -> tuple[tuple[str, str], ...]:
         tag, colon, value = (p.strip() for p in part.partition(":"))
         if not colon or not value:
             raise ValueError(f"tag {part!r} is not of the form tag:value")
-        if tag not in (*TAGS, *SOAK_TAGS):
+        if tag not in (*TAGS, *SOAK_TAGS, *CAPACITY_TAGS):
             raise ValueError(f"unknown tag {tag!r}; {nearest(tag, TAGS)}known: {', '.join(TAGS)}")
         pairs.append((tag, value))
     return tuple(pairs)

@@ -134,7 +134,7 @@ def test_thresholds_on_capacity_have_three_values_and_the_worst_state_governs(re
     [
         ("capacity", "p(95)>20", "cannot be aggregated by 'p(95)'"),
         ("capacity{agent:architect}", "rate>20", "about states and has no 'agent'"),
-        ("response_time{state:healthy}", "p(95)<3s", "only capacity is told by state"),
+        ("response_time{state:healthy}", "p(95)<3s", "is about requests and has no 'state'"),
         ("capacity", "rate>20ms", "unexpected unit 'ms'"),
     ],
 )
