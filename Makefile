@@ -25,7 +25,8 @@ demo: $(DONE) ## 90 s of load, two real Bedrock outages, a report; TARGET=compos
 
 test: $(DONE) ## every test that needs no Docker, quick ones first
 	-@$(BIN)/agentstorm tools install k6  # once, some minutes; without it the tests of k6 are skipped
-	@$(BIN)/python -m pytest -m "not docker"
+	@$(BIN)/python -m pytest -n auto -m "not real and not slow and not docker"
+	@$(BIN)/python -m pytest -m "(real or slow) and not docker"  # one at a time: they have the machine to themselves
 
 test-docker: $(DONE) ## the tests on real containers; needs a Docker engine (and, without a registry, `make images`)
 	@$(BIN)/python -m pytest -m docker
@@ -34,7 +35,7 @@ images: ## every image of docker-compose.test.yml on a host without a registry: 
 	@reference/docker/offline.sh
 
 check: lint types ## what to run before a commit: lint, types, import rules, quick tests
-	@$(BIN)/python -m pytest -q -m "not real and not slow and not docker"
+	@$(BIN)/python -m pytest -q -n auto -m "not real and not slow and not docker"
 
 lint: $(DONE) ## ruff, in seconds
 	@$(BIN)/ruff check --quiet $(SOURCES)

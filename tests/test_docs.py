@@ -129,6 +129,8 @@ class Reader:
     def _agentstorm(self, args: list[str]) -> str:
         if args[0] == "capacity":  # of which other loads have none
             args = [arg if not (self.folder / arg).is_dir() and arg != "DIR" else str(self.levels) for arg in args]
+            if "--users" in args and "--think" not in args:
+                args += ["--think", "6s"]  # as scenarios/capacity.yaml has it
         args = self._filled_in(args)
         chosen, *rest = args
         command = cli.commands[chosen]
