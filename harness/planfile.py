@@ -20,7 +20,7 @@ from harness.faults.timeline import Breakables
 from harness.faults.timeline import check as check_timeline
 from harness.model.base import nearest
 from harness.model.experiment import Experiment, FaultSpec
-from harness.model.plan import Plan, Replayed, Scenario
+from harness.model.plan import Files, Plan, Replayed, Scenario
 from harness.model.prices import Prices
 from harness.model.target import ComposeSystem, Target
 from harness.model.units import Scaled
@@ -43,7 +43,8 @@ FAULT: TypeAdapter[FaultSpec] = TypeAdapter(
 )
 
 _ELSEWHERE: Any = {
-    "workload_path": True, "target_dir": True, "seed": True, "bind": True, "replayed": {"path"}, "target": {"audit"},
+    "workload_path": True, "target_dir": True, "seed": True, "bind": True, "files": True,
+    "replayed": {"path"}, "target": {"audit"},
 }  # fmt: skip
 """What may differ between two plans that are the same."""
 
@@ -247,6 +248,7 @@ def resolve(  # noqa: PLR0913 - the options of the command line
         target_dir=directory_of(documents["target"].path),
         replicas=replicas,
         replayed=replayed,
+        files=Files(scenario=scenario, experiments=tuple(chaos), target=target, overrides=tuple(overrides)),
     )
     _check_engine(plan, documents["scenario"])
     _check_replicas(plan, documents["target"])

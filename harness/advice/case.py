@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from harness.model.capacity import CapacityFindings
@@ -88,12 +89,17 @@ class Case:
 
     @property
     def again(self) -> str:
-        """The command that makes the same run once more, by the names files have in a folder like ours."""
-        plan = self.plan
+        """The command that makes the same run once more; where the recording does not tell its files, by the names that
+        they have in a folder like ours."""
+        plan, files = self.plan, self.plan.files
         given = (("engine", plan.engine, "locust"), ("workers", plan.workers, 1), ("replicas", plan.replicas, 1),
                  ("scale", f"{plan.scale:g}", "1"))  # fmt: skip
         options = "".join(f" --{option} {value}" for option, value, usual in given if value != usual)
-        return self.command(plan.scenario.scenario, *(e.experiment for e in plan.experiments), options=options)
+        if files is None:
+            return self.command(plan.scenario.scenario, *(e.experiment for e in plan.experiments), options=options)
+        chaos = "".join(f" --chaos {quote(path)}" for path in files.experiments)
+        options += "".join(f" --set {quote(text)}" for text in files.overrides)
+        return f"agentstorm run {quote(files.scenario)}{chaos}{self._on}{options}"
 
     @property
     def full_length(self) -> str:
@@ -101,11 +107,15 @@ class Case:
         return self.again.replace(f" --scale {self.plan.scale:g}", "")
 
     def command(self, scenario: str, *experiments: str, options: str = "") -> str:
-        """Return the command that runs `scenario` with `experiments` on this target."""
+        """Return the command that runs our `scenario` with our `experiments` on this target."""
         chaos = "".join(f" --chaos chaos/{file_name(experiment)}.yaml" for experiment in experiments)
+        return f"agentstorm run scenarios/{file_name(scenario)}.yaml{chaos}{self._on}{options}"
+
+    @property
+    def _on(self) -> str:
         target = self.plan.target.target.removeprefix("reference-")
-        on = "" if target == "local" else f" --target targets/{file_name(target)}.yaml"
-        return f"agentstorm run scenarios/{file_name(scenario)}.yaml{chaos}{on}{options}"
+        path = self.plan.files.target if self.plan.files else f"targets/{file_name(target)}.yaml"
+        return "" if path == "targets/local.yaml" else f" --target {quote(path)}"
 
 
 def file_name(text: str) -> str:

@@ -70,6 +70,16 @@ class Replayed(Frozen):
     in_file: int
 
 
+class Files(Frozen):
+    """What a plan was read from, as the command line named it."""
+
+    scenario: str
+    experiments: tuple[str, ...] = ()
+    target: str
+    overrides: tuple[str, ...] = ()
+    """As ``load.users=5``."""
+
+
 class Plan(Frozen):
     """Scenario x experiments x target, with every setting resolved. Durations are seconds, already scaled."""
 
@@ -94,6 +104,8 @@ class Plan(Frozen):
     """Folder the target's commands run in."""
     replayed: Replayed | None = None
     """For a load of kind `replay`."""
+    files: Files | None = None
+    """null in recordings that are older than this."""
 
     @property
     def faults(self) -> list[tuple[str, FaultSpec]]:

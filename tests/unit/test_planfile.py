@@ -61,6 +61,15 @@ def plan(**options: object) -> object:
     return resolve("scenarios/s.yaml", ["chaos/c.yaml"], "targets/t.yaml", **{"seed": 1, **options})  # type: ignore[arg-type]
 
 
+def test_the_plan_tells_what_it_was_read_from_and_is_the_same_without(files: Path) -> None:
+    told = resolve("scenarios/s.yaml", [], "targets/t.yaml", seed=1, overrides=["about=x"])
+    assert told.files is not None
+    assert told.files.model_dump() == {
+        "scenario": "scenarios/s.yaml", "experiments": (), "target": "targets/t.yaml", "overrides": ("about=x",)
+    }  # fmt: skip
+    assert plan_hash(told) == plan_hash(told.model_copy(update={"files": None}))
+
+
 def test_a_plan_survives_its_file(files: Path) -> None:
     first = resolve("scenarios/s.yaml", ["chaos/c.yaml"], "targets/t.yaml", seed=1)
     again = load_plan(dump(first))

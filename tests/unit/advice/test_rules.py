@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from harness.advice import MOST_RECOMMENDATIONS, MOST_RISKS, RULES, advise, recommendations, risks
 from harness.advice.case import Advice, Case, Severity
+from harness.model.plan import Files
 from harness.model.verdict import Verdict
 from tests.unit.advice.builders import (
     calls,
@@ -336,6 +338,12 @@ def test_commands_name_files_by_convention_and_what_was_not_usual(altered: Calla
         "--workers 3 --scale 0.5"
     )
     assert case.full_length == case.again.removesuffix(" --scale 0.5")
+    files = Files(scenario="my s.yaml", experiments=("a/b.yaml",), target="t.yaml", overrides=("load.users=5",))
+    case = replace(case, plan=case.plan.model_copy(update={"files": files}))
+    assert case.again == (
+        "agentstorm run 'my s.yaml' --chaos a/b.yaml --target t.yaml --workers 3 --scale 0.5 --set load.users=5"
+    )
+    assert case.command("soak") == "agentstorm run scenarios/soak.yaml --target t.yaml"
     local = altered(plan={"target": {"target": "reference-local"}})
     assert local.command("soak") == "agentstorm run scenarios/soak.yaml"
 
