@@ -30,6 +30,9 @@ SHORT = 1 << 22
 FEW = 1024
 SUMS = 1 << 18
 """Most counts by fine batch and level that are held at a time."""
+_ONE = np.int32(1)
+"""Of the counts' own type: numpy's `ufunc.at` takes 2 ns a row where nothing has to be cast, and 70 to 160 where a
+plain 1 meets an array of int32."""
 
 
 class _Cluster:
@@ -67,7 +70,7 @@ class Lens:
         if mine is None:
             mine = counts[self] = [np.zeros(cluster.atoms * BUCKETS, np.int32) for cluster in self.clusters]
         for cluster, found in zip(self.clusters, mine, strict=True):
-            np.add.at(found, cluster.first.take(kind) + bucket, 1)
+            np.add.at(found, cluster.first.take(kind) + bucket, _ONE)
 
     def hand_out(self, counts: list[Array]) -> None:
         """Add what was counted to the samples."""
