@@ -10,12 +10,19 @@ import numpy as np
 if TYPE_CHECKING:
     from harness.analysis.frame import Array
 
-BUCKETS = 4096
-NOWHERE = BUCKETS - 1
-"""The bucket of rows without a value."""
+FEWEST, MOST = 64, 4096
+"""Buckets of a short and of a long recording."""
+ROWS = 2048
+"""Rows for which a recording has a bucket more. With fewer buckets more rows are collected, with more the tables made
+for them are larger: in a recording of 10^6 rows they cost more than to go through all of it."""
 _DROPPED_BITS = 12
 FINE = 1 << (31 - _DROPPED_BITS)
 """The upper bits of a value's float32 are a bucket of 1/2048 of an octave (as in HdrHistogram)."""
+
+
+def how_many(rows: int) -> int:
+    """Return how many buckets a recording of so many rows is worth, a power of two."""
+    return min(MOST, max(FEWEST, 1 << (rows // ROWS).bit_length()))
 
 
 def fine(values: Array) -> Array:
@@ -32,9 +39,13 @@ def middle(bucket: Array) -> Array:
 
 
 class Buckets:
-    """About as many of the sampled values in each bucket. A larger value is never in a lower bucket."""
+    """About as many of the sampled values in each bucket. A larger value is never in a lower bucket.
 
-    def __init__(self) -> None:
+    The last of them is for rows without a value.
+    """
+
+    def __init__(self, many: int) -> None:
+        self.nowhere = many - 1
         self._counts = np.zeros(FINE, np.int64)
 
     def sample(self, values: Array) -> None:
@@ -44,7 +55,7 @@ class Buckets:
     @cached_property
     def _bucket(self) -> Array:
         below = np.cumsum(self._counts) - self._counts
-        return (below * (NOWHERE - 1) // max(1, int(self._counts.sum()))).astype(np.intp)
+        return (below * (self.nowhere - 1) // max(1, int(self._counts.sum()))).astype(np.uint16)
 
     def of(self, values: Array) -> Array:
         """Return the bucket of every value; all below zero are in the one of zero."""

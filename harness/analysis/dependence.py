@@ -116,7 +116,7 @@ def long_run(series: Array) -> tuple[float, float]:
 
 
 def _autocovariance(centred: Array, lags: int) -> Array:
-    size = 1 << (2 * len(centred) - 1).bit_length()
+    size = -(-(len(centred) + lags) // 512) * 512  # what wraps round, up to `lags`, meets the zeros behind
     transform = np.fft.rfft(centred, size)
     covariance: Array = np.fft.irfft(transform * transform.conj(), size)[: lags + 1] / len(centred)
     return covariance

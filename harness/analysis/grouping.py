@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse
 
-from harness.analysis.buckets import BUCKETS, NOWHERE
 from harness.recording.ordered import distinct
 
 if TYPE_CHECKING:
@@ -25,154 +25,191 @@ if TYPE_CHECKING:
 
 ATOMS = 512
 """Most atoms of a cluster: with more its tables would not stay in the processor's cache."""
-SHORT = 1 << 22
-"""In recordings of fewer rows to make a table costs more than to look things up in two: a quarter of the atoms."""
 FEW = 1024
 SUMS = 1 << 18
 """Most counts by fine batch and level that are held at a time."""
+_ONE = np.int32(1)
+"""Of the counts' own type: numpy's `ufunc.at` takes 3 ns a row where nothing has to be cast, and 70 to 160 where a
+plain 1 meets an array of int32."""
 
 
 class _Cluster:
-    def __init__(self, samples: list[Sample], atom: Array) -> None:
+    def __init__(self, samples: list[Sample], atom: Array, buckets: int) -> None:
         self.samples = samples
-        self.first = atom.astype(np.intp) * BUCKETS
+        self.first = atom.astype(np.intp) * buckets
         """Where the buckets of each kind begin."""
         self.atoms = int(atom.max()) + 1 if len(atom) else 1
         of_atom = np.zeros(self.atoms, np.intp)
         of_atom[atom] = np.arange(len(atom))
         self.inside = np.array([sample.kinds[of_atom] for sample in samples])
         """[sample, atom]."""
+        atoms, self.members = np.nonzero(self.inside.T)
+        """The samples of every atom, one atom after the other."""
+        self.members_from = np.searchsorted(atoms, np.arange(self.atoms))
 
 
 class Lens:
     """The samples of one metric that are looked at together in a stretch."""
 
-    def __init__(self, metric: str, samples: list[Sample], rows: int) -> None:
-        self.metric, self.samples = metric, samples
-        most = ATOMS if rows >= SHORT else max(1, ATOMS // 4)
+    def __init__(self, metric: str, samples: list[Sample], buckets: int) -> None:
+        self.metric, self.samples, self._buckets = metric, samples, buckets
         self.clusters: list[_Cluster] = []
         mine: list[Sample] = []
         atom = np.zeros(len(samples[0].kinds), np.int64)
         for sample in samples:
-            finer = np.unique(2 * atom + sample.kinds, return_inverse=True)[1]
-            if mine and finer.max() >= most:
-                self.clusters.append(_Cluster(mine, atom))
-                mine, finer = [], np.unique(sample.kinds, return_inverse=True)[1]
+            finer = _numbered(2 * atom + sample.kinds)
+            if mine and finer.max() >= ATOMS:
+                self.clusters.append(_Cluster(mine, atom, buckets))
+                mine, finer = [], _numbered(sample.kinds.astype(np.int64))
             mine, atom = [*mine, sample], finer
-        self.clusters.append(_Cluster(mine, atom))
+        self.clusters.append(_Cluster(mine, atom, buckets))
 
     def count(self, counts: dict[Lens, list[Array]], kind: Array, bucket: Array) -> None:
         """Count rows by kind and bucket into what `hand_out` takes."""
         mine = counts.get(self)
         if mine is None:
-            mine = counts[self] = [np.zeros(cluster.atoms * BUCKETS, np.int32) for cluster in self.clusters]
+            mine = counts[self] = [np.zeros(cluster.atoms * self._buckets, np.int32) for cluster in self.clusters]
         for cluster, found in zip(self.clusters, mine, strict=True):
-            np.add.at(found, cluster.first.take(kind) + bucket, 1)
+            at = cluster.first.take(kind)
+            at += bucket
+            np.add.at(found, at, _ONE)
 
     def hand_out(self, counts: list[Array]) -> None:
         """Add what was counted to the samples."""
         for cluster, found in zip(self.clusters, counts, strict=True):
-            by_atom = found.reshape(cluster.atoms, BUCKETS)
-            for sample, inside in zip(cluster.samples, cluster.inside, strict=True):
-                sample.counts += by_atom[inside].sum(axis=0)
+            by_sample = sparse.csr_array(cluster.inside, dtype=np.int32) @ found.reshape(cluster.atoms, self._buckets)
+            for sample, mine in zip(cluster.samples, by_sample, strict=True):
+                sample.counts += mine
+
+
+def _numbered(codes: Array) -> Array:
+    """Return small codes numbered anew without gaps, in their order."""
+    there = np.zeros(int(codes.max(initial=0)) + 1, bool)
+    there[codes] = True
+    return (np.cumsum(there) - 1)[codes]
 
 
 @dataclass(frozen=True)
 class Collected:
     """What a reading found for one sample: the values in ranges of buckets, with the batch of each and how many rows
-    had it, and how many rows of every batch lie in which level (between which cuts)."""
+    had it, and how many rows of every batch lie up to and in each level (between cuts)."""
 
     ranges: list[tuple[int, int, Array, Array, Array]]
-    levels: Array
+    so_far: Array
     """[batch, level]."""
     cuts: Array
 
     def below(self, bucket: int) -> Array:
         """Return how many rows of each batch lie in lower buckets; a cut has to be there."""
-        hits: Array = self.levels[:, : int(np.searchsorted(self.cuts, bucket)) + 1].sum(axis=1)
+        hits: Array = self.so_far[:, int(np.searchsorted(self.cuts, bucket))].copy()
         return hits
 
     def sizes(self) -> Array:
         """Return how many rows each batch has."""
-        sizes: Array = self.levels.sum(axis=1)
+        sizes: Array = self.so_far[:, -1]
         return sizes
 
 
 class _Table:
     """Of one cluster: what a row's atom and bucket mean. Its cells lie between the cuts of all samples of an atom."""
 
-    def __init__(self, cluster: _Cluster, reading: Reading) -> None:
-        marks = np.zeros((cluster.atoms, BUCKETS), bool)
-        marks[:, [0, NOWHERE]] = True
-        for sample, inside in zip(cluster.samples, cluster.inside, strict=True):
-            cuts = reading.cuts[sample]
-            marks[np.ix_(inside, cuts[cuts < BUCKETS])] = True
-        atom, first = np.nonzero(marks)
-        self.cells = len(atom)
+    def __init__(self, cluster: _Cluster, wanted: Wanted) -> None:
+        cut = np.zeros((len(cluster.samples), wanted.buckets + 1), bool)
+        for mine, sample in zip(cut, cluster.samples, strict=True):
+            mine[wanted.cuts[sample]] = True
+        marks = (sparse.csr_array(cluster.inside.T, dtype=np.int32) @ cut[:, :-1].astype(np.int32)) > 0
+        marks[:, [0, -1]] = True
+        first = np.flatnonzero(marks)
+        self.cells = len(first)
         # As small as can be: it is looked up at random, and so has to stay in the processor's cache.
-        self.cell = (np.cumsum(marks.ravel()) - 1).astype(np.uint16 if self.cells < 1 << 16 else np.int32)
-        self.samples = np.array([reading.number[sample] for sample in cluster.samples])
-        levels = reading.levels[self.samples]
+        number = np.arange(self.cells, dtype=np.uint16 if self.cells < 1 << 16 else np.int32)
+        self.cell: Array = np.repeat(number, np.diff(first, append=marks.size))
+        """The cell of each atom and bucket."""
+        self.samples = np.array([wanted.number[sample] for sample in cluster.samples])
+        levels = wanted.levels[self.samples]
         self.level_0 = np.cumsum(levels) - levels
         """The first column of each sample; a column is a level of a sample."""
         self.columns = int(levels.sum())
         self.owner = np.repeat(np.arange(len(levels)), levels)
-        self.column = np.full((max(1, int(cluster.inside.sum(axis=0).max())), self.cells), self.columns, np.intp)
+        atom, first = np.divmod(first, wanted.buckets)
+        many = np.where(first < wanted.buckets - 1, cluster.inside.sum(axis=0)[atom], 0)
+        cell = np.repeat(np.arange(self.cells), many)
+        place = np.arange(len(cell)) - (np.cumsum(many) - many)[cell]
+        whose = cluster.members[cluster.members_from[atom[cell]] + place]
+        column = self.level_0[whose] + np.cumsum(cut, axis=1)[whose, first[cell]]
+        self.column = np.full((max(1, int(many.max())), self.cells), self.columns, np.intp)
         """The columns of a cell, one for each of the samples it belongs to; the last one is nobody's."""
-        used = np.zeros(self.cells, np.intp)
-        self.kept_columns = np.zeros(self.columns + 1, bool)
-        for number, (sample, inside) in enumerate(zip(cluster.samples, cluster.inside, strict=True)):
-            mine = np.flatnonzero(inside[atom] & (first < NOWHERE))
-            level = np.searchsorted(reading.cuts[sample], first[mine], "right")
-            self.column[used[mine], mine] = self.level_0[number] + level
-            used[mine] += 1
-            for low, high in reading.wanted[sample]:
-                begin, end = np.searchsorted(reading.cuts[sample], (low, high + 1)) + 1 + self.level_0[number]
-                self.kept_columns[begin:end] = True
-        kept = self.kept_columns[self.column]
-        self.many_kept = kept.sum(axis=0)
-        """How many of the cell's columns are collected; `kept_from` and `kept_list` say which."""
-        self.kept = (self.many_kept > 0).take(self.cell)
-        """Whether any is, by atom and bucket."""
-        self.kept_from = np.cumsum(self.many_kept) - self.many_kept
-        self.kept_list = self.column.T[kept.T]
-        whose = np.tile(np.arange(self.cells), len(self.column))
-        ones = np.ones(self.column.size, np.int64)
-        self.member = sparse.csr_array((ones, (self.column.ravel(), whose)), (self.columns + 1, self.cells))
+        self.column[place, cell] = column
+        ones = np.ones(len(cell), np.int64)
+        self.member = sparse.csr_array((ones, (column, cell)), (self.columns, self.cells))
         """[column, cell]: 1 where the cell belongs to the column."""
+        kept = wanted.kept[wanted.first[self.samples][whose] + column - self.level_0[whose]]
+        self.many_kept = np.bincount(cell[kept], minlength=self.cells)
+        """How many of the cell's columns are collected; `kept_from` and `kept_list` say which."""
+        self.kept_from = np.cumsum(self.many_kept) - self.many_kept
+        self.kept_list = column[kept]
+
+
+class Wanted:
+    """What one pass collects of the samples of a metric: the rows in `ranges` of buckets."""
+
+    def __init__(self, samples: list[Sample], ranges: dict[Sample, list[tuple[int, int]]], buckets: int) -> None:
+        self.samples, self.ranges, self.buckets = samples, ranges, buckets
+        self.number = {sample: number for number, sample in enumerate(samples)}
+        self.cuts = {
+            s: np.array(sorted({cut for low, high in ranges[s] for cut in (low, high + 1)}), np.intp) for s in samples
+        }
+        self.levels = np.array([len(self.cuts[s]) + 1 for s in samples], np.intp)
+        """How many levels, between cuts, each sample has."""
+        self.first = np.cumsum(self.levels) - self.levels
+        """The number of its first one among all."""
+        self.kept = np.zeros(int(self.levels.sum()), bool)
+        """Which levels are collected."""
+        self.dtype = np.uint16 if len(self.kept) < 1 << 16 else np.int32
+        """Of the numbers of levels: small ones are sorted by their digits, which is linear."""
+        self.places: list[tuple[Array, Array]] = []
+        """The levels of each sample's ranges, from and until."""
+        for sample, first in zip(samples, self.first, strict=True):
+            low, high = np.array(ranges[sample], np.intp).reshape(-1, 2).T
+            begins, ends = (first + np.searchsorted(self.cuts[sample], cut) + 1 for cut in (low, high + 1))
+            self.places.append((begins.astype(self.dtype), ends.astype(self.dtype)))
+            for begin, end in zip(begins, ends, strict=True):
+                self.kept[begin:end] = True
+        self._tables: dict[Lens, list[_Table]] = {}
+        self._making = Lock()
+
+    def tables(self, lens: Lens) -> list[_Table]:
+        """Return the tables of a lens' clusters, made once for all parts."""
+        with self._making:
+            if lens not in self._tables:
+                self._tables[lens] = [_Table(cluster, self) for cluster in lens.clusters]
+            return self._tables[lens]
 
 
 class Reading:
-    """One pass that collects the rows in `wanted` ranges of buckets; with `series` it counts batches as well."""
+    """One pass over a part that collects what is `wanted`; with `series` it counts batches as well."""
 
-    def __init__(self, samples: list[Sample], wanted: dict[Sample, list[tuple[int, int]]], *, series: bool) -> None:
-        self._samples, self.wanted, self._series = samples, wanted, series
-        self.number = {sample: number for number, sample in enumerate(samples)}
-        self.cuts = {
-            s: np.unique([cut for low, high in wanted[s] for cut in (low, high + 1)]).astype(np.intp) for s in samples
-        }
-        self.levels = np.array([len(self.cuts[s]) + 1 for s in samples], np.intp)
-        self._most = int(self.levels.max(initial=0)) + 1
+    def __init__(self, wanted: Wanted, *, series: bool) -> None:
+        self._wanted, self._series = wanted, series
+        samples, self._levels = wanted.samples, wanted.levels
         self._batches = np.array([len(s) // s.batch + 1 if series else 0 for s in samples])
-        self._first = np.concatenate([[0], np.cumsum(self._batches * self.levels)])
+        self._first = np.concatenate([[0], np.cumsum(self._batches * self._levels)])
         self._counts = np.zeros(int(self._first[-1]), np.int32)
         self._place = np.zeros(len(samples), np.int64)
         self._size = np.array([s.batch for s in samples])
-        self._tables: dict[Lens, list[_Table]] = {}
         self._rows: list[tuple[Array, ...]] = []
 
     def read(self, lens: Lens, kind: Array, bucket: Array, values: Array, fine: Array) -> None:
         """Take the next rows in due order; `fine` is the fine batch of each, from 0."""
-        if lens not in self._tables:
-            self._tables[lens] = [_Table(cluster, self) for cluster in lens.clusters]
-        for cluster, table in zip(lens.clusters, self._tables[lens], strict=True):
+        for cluster, table in zip(lens.clusters, self._wanted.tables(lens), strict=True):
             at = cluster.first.take(kind)
             at += bucket
-            batch = self._count(table, table.cell.take(at), fine) if self._series else None
-            rows = np.flatnonzero(table.kept.take(at))
+            cell = table.cell.take(at)
+            batch = self._count(table, cell, fine) if self._series else None
+            rows = np.flatnonzero(table.many_kept.take(cell))
             if not len(rows):
                 continue
-            cell = table.cell.take(at.take(rows))
+            cell = cell.take(rows)
             many = table.many_kept.take(cell)
             ends = np.cumsum(many)
             chosen = np.repeat(rows, many)
@@ -189,8 +226,8 @@ class Reading:
             weights = np.bincount(which).astype(np.int32)
             column, batch, values = column[first], batch[first], values[first]
         owner = table.owner.take(column)
-        key = table.samples.take(owner) * self._most + column - table.level_0.take(owner)
-        self._rows.append((key.astype(np.int32), batch.astype(np.int16), values, weights))
+        level = self._wanted.first[table.samples].take(owner) + column - table.level_0.take(owner)
+        self._rows.append((level.astype(self._wanted.dtype), batch.astype(np.int16), values, weights))
 
     def _count(self, table: _Table, cell: Array, fine: Array) -> Array:
         """Count rows by batch and column; return the batch of every sample that each fine batch belongs to.
@@ -210,7 +247,7 @@ class Reading:
         many = int(fine[-1]) + 1
         if many * table.cells < len(cell):
             counted = np.bincount(fine * table.cells + cell, minlength=many * table.cells)
-            by_column = np.asarray(table.member @ counted.reshape(many, table.cells).T).T[:, :-1]
+            by_column = np.asarray(table.member @ counted.reshape(many, table.cells).T).T
         else:
             width = table.columns + 1
             sums = np.zeros(many * width, np.int64)
@@ -222,29 +259,28 @@ class Reading:
         before = self._place[mine] + np.cumsum(sizes, axis=0) - sizes
         batch: Array = before // self._size[mine]
         self._place[mine] += sizes.sum(axis=0)
-        at = (self._first[mine] - table.level_0 + batch * self.levels[mine])[:, table.owner] + np.arange(table.columns)
+        at = (self._first[mine] - table.level_0 + batch * self._levels[mine])[:, table.owner] + np.arange(table.columns)
         filled = by_column > 0
         np.add.at(self._counts, at[filled], by_column[filled].astype(np.int32))
         return batch
 
     def collected(self) -> Iterator[tuple[Sample, Collected]]:
         """Yield what was found, sample by sample."""
-        kinds = (np.int32, np.int16, np.int64, np.int32)
-        key, batch, values, weights = (
+        kinds = (self._wanted.dtype, np.int16, np.int64, np.int32)
+        level, batch, values, weights = (
             np.concatenate([np.zeros(0, kind), *(rows[i] for rows in self._rows)]) for i, kind in enumerate(kinds)
         )
         self._rows.clear()
-        order = np.argsort(key, kind="stable").astype(np.int32)
-        key, batch, values, weights = key[order], batch[order], values[order], weights[order]
-        for number, sample in enumerate(self._samples):
-            cuts = self.cuts[sample]
-            begin = number * self._most
+        order = np.argsort(level, kind="stable").astype(np.int32)
+        level, batch, values, weights = level[order], batch[order], values[order], weights[order]
+        for number, sample in enumerate(self._wanted.samples):
             ranges = []
-            for low, high in self.wanted[sample]:
-                levels = begin + np.searchsorted(cuts, (low, high + 1)) + 1
-                rows = slice(*np.searchsorted(key, levels))
+            bounds = (np.searchsorted(level, places) for places in self._wanted.places[number])
+            for (low, high), begin, end in zip(self._wanted.ranges[sample], *bounds, strict=True):
+                rows = slice(begin, end)
                 ranges.append((low, high, values[rows], batch[rows], weights[rows]))
             counts = self._counts[self._first[number] : self._first[number + 1]]
             used = -(-int(self._place[number]) // int(self._size[number]))
-            by_batch = counts.reshape(self._batches[number], self.levels[number])[:used].copy()
-            yield sample, Collected(ranges, by_batch, cuts)
+            by_batch = counts.reshape(self._batches[number], self._levels[number])[:used]
+            so_far = np.cumsum(by_batch, axis=1, dtype=np.int32)
+            yield sample, Collected(ranges, so_far, self._wanted.cuts[sample])

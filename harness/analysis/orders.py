@@ -1,6 +1,6 @@
 """Exact order statistics of many groups of requests, from a few passes over a recording of any size.
 
-1. Count: every row falls into one of `BUCKETS` buckets of its value. The counts of a group tell in which bucket each
+1. Count: every row falls into one of up to 4,096 buckets of its value. The counts of a group tell in which bucket each
    rank lies.
 2. Collect: the rows in those buckets are kept; their order gives the exact percentiles. The same pass sums, batch by
    batch in due order, how many lie at or below them, which tells how much each sample is worth (`stats`).
@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.analysis.buckets import NOWHERE, Buckets
+from harness.analysis.buckets import Buckets, how_many
 from harness.analysis.frame import ALWAYS, LOWER_BOUNDS, METRICS, NEEDS
-from harness.analysis.grouping import Lens, Reading
+from harness.analysis.grouping import Lens, Reading, Wanted
 from harness.analysis.sample import Sample, Sums
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Hashable, Iterable, Iterator
 
     from harness.analysis.frame import Array, Frame, Selection
     from harness.analysis.grouping import Collected
@@ -49,7 +49,9 @@ class Orders:
         self._load, self._canary = load, canary
         self._edges = np.unique(np.array([*ALWAYS, *edges], np.int64))
         self._kinds, self._canary_kinds = len(load.kinds), len(canary.kinds)
-        self._samples: list[Sample] = []
+        self._many = how_many(load.rows)
+        """Buckets of every metric."""
+        self._known: dict[Hashable, Sample] = {}
         self._lenses: dict[tuple[str, tuple[int, ...]], Lens] = {}
         self._active: dict[int, list[Lens]] = {}
         self._buckets: dict[str, Buckets] = {}
@@ -79,13 +81,8 @@ class Orders:
         flight = np.zeros_like(chosen.kinds) if done else chosen.kinds
         probes = np.zeros(self._canary_kinds, bool) if canary is None else canary
         kinds = np.concatenate([chosen.kinds, flight, probes, np.zeros_like(probes) if done else probes])
-        sample = Sample(metric, chosen.spans, kinds, done=done)
-        for known in self._samples:
-            if known.same(sample):
-                sample = known
-                break
-        else:
-            self._samples.append(sample)
+        sample = Sample(metric, chosen.spans, kinds, self._many, done=done)
+        sample = self._known.setdefault(sample.about, sample)
         sample.percents.update(percents)
         sample.extremes |= extremes
         sample.mean |= mean
@@ -108,11 +105,15 @@ class Orders:
             chosen[first : last + 1] = True
         return self._counts[chosen]
 
+    @property
+    def _samples(self) -> list[Sample]:
+        return list(self._known.values())
+
     # --- reading -----------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
         """Read the recording and fill in every sample asked for."""
-        self._buckets = {sample.metric: Buckets() for sample in self._samples}
+        self._buckets = {metric: Buckets(self._many) for metric in dict.fromkeys(s.metric for s in self._samples)}
         for frame in self._load.some(SAMPLED, own=self._needed):
             for metric, buckets in self._buckets.items():
                 values, told = METRICS[metric](frame)
@@ -170,12 +171,13 @@ class Orders:
         if not any(wanted.values()) and not (series and any(s.mean for s in self._samples)):
             return
         whole = self._counts.sum(axis=1)
+        asked = {
+            metric: Wanted([s for s in self._samples if s.metric == metric], wanted, self._many)
+            for metric in self._buckets
+        }
 
         def collected(part: Span | None) -> tuple[dict[Sample, Collected], dict[Sample, Sums]]:
-            readings = {
-                metric: Reading([s for s in self._samples if s.metric == metric], wanted, series=series)
-                for metric in self._buckets
-            }
+            readings = {metric: Reading(asked[metric], series=series) for metric in self._buckets}
             sums = {sample: Sums(sample) for sample in self._samples if series and sample.mean}
             place = np.zeros(len(self._edges) + 1, np.int64)
             for segment, kind, frame in self._pieces(part):
@@ -201,7 +203,9 @@ class Orders:
     def _bucket(self, metric: str, frame: Frame) -> tuple[Array, Array, Array | None]:
         values, told = METRICS[metric](frame)
         bucket = self._buckets[metric].of(values)
-        return (bucket if told is None else np.where(told, bucket, NOWHERE)), values, told
+        if told is not None:
+            bucket[~told] = self._buckets[metric].nowhere
+        return bucket, values, told
 
     def _pieces(self, part: Span | None) -> Iterator[tuple[int, Array, Frame]]:
         """Yield (stretch, kinds, requests) of a part of the load, or the canary's, each within one stretch."""
@@ -247,5 +251,6 @@ class Orders:
     def _lens(self, metric: str, numbers: tuple[int, ...]) -> Lens:
         key = metric, numbers
         if key not in self._lenses:
-            self._lenses[key] = Lens(metric, [self._samples[i] for i in numbers], self._load.rows)
+            samples = self._samples
+            self._lenses[key] = Lens(metric, [samples[i] for i in numbers], self._many)
         return self._lenses[key]

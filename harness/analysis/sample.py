@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.analysis import stats
-from harness.analysis.buckets import BUCKETS, NOWHERE
 from harness.analysis.dependence import batch_size, effective_size_of
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from harness.analysis.frame import Array
     from harness.analysis.grouping import Collected
     from harness.analysis.timeline import Span
@@ -22,7 +23,7 @@ class Sample:
 
     unit, observed = stats.NS_PER_MS, "requests"
 
-    def __init__(self, metric: str, spans: list[Span], kinds: Array, *, done: bool) -> None:
+    def __init__(self, metric: str, spans: list[Span], kinds: Array, buckets: int, *, done: bool) -> None:
         self.metric, self.spans, self.kinds, self.done = metric, spans, kinds, done
         self.percents: set[float] = set()
         self.extremes = self.mean = False
@@ -30,7 +31,7 @@ class Sample:
         """Only values are wanted of the percentiles, no intervals."""
         self.constant = False
         """Every value is known to be 0."""
-        self.counts = np.zeros(BUCKETS, np.int64)
+        self.counts = np.zeros(buckets, np.int64)
         self._n = 0
         self._so_far = self.counts
         self._ranges: list[tuple[int, int, Array, Array]] = []
@@ -41,11 +42,10 @@ class Sample:
         self._worth: dict[float, int] = {}
         self._sums: list[Sums] = []
 
-    def same(self, other: Sample) -> bool:
-        """Tell whether another sample is of the same."""
-        return (self.metric, self.done, self.spans) == (other.metric, other.done, other.spans) and np.array_equal(
-            self.kinds, other.kinds
-        )
+    @property
+    def about(self) -> Hashable:
+        """What it is of: samples with the same are the same."""
+        return self.metric, self.done, tuple(self.spans), self.kinds.tobytes()
 
     def covers(self, moment: int) -> bool:
         """Tell whether requests due at a moment count."""
@@ -57,7 +57,7 @@ class Sample:
         """Take values of lost requests, which are counted as well."""
         self._lost.append(values)
         if self._lost_counts is None:
-            self._lost_counts = np.zeros(BUCKETS, np.int64)
+            self._lost_counts = np.zeros_like(self.counts)
         np.add.at(self._lost_counts, buckets, 1)
 
     def all_zero(self, n: int, bucket: int) -> None:
@@ -67,7 +67,7 @@ class Sample:
 
     def counted(self) -> None:
         """All rows were counted."""
-        self.counts[NOWHERE] = 0
+        self.counts[-1] = 0  # rows without a value
         self._so_far = self._known_so_far = np.cumsum(self.counts)
         if self._lost_counts is not None:
             self._known_so_far = np.cumsum(self.counts - self._lost_counts)
@@ -220,7 +220,7 @@ def _batches(part: Collected, bucket: int, value: float) -> tuple[Array, Array]:
     for low, _, values, batches, weights in part.ranges:
         if low >= bucket:
             under = values <= value
-            np.add.at(hits, batches[under], weights[under])
+            np.add.at(hits, batches[under], weights[under].astype(hits.dtype))
     return hits, part.sizes()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections import deque
+from collections import OrderedDict, deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from harness.analysis.frame import ALWAYS, Array, Frame, Kinds
 from harness.model.request import UNKNOWN
 from harness.recording import ordered
-from harness.recording.columns import plain, values
+from harness.recording.columns import of_types, taken, values
 from harness.recording.layout import CANARY, REQUESTS
 
 if TYPE_CHECKING:
@@ -39,6 +39,9 @@ PART, MOST_PARTS = 1 << 18, 8
 ALWAYS_BEFORE = -(2**62)
 AHEAD = 1
 """Row groups that are decoded while one is looked at."""
+HELD = 4
+"""Row groups that stay decoded, in recordings of no more than `MOST_PARTS` parts: around a fault the same ones are
+asked for again and again. In longer ones most of the reading is done elsewhere, and the memory is scarce."""
 MOST_THREADS = 4
 """Each keeps some memory of its own."""
 
@@ -67,16 +70,24 @@ class Scan:
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = paths
         self._local = threading.local()
+        self._held: OrderedDict[_Group, dict[str, Array]] = OrderedDict()
+        """The columns of the row groups looked at last, those of the very last at its end."""
+        self._holding = threading.Lock()
         self.threads = ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1), thread_name_prefix="scan")
         """Decode row groups ahead, or look at `parts`. One set for all: what a thread freed serves the next task."""
+        self._files: list[pq.FileMetaData] = []
+        """Read once: of a long recording they are 10 MiB, and each thread has readers of its own."""
+        self._columns: list[set[str]] = []
         self._groups: list[_Group] = []
         tables = []
         for number, path in enumerate(paths):
             meta = pq.read_metadata(path)
+            self._files.append(meta)
+            self._columns.append(set(meta.schema.names))
             spans = json.loads((meta.metadata or {})[ordered.SPANS])
             rows = [meta.row_group(i).num_rows for i in range(meta.num_row_groups)]
             self._groups += [_Group(number, i, n, *span) for i, (n, span) in enumerate(zip(rows, spans, strict=True))]
-            tables.append(ordered.kinds_of(meta).select(_ASKED).cast(_ASKED_SCHEMA))
+            tables.append(of_types(ordered.kinds_of(meta).select(_ASKED), _ASKED_SCHEMA))
         self._groups.sort(key=lambda g: g.first_ns)
         self.kinds, self._kind_of = _together(tables)
         self.rows = sum(group.rows for group in self._groups)
@@ -183,7 +194,7 @@ class Scan:
 
     def _range(self, group: _Group, name: str) -> tuple[int, int]:
         """Return between what a column of numbers lies in a row group."""
-        columns = self._reader(group.file).metadata.row_group(group.number)
+        columns = self._files[group.file].row_group(group.number)
         for column in map(columns.column, range(columns.num_columns)):
             if column.path_in_schema == name:
                 said = column.statistics
@@ -219,21 +230,36 @@ class Scan:
 
     def _decode(self, group: _Group, own: Sequence[str]) -> Frame:
         names = [n for n in (ordered.KIND, *_MOMENTS, *own) if n != "start_ns" or not group.punctual]
-        names = list(dict.fromkeys(names))
+        with self._holding:
+            columns = self._held.get(group, {})
+        missing = [name for name in dict.fromkeys(names) if name not in columns]
+        if missing:
+            columns = {**columns, **self._read(group, missing)}
+            if group.punctual:
+                columns["start_ns"] = columns["due_ns"]
+        if self.rows <= PART * MOST_PARTS:
+            with self._holding:
+                self._held[group] = columns
+                self._held.move_to_end(group)
+                if len(self._held) > HELD:
+                    self._held.popitem(last=False)
+        asked = {name: columns[name] for name in (*_MOMENTS, *own)}
+        return Frame(self.kinds, columns[ordered.KIND], asked, self.last_ns)
+
+    def _read(self, group: _Group, names: list[str]) -> dict[str, Array]:
         file = self._reader(group.file)
-        there = [name for name in names if name in file.schema_arrow.names]
+        there = [name for name in names if name in self._columns[group.file]]
         table = file.read_row_group(group.number, columns=there, use_threads=False)
         # What a version did not write yet was known of no row.
         columns = {n: values(table.column(n)) if n in there else np.full(len(table), UNKNOWN) for n in names}
-        if group.punctual:
-            columns["start_ns"] = columns["due_ns"]
-        kind = self._kind_of[group.file].take(columns.pop(ordered.KIND))
-        return Frame(self.kinds, kind, columns, self.last_ns)
+        if ordered.KIND in columns:
+            columns[ordered.KIND] = self._kind_of[group.file].take(columns[ordered.KIND])
+        return columns
 
     def _reader(self, file: int) -> pq.ParquetFile:
         files = self._local.__dict__.setdefault("files", {})
         if file not in files:
-            files[file] = pq.ParquetFile(self._paths[file])
+            files[file] = pq.ParquetFile(self._paths[file], metadata=self._files[file])
         return files[file]
 
 
@@ -255,7 +281,7 @@ def _together(tables: list[pa.Table]) -> tuple[Kinds, list[Array]]:
         return Kinds(_ASKED_SCHEMA.empty_table()), [np.zeros(0, np.int64) for _ in tables]
     first, which = ordered.distinct([values(column) for column in whole.columns])
     ends = np.cumsum([len(table) for table in tables])[:-1]
-    return Kinds(whole.take(plain(first, pa.int64()))), np.split(which.astype(np.int64), ends)
+    return Kinds(taken(whole, first)), np.split(which.astype(np.int64), ends)
 
 
 def scans(recording: Recording) -> tuple[Scan, Scan]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -179,6 +179,7 @@ def percentile(times: Observed, percent: float) -> float:
     return float(first) + step * weight if weight < 0.5 else float(first) + step - step * (1 - weight)
 
 
+@lru_cache(1 << 12)
 def interval_ranks(n: int, worth: int, share: float) -> tuple[int | None, int | None]:
     """Return the ranks between which a quantile of n observations lies that are worth fewer."""
     plain_low, plain_high = rank_interval(n, share)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.analysis.cache import by_kind
-from harness.analysis.windows import SUCCEEDED
+from harness.analysis.windows import SUCCEEDED, running, succeeded
 from harness.clock import NS_PER_S
 from harness.model.request import BAD, Outcome
 
@@ -33,6 +33,7 @@ class Tally:
         """When the first request that ended badly was sent into the fault."""
         self.harmed = False
         seconds = math.ceil((until - t0) / NS_PER_S)
+        self._unanswered = felt.load.kinds.words("outcome").among([*BAD, Outcome.LOST])
         self._n, self._good = np.zeros(seconds, np.int64), np.zeros(seconds, np.int64)
         self._stall = _Stall(felt, t0, until)
         self._service(felt.probes(0, until))
@@ -47,15 +48,22 @@ class Tally:
         return in_flight
 
     def _of_load(self, frame: Frame) -> None:
-        unanswered = frame.outcome.among([*BAD, Outcome.LOST])
-        waiting = (frame.start >= 0) & (frame.start < self._t0) & ((frame.end >= self._t0) | frame.lost)
+        # Most requests of a long observation are none of these: what is cheaply told goes first.
+        early = frame.take(np.flatnonzero(frame.start < self._t0))
+        waiting = (early.start >= 0) & ((early.end >= self._t0) | early.lost)
         self.in_flight += int(waiting.sum())
-        self.in_flight_failed += int((waiting & unanswered).sum())
-        into = (frame.start >= self._t0) & self._ours(frame)
-        late = frame.outcome.among(SUCCEEDED) & (frame.response > self._felt.late_ns)
-        self.failed += int((unanswered & into).sum())
-        self.slow += int((late & into).sum())
-        self.met += by_kind(frame, self.meets(frame))
+        self.in_flight_failed += int((waiting & self._unanswered.take(early.kind)).sum())
+        failed = frame.take(np.flatnonzero(self._unanswered.take(frame.kind)))
+        self.failed += int(self._into(failed).sum())
+        late = frame.take(np.flatnonzero(frame.response > self._felt.late_ns))
+        self.slow += int((self._into(late) & late.outcome.among(SUCCEEDED)).sum())
+        on = frame.take(np.flatnonzero(frame.start < self._off))
+        self.met += by_kind(on, self.meets(on))
+
+    def _into(self, frame: Frame) -> Array:
+        """Tell which requests were sent into the fault, or after it, and are its own."""
+        into: Array = (frame.start >= self._t0) & self._ours(frame)
+        return into
 
     def _ours(self, frame: Frame) -> Array:
         """Tell, by when they ended, which requests were not in flight when the next fault began: those are its own."""
@@ -71,11 +79,12 @@ class Tally:
             return
         self.observed += len(due)
         self.first_due = min(int(frame.due[due[0]]), self.first_due or int(frame.due[due[0]]))
-        self.harmed |= bool((~good[due] | (frame.response[due] > self._felt.limit_ns)).any())
-        ours = due[self._ours(frame)[due]]
-        second = (frame.due[ours] - self._t0) // NS_PER_S
-        self._n += np.bincount(second, minlength=len(self._n))
-        self._good += np.bincount(second[good[ours]], minlength=len(self._n))
+        self.harmed = self.harmed or bool((~good[due] | (frame.response[due] > self._felt.limit_ns)).any())
+        first, last = ((int(frame.due[due[at]]) - self._t0) // NS_PER_S for at in (0, -1))
+        cuts = np.searchsorted(frame.due, self._t0 + NS_PER_S * np.arange(first, last + 2))
+        ours = sent & self._ours(frame)
+        self._n[first : last + 1] += np.diff(running(ours)[cuts])
+        self._good[first : last + 1] += np.diff(running(ours & good)[cuts])
 
     def unavailable_s(self) -> float:
         """Sum of the seconds after t0 in which fewer of the requests due were good than the SLO asks.
@@ -106,7 +115,7 @@ class _Stall:
         self._worst = 0
 
     def _ends(self, frame: Frame) -> Array:
-        told = frame.outcome.among(SUCCEEDED) & (frame.end >= self._t0) & (frame.end < self._until)
+        told = succeeded(frame) & (frame.end >= self._t0) & (frame.end < self._until)
         ends: Array = frame.end[told]
         return ends
 

@@ -154,7 +154,7 @@ class Felt:
 
     def good(self, frame: Frame) -> Array:
         """Tell which requests were answered well and in time."""
-        good: Array = frame.outcome.among(SUCCEEDED) & (frame.response <= self.late_ns)
+        good: Array = succeeded(frame) & (frame.response <= self.late_ns)
         return good
 
     def probes(self, begin_ns: int, end_ns: int) -> Frame:
@@ -198,6 +198,11 @@ class Felt:
 
 
 SUCCEEDED = (Outcome.OK, Outcome.DEGRADED)
+
+
+def succeeded(frame: Frame) -> Array:
+    """Tell which requests were answered well, however late; by kind, of which there are few."""
+    return frame.kinds.words("outcome").among(SUCCEEDED).take(frame.kind)
 
 
 def healthy_limit(orders: Orders, load: Kinds, canary: Kinds, healthy: list[Span]) -> Sample:

@@ -39,7 +39,8 @@ SPANS, KINDS = b"agentstorm.spans", b"agentstorm.kinds"
 """Keys of the file's metadata: of every row group [first due, last due, last moment, requests sent and never over,
 whether each started when it was due]; and what each kind is (`KIND_SCHEMA`, an Arrow stream in base 64)."""
 
-ROW_SCHEMA = layout.REQUEST_SCHEMA.append(pa.field(KIND, pa.int32()))
+ROW_SCHEMA = pa.schema(field.with_nullable(False) for field in (*layout.REQUEST_SCHEMA, pa.field(KIND, pa.int32())))
+"""Nothing is ever null: a file that says so is decoded in half the time, because it need not tell where nulls are."""
 KIND_SCHEMA = pa.schema([layout.REQUEST_SCHEMA.field(name) for name in SHARED])
 
 
@@ -153,7 +154,8 @@ class OrderedWriter:
     def add(self, table: pa.Table) -> None:
         """Append requests (`layout.REQUEST_SCHEMA`)."""
         table = in_full(table, layout.REQUEST_SCHEMA)
-        self._rows.append(table.append_column(ROW_SCHEMA.field(KIND), plain(self._kinds.of(table), pa.int32())))
+        columns = [*table.select(layout.REQUEST_SCHEMA.names).columns, plain(self._kinds.of(table), pa.int32())]
+        self._rows.append(pa.Table.from_arrays(columns, schema=ROW_SCHEMA))
         if sum(map(len, self._rows)) >= 2 * GROUP_ROWS:
             self._write(GROUP_ROWS)
 

@@ -20,7 +20,7 @@ from harness.errors import RecordingError
 from harness.model.event import Event
 from harness.model.plan import Plan
 from harness.recording import layout, ordered
-from harness.recording.columns import in_full
+from harness.recording.columns import in_full, of_types
 from harness.recording.finish import rewrite_requests
 from harness.recording.stream import Stream, read_stream
 
@@ -192,14 +192,14 @@ class Recording:
         if parquet.exists():
             try:
                 table = pq.ParquetFile(parquet, read_dictionary=_words(schema)).read()
-                return in_full(table, schema).select(schema.names).cast(_coded(schema))
+                return of_types(in_full(table, schema).select(schema.names), _coded(schema))
             except (OSError, ValueError, KeyError, pa.ArrowException) as error:
                 raise RecordingError(f"{parquet}: cannot be read: {error}") from error
         if not stream.exists():
             return _coded(schema).empty_table()
         table, cut = read_stream(stream)
         self._missing(cut)
-        return in_full(table, schema).cast(_coded(schema)) if table.num_columns else _coded(schema).empty_table()
+        return of_types(in_full(table, schema), _coded(schema)) if table.num_columns else _coded(schema).empty_table()
 
     def _json(self, name: str) -> dict[str, Any]:
         try:

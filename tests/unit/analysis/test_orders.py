@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.analysis import grouping, orders, scan
+from harness.analysis import buckets, grouping, orders, scan
 from harness.analysis.dependence import effective_size
 from harness.analysis.frame import ALWAYS, METRICS, Frame, Selection
 from harness.analysis.orders import Orders
@@ -149,6 +150,49 @@ def test_a_finished_table_without_columns_that_came_later_opens(tmp_path: Path) 
     assert len(Scan(after.ordered("requests")).streams()) == 0
     assert after.requests.drop_columns(list(ADDED)).equals(before.drop_columns(list(ADDED)))
     assert {value for name in ADDED for value in after.requests.column(name).to_pylist()} == {-1}
+
+
+def test_a_file_that_does_not_say_that_nothing_is_null_reads_the_same(tmp_path: Path) -> None:
+    rows = [
+        {"gap": 2, "late": i % 2, "took": i, "outcome": OUTCOMES[i % 6], "name": "ab"[i % 2], "tenant": "", "worker": 0}
+        for i in range(60)
+    ]
+    recording = write(tmp_path, rows, finished=True)
+    before = Scan(recording.ordered("requests")).whole()
+    (path,) = (p for p in recording.ordered("requests") if pq.read_metadata(p).num_rows)
+    told = pq.read_metadata(path).metadata
+    table = pq.read_table(path)
+    assert not any(field.nullable for field in table.schema)
+    older = table.cast(pa.schema(field.with_nullable(True) for field in table.schema))
+    kept = {key: told[key] for key in (ordered.SPANS, ordered.KINDS)}
+    pq.write_table(older.replace_schema_metadata(kept), path, row_group_size=ordered.GROUP_ROWS)
+    after = Scan(Recording.open(tmp_path).ordered("requests")).whole()
+    assert after.kind.tolist() == before.kind.tolist()
+    for name in ("due_ns", "start_ns", "end_ns"):
+        assert after.numbers(name).tolist() == before.numbers(name).tolist()
+
+
+def test_the_number_of_buckets_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(5)
+    rows = [
+        {"gap": 2, "late": 0, "took": int(t), "outcome": "lost" if i % 90 == 0 else "ok", "name": "abc"[i % 3],
+         "tenant": "x", "worker": i % 2} for i, t in enumerate(np.exp(random.normal(15, 0.3, 2000)))
+    ]  # fmt: skip
+    recording = write(tmp_path, rows, finished=True)
+    found = []
+    for many in (4, 64, 4096):
+        monkeypatch.setattr(orders, "how_many", lambda rows, many=many: many)
+        load = Scan(recording.ordered("requests"))
+        asked = Orders(load, Scan(recording.ordered("canary")).whole(), [1000])
+        samples = [
+            asked.ask("response_time", Selection(spans, load.kinds.words("name").among(names)), (50, 95, 99))
+            for spans in ([ALWAYS], [(0, 1000)])
+            for names in ("abc", "a")
+        ]
+        asked.run()
+        found.append([percentiles_ms(sample) for sample in samples])
+    assert found[0] == found[1] == found[2]
+    assert [buckets.how_many(rows) for rows in (0, 10**6, 10**7, 10**8)] == [64, 512, 4096, 4096]
 
 
 @pytest.mark.parametrize("ties", [False, True])
