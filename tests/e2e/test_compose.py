@@ -14,6 +14,7 @@ import pytest
 from docker.models.containers import Container
 
 from harness.journal import journals
+from harness.recording.reader import Recording
 from tests.docker_engine import engine
 from tests.e2e.runs import agentstorm, effective, load, recorded, signal, start
 
@@ -155,35 +156,35 @@ def test_one_of_two_copies_can_be_lost_and_all_of_them_restarted(tmp_path: Path)
     assert ours() == []
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        {"kind": "refuse", "upstream": "cache"},
-        {"kind": "blackhole", "upstream": "cache"},
-        {"kind": "slow", "upstream": "cache", "latency": "200ms"},
-        {"kind": "kill", "service": "redis"},
-    ],
-    ids=lambda f: f"{f['kind']}-{f.get('upstream') or f['service']}",
+CACHE_FAULTS: tuple[dict[str, Any], ...] = (
+    {"kind": "refuse", "upstream": "cache", "at": "5s"},
+    {"kind": "blackhole", "upstream": "cache", "at": "17s"},
+    {"kind": "slow", "upstream": "cache", "latency": "200ms", "at": "29s"},
+    {"kind": "kill", "service": "redis", "at": "41s"},
 )
-def test_without_its_cache_the_system_keeps_answering(tmp_path: Path, fault: dict[str, Any]) -> None:
-    chaos = experiment(tmp_path, {**fault, "at": "5s", "for": "8s"})
+
+
+def test_without_its_cache_the_system_keeps_answering(tmp_path: Path) -> None:
+    chaos = experiment(tmp_path, *({**fault, "for": "7s"} for fault in CACHE_FAULTS))
     done = agentstorm(
-        "run", "scenarios/demo.yaml", "--chaos", chaos, *COMPOSE, *short(20), "--out", str(tmp_path / "r")
+        "run", "scenarios/demo.yaml", "--chaos", chaos, *COMPOSE, *short(56), "--out", str(tmp_path / "r")
     )
     assert (tmp_path / "r" / "findings.json").exists(), done.stderr
     findings = load(tmp_path / "r", "findings.json")
-    (outage,) = findings["failovers"]
-    assert outage["bit"], findings["validity"]
-    assert outage["answers"]["ok"] > 10
-    assert outage["answers"]["failed"] == 0
-    during = findings["cache"]["by_phase"].get("fault", {"hits": 0})
-    assert fault["kind"] == "slow" or during["hits"] == 0
+    rows = Recording.open(tmp_path / "r").requests.to_pandas()
+    assert [outage["kind"] for outage in findings["failovers"]] == [fault["kind"] for fault in CACHE_FAULTS]
+    for outage in findings["failovers"]:
+        assert outage["bit"], findings["validity"]
+        assert outage["answers"]["ok"] > 10
+        assert outage["answers"]["failed"] == 0
+        met = rows[(rows.start_ns >= outage["effective_ns"]) & (rows.end_ns < outage["cleared_ns"] - 10**8)]
+        assert outage["kind"] == "slow" or met.cache_hits.clip(lower=0).sum() == 0
     assert ours() == []
 
 
-@pytest.mark.parametrize("scenario", ["steady", "rate", "spike", "soak"])
+@pytest.mark.parametrize("scenario", ["rate", "spike", "soak"])
 def test_the_audits_scenarios_run_in_containers(tmp_path: Path, scenario: str) -> None:
-    scale = {"steady": "0.02", "rate": "0.004", "spike": "0.02", "soak": "0.001"}[scenario]
+    scale = {"rate": "0.004", "spike": "0.02", "soak": "0.001"}[scenario]
     done = agentstorm("run", f"scenarios/{scenario}.yaml", *COMPOSE, "--scale", scale, "--out", str(tmp_path / "r"))
     assert done.returncode in {0, 75, 98, 99}, done.stderr
     findings = load(tmp_path / "r", "findings.json")
