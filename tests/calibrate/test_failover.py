@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,12 +45,14 @@ class Planted:
         return "spaced_by: recovery" if self.by_recovery else f"every: {self.every_s}s"
 
 
-# A hundred in all. While it flaps the primary is there for 0.6 s, gone for 0.6 s: gone, there, gone, there, gone.
+OUTAGES = int(os.environ.get("AGENTSTORM_OUTAGES", "40"))
+"""In all; `AGENTSTORM_OUTAGES=100` takes two minutes longer."""
+# While it flaps the primary is there for 0.6 s, gone for 0.6 s: gone, there, gone, there, gone.
 PLANTED = (
-    Planted("refuse", 40, 0.8, 1.6),
-    Planted("blackhole", 40, 0.8, 1.6),
-    Planted("rate_limited", 10, 0.8, 4.5, by_recovery=True),
-    Planted("flapping", 10, 3.0, 4.5, ", period: 1.2s, fault: {kind: refuse}", comes_back=2),
+    Planted("refuse", OUTAGES * 4 // 10, 0.8, 1.6),
+    Planted("blackhole", OUTAGES * 4 // 10, 0.8, 1.6),
+    Planted("rate_limited", OUTAGES // 10, 0.8, 4.5, by_recovery=True),
+    Planted("flapping", OUTAGES // 10, 3.0, 4.5, ", period: 1.2s, fault: {kind: refuse}", comes_back=2),
 )
 
 TARGET = """\

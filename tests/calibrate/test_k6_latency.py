@@ -94,12 +94,12 @@ def measure(
     )
 
 
-def test_a_thousand_a_minute_are_a_thousand_in_every_minute(tmp_path: Path, url: str) -> None:
-    load = {"kind": "rate", "rate": "1000/min", "warmup": "0s", "hold": "60s"}
+def test_a_thousand_a_minute_are_due_at_even_times(tmp_path: Path, url: str) -> None:
+    load = {"kind": "rate", "rate": "1000/min", "warmup": "0s", "hold": "18s"}
     seen = measure(tmp_path / "run", url, "/ms/5", load)
-    assert len(seen) == 1000
+    assert len(seen) == 300
     # When k6 began is known from how soon its first arrivals were dispatched; one that is faster still was due then.
-    early = np.arange(1000) * 60_000_000 - (seen.due - seen.due[0])
+    early = np.arange(300) * 60_000_000 - (seen.due - seen.due[0])
     assert ((early >= 0) & (early <= 0.1 * NS_PER_MS)).all(), early[early != 0]
     assert np.count_nonzero(early) <= 10
     assert 0 <= seen.due[0] < 0.25 * NS_PER_S
@@ -124,8 +124,7 @@ LOADS: dict[str, tuple[dict[str, Any], float]] = {
 }
 
 
-@pytest.mark.parametrize("path", ["/ms/50", "/bimodal"])
-@pytest.mark.parametrize("name", LOADS)
+@pytest.mark.parametrize(("name", "path"), [("1000/min", "/ms/50"), ("1000/min", "/bimodal"), ("100 users", "/ms/50")])
 def test_service_time_agrees_with_the_servers_own_log(tmp_path: Path, url: str, name: str, path: str) -> None:
     load, wait = LOADS[name]
 

@@ -112,8 +112,7 @@ LOADS: dict[str, tuple[dict[str, Any], float]] = {
 }
 
 
-@pytest.mark.parametrize("path", ["/ms/50", "/bimodal"])
-@pytest.mark.parametrize("name", LOADS)
+@pytest.mark.parametrize(("name", "path"), [("1000/min", "/ms/50"), ("1000/min", "/bimodal"), ("100 users", "/ms/50")])
 def test_service_time_agrees_with_the_servers_own_log(tmp_path: Path, url: str, name: str, path: str) -> None:
     load, wait = LOADS[name]
 

@@ -182,9 +182,9 @@ def test_without_its_cache_the_system_keeps_answering(tmp_path: Path) -> None:
     assert ours() == []
 
 
-@pytest.mark.parametrize("scenario", ["rate", "spike", "soak"])
+@pytest.mark.parametrize("scenario", ["rate", "spike"])
 def test_the_audits_scenarios_run_in_containers(tmp_path: Path, scenario: str) -> None:
-    scale = {"rate": "0.004", "spike": "0.02", "soak": "0.001"}[scenario]
+    scale = {"rate": "0.004", "spike": "0.02"}[scenario]
     done = agentstorm("run", f"scenarios/{scenario}.yaml", *COMPOSE, "--scale", scale, "--out", str(tmp_path / "r"))
     assert done.returncode in {0, 75, 98, 99}, done.stderr
     findings = load(tmp_path / "r", "findings.json")
