@@ -36,6 +36,14 @@ class Planted:
     by_recovery: bool = False
     """Whether they are spaced by recovery; `every_s` is more than that takes."""
 
+    def __str__(self) -> str:
+        return self.kind + ("-by-recovery" if self.by_recovery else "")
+
+    @property
+    def blind_ms(self) -> float:
+        """How much later than the system does the next request may come: by the clock, faults keep step with them."""
+        return 1000 / RATE if self.by_recovery else 0.0
+
     @property
     def hold_s(self) -> int:
         return math.ceil(LEAD_S + self.outages * self.every_s + 1)
@@ -49,8 +57,9 @@ OUTAGES = int(os.environ.get("AGENTSTORM_OUTAGES", "40"))
 """In all; `AGENTSTORM_OUTAGES=100` takes two minutes longer."""
 # While it flaps the primary is there for 0.6 s, gone for 0.6 s: gone, there, gone, there, gone.
 PLANTED = (
-    Planted("refuse", OUTAGES * 4 // 10, 0.8, 1.6),
-    Planted("blackhole", OUTAGES * 4 // 10, 0.8, 1.6),
+    Planted("refuse", OUTAGES * 3 // 10, 0.8, 1.6),
+    Planted("blackhole", OUTAGES * 3 // 10, 0.8, 1.6),
+    Planted("rate_limited", OUTAGES // 5, 0.8, 1.6),
     Planted("rate_limited", OUTAGES // 10, 0.8, 4.5, by_recovery=True),
     Planted("flapping", OUTAGES // 10, 3.0, 4.5, ", period: 1.2s, fault: {kind: refuse}", comes_back=2),
 )
@@ -135,10 +144,10 @@ class Truth:
         return [turn[truth] for turn in self.turns if begin <= turn.get(truth, 0) < end]
 
 
-@pytest.fixture(scope="module", params=PLANTED, ids=lambda planted: planted.kind)
+@pytest.fixture(scope="module", params=PLANTED, ids=str)
 def truth(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Truth:
     planted: Planted = request.param
-    folder = tmp_path_factory.mktemp(f"scripted-{planted.kind}")
+    folder = tmp_path_factory.mktemp(f"scripted-{planted}")
     log = folder / "truth.jsonl"
     values = {
         "script": ROOT / "tests" / "calibrate" / "scripted_agents.py",
@@ -194,15 +203,16 @@ def test_every_flap_is_counted(truth: Truth) -> None:
 
 def test_failover_times_lie_within_10_ms_of_the_truth(truth: Truth) -> None:
     errors = np.abs(truth.errors_ms("failover_s", "switch_ns"))
-    assert np.percentile(errors, 95) <= 10, errors.round(1)
+    assert np.percentile(errors, 95) <= 10 + truth.planted.blind_ms, errors.round(1)
 
 
 def test_failover_intervals_hold_the_truth(truth: Truth) -> None:
-    held = 0
+    held, more = 0, 0.005 + truth.planted.blind_ms / 1000
     for failover in truth.failovers:
         seconds = (truth.within(failover, "switch_ns")[0] - failover["effective_ns"]) / 1e9
-        held += failover["failover_s"]["low"] - 0.005 <= seconds <= failover["failover_s"]["high"] + 0.005
-    assert held >= 0.9 * truth.planted.outages
+        held += failover["failover_s"]["low"] - more <= seconds <= failover["failover_s"]["high"] + more
+    missed = truth.planted.outages - held
+    assert missed <= max(1, 0.1 * truth.planted.outages)  # of a few, one may lie outside of a 95 % interval
 
 
 def test_detection_comes_within_a_scrape_of_the_truth(truth: Truth) -> None:
