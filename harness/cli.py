@@ -306,10 +306,10 @@ def tools_install(name: str) -> None:
     click.echo(f"{name}  {found.version}  {found.path}  ({found.how})")
 
 
-cli_compare.register(cli, console, _plan_options)
+cli_compare.register(cli, _plan_options)
 cli.add_command(cli_export.export)
 cli_readiness.register(cli)
 cli_report.register(cli)
-cli_capacity.register(cli, console)
-cli_soak.register(cli, console)
+cli_capacity.register(cli)
+cli_soak.register(cli)
 cli_project.register(cli)

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.cli_console import console
 from harness.errors import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rich.console import Console
 
-
-def register(cli: click.Group, console: Callable[..., Console]) -> None:
-    """Add the command to the command line; `console` makes what it prints on."""
+def register(cli: click.Group) -> None:
+    """Add the command to the command line."""
 
     @cli.command()
     @click.argument("directories", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DIR...")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from harness.cli_console import console
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -18,9 +20,8 @@ if TYPE_CHECKING:
 DIRECTORY = click.Path(path_type=Path)
 
 
-def register(cli: click.Group, console: Callable[..., Console], plan_options: Callable[[Any], Any]) -> None:
-    """Add the commands to the command line; `console` makes what they print on, `plan_options` says what to run."""
-    cli.context_settings["obj"] = console
+def register(cli: click.Group, plan_options: Callable[[Any], Any]) -> None:
+    """Add the commands to the command line; `plan_options` says what to run."""
     for command in (compare, click.command(plan_options(gate)), baseline, history):
         cli.add_command(command)
 
@@ -61,7 +62,7 @@ def _settings(tolerance_texts: tuple[str, ...], metrics: tuple[str, ...]) -> dic
         raise click.UsageError(str(error)) from None
 
 
-def _tell(console: Console, found: Sequence[Comparison | NoiseFloor], *, as_json: bool) -> None:
+def _tell(terminal: Console, found: Sequence[Comparison | NoiseFloor], *, as_json: bool) -> None:
     from harness import step_summary  # noqa: PLC0415
     from harness.report.comparison import markdown, print_comparison  # noqa: PLC0415
 
@@ -72,7 +73,7 @@ def _tell(console: Console, found: Sequence[Comparison | NoiseFloor], *, as_json
         click.echo(texts[0] if len(texts) == 1 else f"[{','.join(texts)}]")
         return
     for one in found:
-        print_comparison(console, one)
+        print_comparison(terminal, one)
 
 
 def _as_markdown(found: Comparison | NoiseFloor) -> str:
@@ -155,7 +156,7 @@ def compare(  # noqa: PLR0913 - the options of the command line
         found = comparing.compare(*sides, tolerances, metrics, force=force, skip_invalid=skip_invalid, agree=agree)
     if out:
         out.write_text(_FORMS[out.suffix](found), encoding="utf-8")
-    _tell(ctx.obj(), [found], as_json=as_json)
+    _tell(console(), [found], as_json=as_json)
     ctx.exit(found.exit_code)
 
 
@@ -198,8 +199,8 @@ def gate(ctx: click.Context, /, **options: Any) -> None:
     from harness import gating  # noqa: PLC0415
 
     request = gating.Request(options, tolerances=tolerances, **own)
-    ended = gating.perform(request, out, ctx.obj(stderr=as_json))  # the runs' own lines shall not stand in the JSON
-    _tell(ctx.obj(), ended.found, as_json=as_json)
+    ended = gating.perform(request, out, console(stderr=as_json))  # the runs' own lines shall not stand in the JSON
+    _tell(console(), ended.found, as_json=as_json)
     click.echo(f"runs and comparison in {ended.folder}", err=as_json)
     ctx.exit(ended.exit_code)
 
@@ -245,9 +246,7 @@ def baseline_list() -> None:
 @click.option("--last", type=click.IntRange(1), default=20, show_default=True, help="Runs shown of each series.")
 @click.option("--rebuild", is_flag=True, help="Make the store anew from the recordings under reports/ first.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-@click.pass_context
 def history(
-    ctx: click.Context,
     scenario: str | None,
     target: str | None,
     metrics: tuple[str, ...],
@@ -274,6 +273,6 @@ def history(
     if as_json:
         click.echo(found.model_dump_json(indent=1))
     elif found.series:
-        print_history(ctx.obj(), found, metrics, last)
+        print_history(console(), found, metrics, last)
     else:
         click.echo("no runs here yet; recordings that are not in the store: agentstorm history --rebuild")

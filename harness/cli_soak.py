@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from rich.console import Console
+from harness.cli_console import console
 
 
-def register(cli: click.Group, console: Callable[..., Console]) -> None:
-    """Add the command to the command line; `console` makes what it prints on."""
-    cli.context_settings["obj"] = console
+def register(cli: click.Group) -> None:
+    """Add the command to the command line."""
     cli.add_command(soak)
 
 
@@ -47,5 +42,5 @@ def soak(ctx: click.Context, directory: Path, against: str, *, as_json: bool) ->
     if as_json:
         click.echo(told.model_dump_json(indent=1))
     else:
-        print_soak(ctx.obj(), told)
+        print_soak(console(), told)
     ctx.exit(told.exit_code)

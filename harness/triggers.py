@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from harness.clock import NS_PER_S
 from harness.faults.timeline import occurrences
@@ -20,6 +20,17 @@ if TYPE_CHECKING:
 SERVES_AGAIN = 0.8
 """Who was broken serves again when it gives this part of the share of the answers that it gave before: an estimate
 while the load lasts, on a window of some hundred requests; the report's failback (0.95) is the exact one."""
+
+
+class _Look(NamedTuple):
+    """What a trigger is held against."""
+
+    on: str
+    """What its fault is on."""
+    level: float
+    zero_ns: int
+    now: int
+    state: str
 
 
 class Triggers:
@@ -48,16 +59,16 @@ class Triggers:
         """
         if now < zero_ns:
             return ""
-        if isinstance(fault.trigger, During):
-            return f"state {state} begins" if state == fault.trigger.state else ""
-        if isinstance(fault.trigger, InTurn):
-            return self._in_turn(fault.spec.on, fault.trigger, zero_ns, now)
         level = self._load.planned((now - start_ns) / NS_PER_S) if self._load.open_loop else users
-        return _COME[type(fault.trigger)](self, fault.trigger, level, zero_ns, now)
+        return _COME[type(fault.trigger)](self, fault.trigger, _Look(fault.spec.on, level, zero_ns, now, state))
 
-    def _in_turn(self, on: str, turn: InTurn, zero_ns: int, now: int) -> str:
+    def _during(self, trigger: During, look: _Look) -> str:
+        return f"state {look.state} begins" if look.state == trigger.state else ""
+
+    def _in_turn(self, turn: InTurn, look: _Look) -> str:
+        on, now = look.on, look.now
         if not turn.after:
-            if now < zero_ns + round(turn.at_s * NS_PER_S):
+            if now < look.zero_ns + round(turn.at_s * NS_PER_S):
                 return ""
             self._served[on] = self._conditions.served(on, now)
             return f"its time has come; {on} gives {self._served[on]:.0%} of the answers"
@@ -71,13 +82,13 @@ class Triggers:
         again = f"service is good again {after_s:.1f} s after {turn.after} was cleared"
         return f"{again}; {on} gives {share:.0%} of the answers"
 
-    def _at_load(self, trigger: AtLoad, level: float, _zero_ns: int, _now: int) -> str:
-        peak = self._load.peak or 0.0
+    def _at_load(self, trigger: AtLoad, look: _Look) -> str:
+        level, peak = look.level, self._load.peak or 0.0
         unit = "requests/s" if self._load.open_loop else "users"
         return f"{level:.4g} of {peak:.4g} {unit}" if peak and level >= trigger.load * peak else ""
 
-    def _recovered(self, trigger: Recovered, _level: float, _zero_ns: int, now: int) -> str:
-        name = trigger.recovered
+    def _recovered(self, trigger: Recovered, look: _Look) -> str:
+        name, now = trigger.recovered, look.now
         if self._left[name] > 0:
             return ""
         if name not in self._recovered_ns:
@@ -88,11 +99,11 @@ class Triggers:
         waited = now >= self._recovered_ns[name] + round(trigger.delay * NS_PER_S)
         return f"service was good again {after_s:.1f} s after {name} was cleared" if waited else ""
 
-    def _when(self, trigger: When, _level: float, zero_ns: int, now: int) -> str:
+    def _when(self, trigger: When, look: _Look) -> str:
         threshold = trigger.threshold
-        if now < zero_ns + round((threshold.window_s or 0.0) * NS_PER_S):
+        if look.now < look.zero_ns + round((threshold.window_s or 0.0) * NS_PER_S):
             return ""
-        observed = self._conditions.met(threshold, now)
+        observed = self._conditions.met(threshold, look.now)
         return "" if observed is None else f"observed {observed:.4g}"
 
 
@@ -100,4 +111,6 @@ _COME: Mapping[type, Callable[..., str]] = {
     AtLoad: Triggers._at_load,  # noqa: SLF001 - the class's own
     Recovered: Triggers._recovered,  # noqa: SLF001
     When: Triggers._when,  # noqa: SLF001
+    During: Triggers._during,  # noqa: SLF001
+    InTurn: Triggers._in_turn,  # noqa: SLF001
 }
