@@ -50,6 +50,12 @@ def recorded(recording: Path, *arguments: str) -> subprocess.CompletedProcess[st
     return done
 
 
+def unsound(recording: Path) -> list[str]:
+    """Return why a run is invalid, but for the reasons that a busy machine alone can give: ours is shared."""
+    slow = ("The generator's own loop lagged", "The generator used", "The generator sent requests late")
+    return [why for why in load(recording, "findings.json")["validity"]["reasons"] if not why.startswith(slow)]
+
+
 @contextmanager
 def scraping(every_s: float = 0.2) -> Iterator[tuple[int, list[str]]]:
     """Choose a port for a run's own metrics and read them again and again; yields it, and the pages read so far."""
@@ -130,4 +136,16 @@ def load(recording: Path, name: str) -> dict[str, Any]:
     return data
 
 
-__all__ = ["ROOT", "Running", "agentstorm", "alive", "effective", "load", "recorded", "scraping", "signal", "start"]
+__all__ = [
+    "ROOT",
+    "Running",
+    "agentstorm",
+    "alive",
+    "effective",
+    "load",
+    "recorded",
+    "scraping",
+    "signal",
+    "start",
+    "unsound",
+]

@@ -34,4 +34,6 @@ def test_an_aa_gate_measures_the_noise_and_keeps_its_runs(tmp_path: Path) -> Non
     order = sorted(runs, key=lambda recording: recording.manifest["clock"]["utc"])
     assert [recording.path.name.split("-")[0] for recording in order] == ["a", "b", "b", "a"]
     assert len(json.loads((tmp_path / "reports" / "baselines.json").read_text())["main"]) == 4
-    assert "on reference-local: 4 runs" in agentstorm("history", cwd=tmp_path).stdout
+    made = len(list(folder.glob("*/manifest.json")))
+    assert 4 <= made <= 8, "those a busy machine spoilt were made again, and are kept"
+    assert f"on reference-local: {made} runs" in agentstorm("history", cwd=tmp_path).stdout
