@@ -51,14 +51,12 @@ def open_audit(name: str) -> Audit:
     return load_audit(read(locate(name, FOLDER)))
 
 
-def audit_of(recording: Recording, named: str | None = None) -> Audit | None:
-    """Return the audit to hold a recording against; None when neither its target nor anybody else names one.
+def audit_of(recording: Recording) -> Audit | None:
+    """Return the audit to hold a recording against; None when its target names none.
 
     What its target named is kept in the recording when it is first reported, so that a report can be made again where
     that file is not.
     """
-    if named is not None:
-        return open_audit(named)
     if recording.plan.target.audit is None:
         return None
     kept = recording.path / layout.AUDIT
@@ -70,6 +68,19 @@ def audit_of(recording: Recording, named: str | None = None) -> Audit | None:
     audit = open_audit(recording.plan.target.audit)
     kept.write_text(audit.model_dump_json(indent=1, by_alias=True, exclude_defaults=True) + "\n", encoding="utf-8")
     return audit
+
+
+def agreed(recordings: Sequence[Recording], named: str | None = None) -> Audit | None:
+    """Return the audit `named`, or the one that the recordings name between them; None when none does.
+
+    RecordingError when they name several.
+    """
+    if named is not None:
+        return open_audit(named)
+    found = {audit.audit: audit for recording in recordings if (audit := audit_of(recording)) is not None}
+    if len(found) > 1:
+        raise RecordingError(f"the recordings name several audits ({', '.join(found)}); give one: --audit FILE")
+    return next(iter(found.values()), None)
 
 
 def answers(audit: Audit, recordings: Sequence[tuple[Recording, Findings]]) -> Readiness:

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 from click.formatting import wrap_text
 
-from harness import cli_capacity, cli_compare, cli_export, cli_project, cli_readiness, cli_report, cli_soak
+from harness import (
+    cli_capacity,
+    cli_compare,
+    cli_export,
+    cli_overview,
+    cli_project,
+    cli_readiness,
+    cli_report,
+    cli_soak,
+)
 from harness.cli_console import complain, console
 from harness.errors import AgentstormError, ExitCode, MissingComponent
 
@@ -309,6 +318,7 @@ def tools_install(name: str) -> None:
 cli_compare.register(cli, _plan_options)
 cli.add_command(cli_export.export)
 cli_readiness.register(cli)
+cli_overview.register(cli)
 cli_report.register(cli)
 cli_capacity.register(cli)
 cli_soak.register(cli)

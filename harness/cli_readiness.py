@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import click
 
 from harness.errors import RecordingError
-
-if TYPE_CHECKING:
-    from harness.model.audit import Audit
-    from harness.recording.reader import Recording
 
 DIRECTORY = click.Path(path_type=Path)
 
@@ -33,24 +29,16 @@ def readiness(directories: tuple[Path, ...], named: str | None, out: Path, lang:
     agentstorm readiness reports/*_steady reports/*_rate_failover-sla --lang sv
     """
     from harness.assess import assess  # noqa: PLC0415
-    from harness.auditing import answers, audit_of, open_audit  # noqa: PLC0415
+    from harness.auditing import agreed, answers  # noqa: PLC0415
     from harness.recording.reader import Recording  # noqa: PLC0415
     from harness.report.block_audit import tally  # noqa: PLC0415
     from harness.report.readiness import document  # noqa: PLC0415
 
     recordings = [Recording.open(path) for path in directories]
-    audit = open_audit(named) if named else _agreed(recordings, [audit_of(r) for r in recordings])
+    audit = agreed(recordings, named)
+    if audit is None:
+        raise RecordingError(f"{recordings[0].path}: its target names no audit; give one, as in --audit happyos")
     found = answers(audit, [(recording, assess(recording)[0]) for recording in recordings])
     out.write_text(document(found, lang), encoding="utf-8")
     click.echo(tally(found, lang))
     click.echo(str(out))
-
-
-def _agreed(recordings: list[Recording], audits: list[Audit | None]) -> Audit:
-    """Return the audit that the recordings name between them."""
-    named = {audit.audit: audit for audit in audits if audit is not None}
-    if not named:
-        raise RecordingError(f"{recordings[0].path}: its target names no audit; give one, as in --audit happyos")
-    if len(named) > 1:
-        raise RecordingError(f"the recordings name several audits ({', '.join(named)}); give one: --audit FILE")
-    return next(iter(named.values()))

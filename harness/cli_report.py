@@ -12,6 +12,8 @@ from harness.cli_console import complain, console
 from harness.errors import AgentstormError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
     from harness.model.audit import Readiness
@@ -28,7 +30,8 @@ lang_option = click.option(
 )
 
 
-def _assessed(directory: Path) -> tuple[Recording, Findings, Verdicts]:
+def assessed(directory: Path) -> tuple[Recording, Findings, Verdicts]:
+    """Open a recording, analyse and judge it."""
     from harness.assess import assess  # noqa: PLC0415
     from harness.recording.reader import Recording  # noqa: PLC0415
 
@@ -41,26 +44,26 @@ def judge_and_report(directory: Path, terminal: Console, *, audit: str | None = 
     from harness.report import write_all  # noqa: PLC0415
     from harness.report.terminal import print_summary  # noqa: PLC0415
 
-    recording, findings, verdicts = _assessed(directory)
-    write_all(recording, findings, verdicts, _answered(recording, findings, audit), lang)
+    recording, findings, verdicts = assessed(directory)
+    write_all(recording, findings, verdicts, answered([(recording, findings)], audit), lang)
     print_summary(terminal, recording, findings, verdicts)
     cli_compare.remember(directory)
     step_summary.append((directory / "report.md").read_text(encoding="utf-8"), complain)
     return verdicts.exit_code
 
 
-def _answered(recording: Recording, findings: Findings, named: str | None) -> Readiness | None:
-    """Hold a recording against its audit; one that its target names and that is not there fails no report."""
-    from harness.auditing import answers, audit_of  # noqa: PLC0415
+def answered(found: Sequence[tuple[Recording, Findings]], named: str | None = None) -> Readiness | None:
+    """Hold recordings against their audit; one that their target names and that is not there fails no report."""
+    from harness.auditing import agreed, answers  # noqa: PLC0415
 
     try:
-        audit = audit_of(recording, named)
+        audit = agreed([recording for recording, _ in found], named)
     except AgentstormError as error:
         if named is not None:
             raise
         complain(f"the audit is not answered: {error}")
         return None
-    return None if audit is None else answers(audit, [(recording, findings)])
+    return None if audit is None else answers(audit, found)
 
 
 @click.command()
@@ -85,7 +88,7 @@ def judge(directory: Path) -> None:
     """Judge a recording again; exits with the verdict's code."""
     from harness.report.terminal import print_summary  # noqa: PLC0415
 
-    recording, findings, verdicts = _assessed(directory)
+    recording, findings, verdicts = assessed(directory)
     print_summary(console(), recording, findings, verdicts)
     click.get_current_context().exit(verdicts.exit_code)
 

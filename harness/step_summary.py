@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 MOST = 1024 * 1024 - 16 * 1024
 """Bytes. GitHub drops a step's whole summary above 1 MiB (docs.github.com, Workflow commands, Adding a job summary);
 what else the step writes gets the rest."""
-_LINK = re.compile(r"\[([^\]]*)\]\((report\.html|readiness\.md)\)")
+_LINK = re.compile(r"\[([^\]]*)\]\(([^):]+\.(?:html|md))\)")
+"""To a file beside the text, where a summary has none."""
 _OPENS, _CLOSES = "<details>", "</details>"
 
 

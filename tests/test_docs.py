@@ -37,8 +37,8 @@ from tests.reference_pages import PAGES as REFERENCE
 from tests.searches import Search, record
 
 CONTENT = ("scenarios", "chaos", "targets", "prices", "audits")
-AUDITED = ("steady", "rate_failover-sla", "spike", "soak")
-"""Runs that speak to an audit together."""
+TOGETHER = ("steady", "rate_failover-sla", "spike", "soak", "capacity")
+"""Runs that speak together: to an audit, and on one page."""
 WRITTEN = [page for page in PAGES if page.parent != REFERENCE_FOLDER and "decisions" not in page.parts]
 
 
@@ -286,9 +286,10 @@ def desk(tmp_path: Path, recording: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     (desk / "targets" / "yours.yaml").write_text(yours.replace("http://127.0.0.1:8000", "http://x.org"))
     shutil.copyfile(desk / "scenarios" / "steady.yaml", desk / "scenarios" / "yours.yaml")
     shutil.copyfile(desk / "audits" / "happyos.yaml", desk / "audits" / "ours.yaml")
-    for night in ("20261120T010000Z_demo", "20261121T010000Z_demo", *(f"20261122T010000Z_{run}" for run in AUDITED)):
+    for night in ("20261120T010000Z_demo", "20261121T010000Z_demo", *(f"20261122T010000Z_{run}" for run in TOGETHER)):
         shutil.copytree(recording, desk / "reports" / night)
-    shutil.copytree(recording, desk / "reports" / "sample")
+    for run in ("steady", "capacity"):
+        shutil.copytree(recording, desk / "reports" / "sample" / run)
     monkeypatch.setenv("COLUMNS", "200")
     return desk
 

@@ -6,6 +6,7 @@ against, and where on the page they stand. A healthy run gets little advice, or 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from harness.advice import capacity, evidence, outages, system
@@ -56,16 +57,20 @@ OF_INVALID = ("generator", "invalid", "shortened")
 MOST_RISKS, MOST_RECOMMENDATIONS = 5, 7
 
 
-def advise(case: Case) -> tuple[Advice, ...]:
-    """Return all advice, worst first: of each rule what is worst only, so that one trouble does not hide the others."""
+def advise(*cases: Case) -> tuple[Advice, ...]:
+    """Return all advice on one run, or on several of one system together, worst first.
+
+    Of each rule what is worst only, whichever run shows it, so that one trouble does not hide the others.
+    """
     found: dict[str, tuple[int, Advice]] = {}
-    for place, (rule, look) in enumerate(RULES.items()):
-        if not case.findings.validity.valid and rule not in OF_INVALID:
-            continue
-        for advice in look(case):
-            worst = found.get(advice.rule)
-            if worst is None or (advice.severity, advice.excess) > (worst[1].severity, worst[1].excess):
-                found[advice.rule] = place, advice
+    for number, case in enumerate(cases):
+        for place, (rule, look) in enumerate(RULES.items()):
+            if not case.findings.validity.valid and rule not in OF_INVALID:
+                continue
+            for advice in look(case):
+                worst = found.get(advice.rule)
+                if worst is None or (advice.severity, advice.excess) > (worst[1].severity, worst[1].excess):
+                    found[advice.rule] = place, replace(advice, run=number)
     ranked = sorted(found.values(), key=lambda pair: (-pair[1].severity, pair[0], -pair[1].excess))
     return tuple(advice for _, advice in ranked)
 

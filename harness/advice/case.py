@@ -65,6 +65,8 @@ class Advice:
     """Ids on the page where the figure or table behind it is; the first one that is there counts."""
     verify: str
     """The command that shows whether it helped."""
+    run: int = 0
+    """Which of the runs that were looked at together it rests on."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from harness.analysis.stats import more_successes
 from harness.model.cost import CostFindings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from harness.advice.case import Case
     from harness.model.findings import Claim, Failover
@@ -117,24 +117,23 @@ def breaker_silent(case: Case) -> Iterator[Advice]:
 
 def flapping(case: Case) -> Iterator[Advice]:
     """Answers went back to the provider and away again."""
-    for upstream, what, bit in _kinds(case):
-        if flaps := sum(o.flaps for o in bit):
-            values = {
-                "outage": kind(upstream, what), "upstream": name(upstream), "flaps": Value(flaps, "count"),
-                "all": Value(len(bit), "outages"),
-            }  # fmt: skip
-            yield Advice("flapping", Severity.WATCH, flaps, values, _at(upstream, what), case.again)
+    return _times(case, "flapping", "flaps", lambda outage: outage.flaps)
 
 
 def no_failback(case: Case) -> Iterator[Advice]:
     """The provider was well again and stayed without work."""
+    return _times(case, "no_failback", "never", lambda outage: int(outage.failback_censored))
+
+
+def _times(case: Case, rule: str, what_for: str, times: Callable[[Failover], int]) -> Iterator[Advice]:
+    """Yield advice on each kind of outage in which something was seen that should not be, however often."""
     for upstream, what, bit in _kinds(case):
-        if never := sum(o.failback_censored for o in bit):
+        if seen := sum(map(times, bit)):
             values = {
-                "outage": kind(upstream, what), "upstream": name(upstream), "never": Value(never, "count"),
+                "outage": kind(upstream, what), "upstream": name(upstream), what_for: Value(seen, "count"),
                 "all": Value(len(bit), "outages"),
             }  # fmt: skip
-            yield Advice("no_failback", Severity.WATCH, never, values, _at(upstream, what), case.again)
+            yield Advice(rule, Severity.WATCH, seen, values, _at(upstream, what), case.again)
 
 
 def retries(case: Case) -> Iterator[Advice]:

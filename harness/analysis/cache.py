@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from harness.analysis.frame import ALWAYS, numbers, words
+from harness.analysis.frame import ALWAYS
+from harness.analysis.scrapes import scraped
 from harness.model.findings import CacheFindings, CacheWitness
 from harness.model.request import UNKNOWN, Outcome
 
@@ -89,38 +90,19 @@ def by_kind(frame: Frame, chosen: Array) -> Array:
 def _by_metrics(canary: Frame, samples: pa.Table, metrics: Metrics | None) -> Witness:
     if metrics is None or metrics.cache_hits is None or metrics.cache_misses is None:
         return "unsupported"
-    scraped = words(samples, "source").among(["metrics"])
-    moments = numbers(samples, "t_ns")[scraped]
-    if not len(moments):
+    found = scraped(samples)
+    if not found:
         return "unsupported"
-    metric = words(samples, "metric")
+    first = min(int(series.moments[0]) for each in found.values() for series in each)
+    last = max(int(series.moments[-1]) for each in found.values() for series in each)
     hits, misses = (
-        _increase(samples, scraped & metric.among([name.partition("{")[0]]), int(moments.min()))
+        round(sum(series.growth(ALWAYS) for series in found.get(name.partition("{")[0], ())))
         for name in (metrics.cache_hits, metrics.cache_misses)
     )
-    between = (canary.start >= moments.min()) & (canary.end >= 0) & (canary.end <= moments.max())
+    between = (canary.start >= first) & (canary.end >= 0) & (canary.end <= last)
     probes, probe_hits = lookups_and_hits(canary.kinds, by_kind(canary, between))
     lookups, hits = max(0, hits + misses - probes), max(0, hits - probe_hits)
     return _witness(min(hits, lookups), lookups) if lookups else "unsupported"
-
-
-def _increase(samples: pa.Table, chosen: Array, first_scrape_ns: int) -> int:
-    """Return how much a counter grew over the run, over all its label sets.
-
-    One that was not there at the first scrape began at 0 (clients show a label set once it was used); a drop means the
-    process restarted and counts from 0.
-    """
-    labels = words(samples, "labels")
-    moments, values = numbers(samples, "t_ns"), numbers(samples, "value")
-    total = 0.0
-    for code in np.unique(labels.codes[chosen]):
-        rows = np.flatnonzero(chosen & (labels.codes == code))
-        rows = rows[np.argsort(moments[rows], kind="stable")]
-        series = values[rows]
-        steps = np.diff(series)
-        before = 0.0 if moments[rows[0]] > first_scrape_ns else series[0]
-        total += series[0] - before + np.where(steps >= 0, steps, series[1:]).sum()
-    return round(total)
 
 
 def _by_ledger(kinds: Kinds, counts: Array, canary: Frame, calls: Calls) -> Witness:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from harness.advice import MOST_RECOMMENDATIONS, advise, recommendations, risks
@@ -12,7 +12,7 @@ from harness.model.cost import CostFindings
 from harness.report import words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Sequence
 
     from harness.advice.case import Advice, Case
     from harness.model.capacity import CapacityState
@@ -22,6 +22,17 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 4
 """Rows of a tile: more make the page longer than one sheet."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """A run that the page tells of. One of several has a page of its own, at `page` (a relative URL), and a title."""
+
+    case: Case
+    load: str
+    """What was run, in the page's language."""
+    page: str = ""
+    title: str = ""
 
 
 @dataclass(frozen=True)
@@ -35,45 +46,64 @@ class Tile:
     rows: list[tuple[str, str]] = field(default_factory=list)
     note: str = ""
     command: str = ""
+    page: str = ""
+    source: str = ""
+    """Which of several runs measured it."""
 
 
-def executive(case: Case, language: Language, load: str) -> dict[str, Any]:
-    """Return the tiles, risks and recommendations, for the template; `load` is what was run, in the language."""
-    phrases, advice = language.phrases, advise(case)
-    told = recommendations(advice)
-    left_out = len(advice) - len(told)
+def executive(told: Sequence[Told], language: Language) -> dict[str, Any]:
+    """Return the tiles, risks and recommendations of a run, or of several together, for the template."""
+    phrases, advice = language.phrases, advise(*(run.case for run in told))
+    chosen = recommendations(advice)
+    left_out = len(advice) - len(chosen)
+    again = told[0].case.again if len(told) == 1 else ""
     return {
         "words": phrases,
-        "tiles": [_believed(tile(case, language, load), case, language) for tile in TILES.values()],
-        "risks": [_risk(one, language) for one in risks(advice)],
-        "recommendations": [_recommendation(one, language) for one in told],
-        "verify_all": case.again if sum(one.verify == case.again for one in told) > 1 else "",
-        "more": phrases.more_advice.format(n=left_out) if left_out and len(told) == MOST_RECOMMENDATIONS else "",
+        "tiles": [_best(answer, told, language) for answer in ANSWERS],
+        "risks": [_risk(one, told[one.run], language) for one in risks(advice)],
+        "recommendations": [_recommendation(one, told[one.run], language) for one in chosen],
+        "verify_all": again if sum(one.verify == again for one in chosen) > 1 else "",
+        "more": phrases.more_advice.format(n=left_out) if left_out and len(chosen) == MOST_RECOMMENDATIONS else "",
     }
 
 
-def _believed(tile: Tile, case: Case, language: Language) -> Tile:
-    """Return the tile, without its figures when the run is invalid."""
-    return tile if case.findings.validity.valid else Tile(tile.title, tile.link, note=language.phrases.no_figures)
+def _best(answer: Answer, told: Sequence[Told], language: Language) -> Tile:
+    """Return the tile of the run that has most to say; what others saw otherwise is among the risks."""
+    valid = [run for run in told if run.case.findings.validity.valid]
+    run = max(valid or told, key=lambda run: answer.weight(run.case))
+    tile = answer.tile(run.case, language, run.load)
+    if not valid:
+        return Tile(tile.title, tile.link, note=language.phrases.no_figures)
+    if len(told) == 1:
+        return tile
+    if not tile.figure:
+        return replace(tile, note="" if tile.command else tile.note)
+    return replace(tile, page=run.page, source=language.phrases.measured_in.format(run=run.title))
 
 
-def _risk(advice: Advice, language: Language) -> dict[str, Any]:
+def _evidence(advice: Advice, run: Told, language: Language) -> dict[str, Any]:
+    phrases = language.phrases
+    said = phrases.evidence_in.format(run=run.title) if run.title else phrases.evidence
+    return {"evidence": advice.evidence, "page": run.page, "link": said}
+
+
+def _risk(advice: Advice, run: Told, language: Language) -> dict[str, Any]:
     return {
         "severity": advice.severity.name.lower(),
         "word": language.phrases.severities[advice.severity - Severity.KNOW],
         "text": words.sentence(language.fill(language.advice[advice.rule].risk, advice)),
-        "evidence": advice.evidence,
+        **_evidence(advice, run, language),
     }
 
 
-def _recommendation(advice: Advice, language: Language) -> dict[str, Any]:
+def _recommendation(advice: Advice, run: Told, language: Language) -> dict[str, Any]:
     said = language.advice[advice.rule]
     return {
         "rule": advice.rule,
         "title": words.sentence(language.fill(said.title, advice)),
         "why": words.sentence(language.fill(said.why, advice)),
-        "evidence": advice.evidence,
         "verify": advice.verify,
+        **_evidence(advice, run, language),
     }
 
 
@@ -217,10 +247,23 @@ def _moves(series: SoakSeries, language: Language) -> str:
     return said
 
 
-TILES: Mapping[str, Callable[[Case, Language, str], Tile]] = {
-    "capacity": _capacity,
-    "cost": _cost,
-    "sla": _sla,
-    "soak": _soak,
-}
+@dataclass(frozen=True)
+class Answer:
+    """A question of the page: what a run answers, and how much it has to say on it (0: nothing)."""
+
+    tile: Callable[[Case, Language, str], Tile]
+    weight: Callable[[Case], float]
+
+
+def _priced(case: Case) -> float:
+    found = case.findings.cost
+    return found.total.requests if isinstance(found, CostFindings) and found.total.per_1k_requests is not None else 0
+
+
+ANSWERS = (
+    Answer(_capacity, lambda case: len(case.capacity.states) if case.capacity else 0),
+    Answer(_cost, _priced),
+    Answer(_sla, lambda case: sum(claim.outages for claim in case.findings.claims)),
+    Answer(_soak, lambda case: case.soak.length_s if case.soak else 0),
+)
 """The four answers, in the order of the page."""

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from harness.advice.case import Case
 from harness.report import (
@@ -19,13 +15,12 @@ from harness.report import (
     block_soak,
     block_streams,
     blocks,
-    palette,
     words,
 )
-from harness.report.block_executive import executive
-from harness.report.contents import contents, first_of
+from harness.report.block_executive import Told, executive
 from harness.report.languages import LANGUAGES, facts
 from harness.report.micro import mark
+from harness.report.template import render
 
 if TYPE_CHECKING:
     from harness.model.audit import Readiness
@@ -33,8 +28,6 @@ if TYPE_CHECKING:
     from harness.model.verdict import Verdicts
     from harness.recording.reader import Recording
     from harness.report.figures import Figures
-
-_PAGE = Path(__file__).parent / "page"
 
 
 def page(
@@ -51,9 +44,6 @@ def page(
     case = Case(plan, findings, verdicts)
     why, quoted = speech.why(verdicts, findings)
     context: dict[str, Any] = {
-        # Our own style and script: the only text on the page that is not escaped, apart from finished figures.
-        "style": Markup(palette.css_variables() + (_PAGE / "style.css").read_text(encoding="utf-8")),  # noqa: S704
-        "script": Markup((_PAGE / "page.js").read_text(encoding="utf-8")),  # noqa: S704
         "lang": lang,
         "title": speech.title(plan),
         "verdict": verdicts.verdict.value,
@@ -61,9 +51,7 @@ def page(
         "mark": mark(verdicts.verdict),
         "why": why,
         "quoted": quoted,
-        "executive": executive(case, speech.language, speech.load(plan.scenario.load)),
-        "contents": contents,
-        "first_of": first_of,
+        "executive": executive([Told(case, speech.load(plan.scenario.load))], speech.language),
         "tally": words.sentence(words.tally(verdicts)),
         "facts": facts(recording, figures.axis, speech),
         "checks": blocks.checks(verdicts),
@@ -83,7 +71,4 @@ def page(
         "made": blocks.made(recording),
         "figures": {name: figure.tag for name, figure in figures.drawn.items()},
     }
-    environment = Environment(
-        loader=FileSystemLoader(_PAGE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template("report.html.j2").render(context) + "\n"
+    return render("report.html.j2", context)

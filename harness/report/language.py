@@ -48,6 +48,16 @@ class Phrases:
     no_advice: str
     more_advice: str
     evidence: str
+    evidence_in: str
+    measured_in: str
+    runs: str
+    overview: str
+    """Of several runs: how many, of which system."""
+    unanimous: str
+    together: Mapping[Verdict, tuple[str, str]]
+    """How many of several runs have a verdict, for one and for many."""
+    columns: tuple[str, ...]
+    """Of the table of runs."""
     verify: str
     verify_all: str
     contents: str

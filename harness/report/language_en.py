@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harness.model.verdict import Verdict
 from harness.report import words
 from harness.report.language import Advised, Language, Phrases, english
 from harness.wording import UNDER_FAULT
@@ -15,13 +16,25 @@ PHRASES = Phrases(
     soak="Does it hold out?",
     risks="Risks, worst first",
     recommendations="What to do",
-    not_measured="Not measured by this run.",
+    not_measured="Not measured.",
     no_figures="An invalid run supports no figure.",
     measured_by="To measure it:",
-    no_risks="None that this run could see.",
-    no_advice="Nothing: this run found no reason to change anything.",
+    no_risks="None was seen.",
+    no_advice="Nothing: no reason was found to change anything.",
     more_advice="{n} more of less weight are left out.",
     evidence="evidence",
+    evidence_in="evidence in {run}",
+    measured_in="measured by {run}",
+    runs="What was run?",
+    overview="{n} runs of {target}",
+    unanimous="All {n} runs pass.",
+    together={
+        Verdict.FAIL: ("1 of {all} runs fails", "{n} of {all} runs fail"),
+        Verdict.INVALID: ("1 cannot be judged", "{n} cannot be judged"),
+        Verdict.INCONCLUSIVE: ("1 is inconclusive", "{n} are inconclusive"),
+        Verdict.PASS: ("1 passes", "{n} pass"),
+    },
+    columns=("run", "load", "when", "requests", "p95", "failed", "why"),
     verify="verify with",
     verify_all="Verify with the same run again:",
     contents="Contents",

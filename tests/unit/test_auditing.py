@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from harness.analysis.audit_evidence import EVIDENCE, TOGETHER
-from harness.auditing import audit_of, load_audit, open_audit
+from harness.auditing import agreed, audit_of, load_audit, open_audit
 from harness.cli import cli
 from harness.document import read
 from harness.errors import AgentstormError, PlanError
@@ -90,7 +90,7 @@ def test_a_recording_keeps_the_audit_it_answered(tmp_path: Path) -> None:
     path.unlink()
     assert first is not None
     assert audit_of(recording) == first
-    named = audit_of(recording, "happyos")
+    named = agreed([recording], "happyos")
     assert named is not None
     assert named.audit == "happyos"
     (recording.path / "audit.json").write_text("{")

@@ -48,6 +48,7 @@ def test_counters_grow_per_label_set_restart_and_include_the_canary(tmp_path: Pa
     builder.request(6, hits=1, canary=True)
     builder.request(-5, canary=True)  # before the first scrape: the counters at it hold this one already
     for t, value in ((0, 100), (10, 104), (20, 2), (30, 3)):  # 4, then a restart: 2, then 1
+        builder.sample(t, "metrics", "scrape_failed", 0)
         builder.sample(t, "metrics", METRICS["cache_hits"], value, agent="a")
     builder.sample(30, "metrics", METRICS["cache_hits"], 5, agent="b")  # first used after the first scrape
     builder.sample(0, "metrics", METRICS["cache_misses"], 10)

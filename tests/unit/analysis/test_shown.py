@@ -87,6 +87,15 @@ def test_a_copy_that_was_first_read_in_the_baseline_grew_only_since_then(page: P
     assert page.said().grew["answers_total"] == {"200": 24}
 
 
+def test_what_is_missing_after_a_look_that_failed_need_not_have_begun_at_zero(page: Page) -> None:
+    page.scrape(1, failed=1)
+    for t_s in (2, 3, 4):
+        page.scrape(t_s)
+    page.series("answers_total", {2: 500, 3: 510, 4: 512}, code="200")
+    page.series("answers_total", {3: 1, 4: 3}, code="500")
+    assert page.said().grew["answers_total"] == {"200": 12, "500": 3}
+
+
 def test_an_open_breaker_is_a_share_of_the_looks(page: Page) -> None:
     for t_s in (-5, 5, 10, 15, 25):
         page.scrape(t_s, failed=int(t_s == 10))

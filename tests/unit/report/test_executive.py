@@ -10,7 +10,7 @@ import pytest
 from harness.advice.case import Case
 from harness.model.cost import CacheSaving
 from harness.model.verdict import Verdict
-from harness.report.block_executive import executive
+from harness.report.block_executive import Told, executive
 from harness.report.html import page
 from harness.report.language_en import ENGLISH
 from harness.report.language_sv import SWEDISH
@@ -29,7 +29,9 @@ def plain(text: str) -> str:
 def tiles(told: Reported, language: Language = ENGLISH, **findings: Any) -> dict[str, Any]:
     found = told.findings.model_copy(update=findings)
     case = Case(told.recording.plan, found, story.verdicts())
-    return dict(zip(("capacity", "cost", "sla", "soak"), executive(case, language, "LOAD")["tiles"], strict=True))
+    return dict(
+        zip(("capacity", "cost", "sla", "soak"), executive([Told(case, "LOAD")], language)["tiles"], strict=True)
+    )
 
 
 def rows(tile: Any) -> list[tuple[str, str]]:
@@ -159,5 +161,5 @@ def test_a_healthy_run_says_that_there_is_nothing_to_do(told: Reported) -> None:
     verdicts = story.verdicts(Verdict.PASS).model_copy(update={"checks": story.CHECKS[:1]})
     findings = told.findings.model_copy(update=clean)
     text = head(page(told.recording, findings, verdicts, told.figures))
-    assert "None that this run could see." in text
-    assert "Nothing: this run found no reason to change anything." in text
+    assert "None was seen." in text
+    assert "Nothing: no reason was found to change anything." in text
