@@ -45,6 +45,8 @@ class _Cli(click.Group):
         except KeyboardInterrupt:
             complain("interrupted")
             ctx.exit(ExitCode.INTERRUPTED)
+        except BrokenPipeError:  # as in `agentstorm plan ... | head`: click ends quietly
+            raise
         except OSError as error:  # a full disk, a folder that may not be written
             complain(str(error))
             ctx.exit(ExitCode.ERROR)

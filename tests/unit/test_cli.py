@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -115,3 +118,15 @@ def test_doctor_names_what_is_broken_and_goes_on(monkeypatch: pytest.MonkeyPatch
     assert code == ExitCode.ERROR
     for words in ("/nope", "journal", "cores"):
         assert words in output
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "harness", "plan", "smoke"], stdout=writer, stderr=subprocess.PIPE, check=False
+        )
+    finally:
+        os.close(writer)
+    assert done.stderr == b""

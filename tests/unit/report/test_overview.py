@@ -115,7 +115,7 @@ def test_an_invalid_run_answers_nothing(runs: list[overview.Run], tmp_path: Path
 def test_it_speaks_swedish(runs: list[overview.Run], tmp_path: Path) -> None:
     html, _ = written(runs, tmp_path / "out", "sv")
     assert '<html lang="sv">' in html
-    for said in ("3 körningar av synthetic", "Vad kördes?", "mätt av", "underlag i"):
+    for said in ("3 körningar av synthetic", "Vad kördes?", "mätt i", "underlag i"):
         assert said in html
 
 
