@@ -98,8 +98,9 @@ def test_requests_of_a_steady_state_are_divided_by_the_seconds_looked_at(tmp_pat
     recent = seconds(tmp_path, {}, of=10)
     recent.add(60 * NS_PER_S, [batch(tmp_path / "hung", [{"due_ns": 0, "end_ns": 59 * NS_PER_S}])])
     (found,) = Conditions(recent, SLO).well({"requests": ("rate>9",)}, 60 * NS_PER_S, 30)
-    assert (found.state, found.observed) == ("steady", pytest.approx(301 / 30))
-    assert (found.low, found.high) == (pytest.approx(301 / 30), pytest.approx(301 / 29)), "a row is up to a second late"
+    assert found.state == "steady"
+    assert found.observed == found.low == pytest.approx(301 / 30)
+    assert found.high == pytest.approx(301 / 29), "a row comes up to a second late"
 
 
 def test_an_experiment_says_what_its_steady_state_is() -> None:
