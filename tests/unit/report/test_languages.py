@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from collections.abc import Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, get_args
@@ -23,7 +24,7 @@ from tests.unit.advice.test_rules import SPEAKS
 from tests.unit.report import story
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from tests.unit.report.conftest import Reported
 
@@ -51,12 +52,16 @@ def test_there_are_words_for_every_rule_that_speaks_and_no_other() -> None:
 
 def _texts(phrases: Phrases) -> Iterator[tuple[str, str]]:
     for field in fields(phrases):
-        value: str | tuple[str, ...] | Mapping[Any, str] = getattr(phrases, field.name)
-        if isinstance(value, str):
-            yield field.name, value
-        else:
-            texts = value if isinstance(value, tuple) else value.values()
-            yield from ((f"{field.name} {n}", text) for n, text in enumerate(texts))
+        yield from _flat(field.name, getattr(phrases, field.name))
+
+
+def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Yield every text in a phrase, be it one, several, or a table of them."""
+    if isinstance(value, str):
+        yield name, value
+        return
+    for number, part in enumerate(value.values() if isinstance(value, Mapping) else value):
+        yield from _flat(f"{name} {number}", part)
 
 
 def test_both_languages_have_all_phrases_with_the_same_places() -> None:
