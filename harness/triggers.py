@@ -46,8 +46,8 @@ class Triggers:
         """Share of the answers that each upstream gave before the first of the faults in turn on it."""
 
     def gone(self, fault: Occurrence, t_ns: int) -> None:
-        """Take note that a fault had its time and is off. One that did not bite has had its turn, too: what waits for it
-        goes on."""
+        """Take note that a fault had its time and is off. One that did not bite has had its turn, too: what waits for
+        it goes on."""
         self._cleared_ns[fault.spec.called] = t_ns
         self._left[fault.spec.called] -= 1
         self._gone_ns[fault.fault_id] = t_ns

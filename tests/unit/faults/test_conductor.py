@@ -59,10 +59,10 @@ class Door:
     def probe(self) -> Door:
         return self
 
-    def journal(self, journal: Journal, fault: Fault, fault_id: str) -> int:  # noqa: ARG002
+    def journal(self, journal: Journal, fault: Fault, fault_id: str) -> int:
         return journal.fault(fault_id, api="", proxy="", toxics=[])
 
-    def other_cause(self, fault: Fault, healthy_ns: int) -> str:  # noqa: ARG002
+    def other_cause(self, fault: Fault, healthy_ns: int) -> str:
         return ""
 
     def enable(self, *, enabled: bool) -> None:
@@ -77,13 +77,13 @@ class Door:
     def remove(self, *names: str) -> None:
         self.toxics -= set(names)
 
-    def ask(self, patience_ns: int, stop: threading.Event | None = None, question: Question = PLAIN) -> Seen:  # noqa: ARG002
+    def ask(self, patience_ns: int, stop: threading.Event | None = None, question: Question = PLAIN) -> Seen:
         sent_ns = now_ns()
         sleep(0.001)
         hit = bool(self.toxics) and self.reset_from_ns is not None and sent_ns >= self.reset_from_ns
         return Seen("refused" if not self.open else "reset" if hit else "answered", sent_ns, now_ns(), self.open)
 
-    def healthy_ns(self, question: Question = PLAIN) -> int:  # noqa: ARG002
+    def healthy_ns(self, question: Question = PLAIN) -> int:
         self.looked += 1
         if self.looked in self.sick:
             raise FaultFailed("it does not answer before anything is broken")
@@ -122,7 +122,7 @@ class Copies:
     def limit(self, copies: Collection[str], *, cpus: float | None = None, memory_mib: float | None = None) -> None:
         raise NotImplementedError
 
-    def restore(self, copies: Collection[str]) -> None:  # noqa: ARG002
+    def restore(self, copies: Collection[str]) -> None:
         self.restored += 1
         if not self.comes_up:
             raise FaultFailed("it does not come up")

@@ -29,7 +29,7 @@ class Probe:
     def __init__(self, hit: Callable[[int], bool] = lambda _: False, busy: Collection[int] = ()) -> None:
         self.hit, self.busy, self.asked = hit, busy, 0
 
-    def ask(self, patience_ns: int, stop: threading.Event | None = None, question: Question = PLAIN) -> Seen:  # noqa: ARG002
+    def ask(self, patience_ns: int, stop: threading.Event | None = None, question: Question = PLAIN) -> Seen:
         self.asked += 1
         if self.asked in self.busy:
             raise FaultFailed("the engine is busy")
@@ -37,7 +37,7 @@ class Probe:
         sleep(0.001)
         return Seen("reset" if self.hit(self.asked) else "answered", sent_ns, now_ns(), connected=True)
 
-    def healthy_ns(self, question: Question = PLAIN) -> int:  # noqa: ARG002
+    def healthy_ns(self, question: Question = PLAIN) -> int:
         return NS_PER_MS
 
 
