@@ -359,9 +359,12 @@ def test_a_living_run_that_must_end_may_end_in_order(tmp_path: Path, told: subpr
 
 
 def test_a_run_that_is_stopped_hears_nothing_and_is_not_waited_for(
-    tmp_path: Path, told: subprocess.Popen[bytes]
+    tmp_path: Path, told: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("harness.heal._ORDERLY_S", 20.0)
     told.send_signal(signal.SIGSTOP)
+    began_ns = now_ns()
     assert heal(tmp_path, expired=True).healed
+    assert now_ns() - began_ns < 10 * NS_PER_S
     assert told.wait(10) == -signal.SIGKILL
     assert journals(tmp_path) == []
