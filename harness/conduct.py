@@ -168,6 +168,7 @@ def _perform(run: Underway, stage: Stage, events: EventLog, journal: Journal, co
         journal=journal,
         on_effective=run.fault_effective,
         on_cleared=run.fault_cleared,
+        on_gone=run.fault_gone,
         objection=run.objection,
     )
     try:

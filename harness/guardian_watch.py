@@ -7,7 +7,8 @@ Standard library only (and our clock), so that it is small and up at once. It fo
 - ends when its stdin says that the run has ended and left nothing;
 - runs ``HEAL...`` when its stdin ends without that, because the harness is gone however it went, or has left something:
   again and again, ever more seldom, until the journal is gone;
-- runs ``HEAL... --expired`` when a fault outlives its time, and writes the fault's id to stdout.
+- runs ``HEAL... --expired`` when a fault outlives its time, and writes the fault's id to stdout, once; for one that its
+  run still holds on to, again, ever more seldom.
 
 It changes nothing itself: whatever is undone, `harness.heal` undoes.
 """
@@ -29,7 +30,8 @@ from harness.clock import NS_PER_S, now_ns, sleep
 ENDED = b"ended\n"
 """What the harness says when nothing is left to be undone."""
 _TICK_S = 0.2
-_RETRY_NS = 5 * NS_PER_S
+_RETRY_NS, _SELDOM_NS = 5 * NS_PER_S, 320 * NS_PER_S
+"""Between one try to take back what has expired and the next: twice as long each time, from the first to the second."""
 _PAUSES_S = (0.1, 0.5, 1, 2, 4, 8, 15, 30, 60, 120, 240)
 """Between one try to heal after the run and the next: something may be in its way for a while."""
 _IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT)
@@ -68,6 +70,24 @@ class Expiries:
             self._until.pop(row["of"], None)
 
 
+class Turns:
+    """When to take back what has expired, and what to tell of it."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+        self._pause_ns = self._next_ns = 0
+
+    def due(self, late: list[str], now: int) -> list[str] | None:
+        """Return those of the faults that are `late` which were not told of yet, when it is time to heal; else None."""
+        new = [fault for fault in late if fault not in self._told]
+        if not late or (not new and now < self._next_ns):
+            return None
+        self._told.update(new)
+        self._pause_ns = _RETRY_NS if new else min(2 * self._pause_ns, _SELDOM_NS)
+        self._next_ns = now + self._pause_ns
+        return new
+
+
 def _run(command: list[str]) -> None:
     sys.stderr.write(f"runs agentstorm {' '.join(command[3:])}\n")
     sys.stderr.flush()
@@ -77,7 +97,7 @@ def _run(command: list[str]) -> None:
 
 def _guard(journal: Path, heal: list[str]) -> bool:
     """Return, when the harness has ended or is gone, whether it said that nothing is left."""
-    expiries, said, next_ns = Expiries(journal), b"", 0
+    expiries, turns, said = Expiries(journal), Turns(), b""
     while True:
         readable, _, _ = select.select([0], [], [], _TICK_S)
         if readable:
@@ -85,12 +105,11 @@ def _guard(journal: Path, heal: list[str]) -> bool:
             said += piece
             if not piece:
                 return said.endswith(ENDED)
-        late = expiries.expired(now_ns())
-        if late and now_ns() > next_ns:
+        new = turns.due(expiries.expired(now_ns()), now_ns())
+        if new is not None:
             with suppress(OSError):  # first, so that a harness that goes on meanwhile knows
-                os.write(1, "".join(f"{fault}\n" for fault in late).encode())
+                os.write(1, "".join(f"{fault}\n" for fault in new).encode())
             _run([*heal, "--expired"])
-            next_ns = now_ns() + _RETRY_NS
 
 
 def main(journal: Path, heal: list[str]) -> int:

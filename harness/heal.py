@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _TERM_S, _KILL_S = 3.0, 3.0
+_ORDERLY_S = 300.0
+"""What a run that is alive may take, once it is told to end: it mends what it broke (a minute for each try), lets its
+load end, takes its system down and closes its recording."""
 
 
 @dataclass
@@ -154,7 +157,7 @@ def _take_back_expired(found: Found, undone: list[str], problems: list[str]) -> 
     late = [e for e in found.still_open if e.kind == "fault" and e.data.get("expires_ns", now_ns()) < now_ns()]
     for entry in late:
         if "proxy" not in entry.data:
-            _end_process(found.pid, found.create_time)
+            _end_run(found)
             undone.append(f"{_owner(found)} and holds on to {entry.data['fault_id']}: it was ended")
             return True
         try:
@@ -162,6 +165,26 @@ def _take_back_expired(found: Found, undone: list[str], problems: list[str]) -> 
                 undone.append(f"{entry.data['fault_id']}, which outlived its time")
         except (FaultFailed, OSError) as error:
             problems.append(f"{entry.data['fault_id']} outlived its time and could not be taken back: {error}")
+    return False
+
+
+def _end_run(found: Found) -> None:
+    """Have a living run end in order: it has once its journal is gone. Else kill it; FaultFailed if it stays.
+
+    One that is stopped (Ctrl-Z) hears nothing and is not waited for.
+    """
+    with suppress(ProcessLookupError):
+        os.kill(found.pid, signal.SIGTERM)
+    deadline_ns = now_ns() + int(_ORDERLY_S * NS_PER_S)
+    while found.path.exists() and found.owned and not _stopped(found.pid) and now_ns() < deadline_ns:
+        sleep(0.05)
+    if found.path.exists():
+        _end_process(found.pid, found.create_time)
+
+
+def _stopped(pid: int) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return bool(psutil.Process(pid).status() == psutil.STATUS_STOPPED)
     return False
 
 

@@ -34,7 +34,7 @@ class _Look(NamedTuple):
 
 
 class Triggers:
-    """Watches for the triggers of a plan, in one thread; `cleared` may be called in any. Times are monotonic ns."""
+    """Watches for the triggers of a plan, in one thread; `gone` may be called in any. Times are monotonic ns."""
 
     def __init__(self, plan: Plan, conditions: Conditions) -> None:
         self._load, self._conditions = plan.scenario.load, conditions
@@ -45,8 +45,9 @@ class Triggers:
         self._served: dict[str, float] = {}
         """Share of the answers that each upstream gave before the first of the faults in turn on it."""
 
-    def cleared(self, fault: Occurrence, t_ns: int) -> None:
-        """Take note that a fault is gone."""
+    def gone(self, fault: Occurrence, t_ns: int) -> None:
+        """Take note that a fault had its time and is off. One that did not bite has had its turn, too: what waits for
+        it goes on."""
         self._cleared_ns[fault.spec.called] = t_ns
         self._left[fault.spec.called] -= 1
         self._gone_ns[fault.fault_id] = t_ns

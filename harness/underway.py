@@ -128,9 +128,12 @@ class Underway:
         """Called by the faults' conductor, one call at a time."""
         self._on.discard(fault.fault_id)
         self._cleared_ns = None if self._on else moment.high_ns
-        self._triggers.cleared(fault, moment.high_ns)
         if not self._on and moment.high_ns < self.end_ns:
             self._enter("recovery", moment.high_ns)
+
+    def fault_gone(self, fault: Occurrence, t_ns: int) -> None:
+        """Called by the faults' conductor, one call at a time."""
+        self._triggers.gone(fault, t_ns)
 
     def drive(self, faults: Conductor, view: LiveView) -> None:
         """See the load through to its end, or stop it when something demands that."""
@@ -148,7 +151,7 @@ class Underway:
                 self._search(now, faults)
             if stopping:
                 self._wait_no_longer_than_promised(now)
-            elif self._must_stop(now) or now >= self.end_ns:
+            elif self._must_stop(now, faults) or now >= self.end_ns:
                 stopping = True
                 self._stop_load(now, faults)
             self._take_in(now)
@@ -207,7 +210,7 @@ class Underway:
             self._engine.kill()
             raise TrafficFailed("the load generator did not end; it was killed, and what it had flushed is kept")
 
-    def _must_stop(self, now: int) -> bool:
+    def _must_stop(self, now: int, faults: Conductor) -> bool:
         if self._interrupted():
             return True
         for died in self._stage.died():
@@ -216,6 +219,9 @@ class Underway:
             return True
         if self._guardian.lost:
             self.message = "the run's guardian could not be kept alive"
+            return True
+        if stuck := faults.stuck:
+            self.message = stuck[0]
             return True
         return any(self._crossed(abort, now) for abort in self._aborts)
 

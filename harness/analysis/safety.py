@@ -41,7 +41,7 @@ def hung(events: Sequence[Event]) -> Iterator[str]:
 
 
 _SAY = {
-    "took_back": ": the harness had hung or been stopped, so nothing it timed then counts. Run it again.",
+    "took_back": ": the harness had hung, been stopped or failed to, so nothing it timed then counts. Run it again.",
     "replaced": ": what killed it may have hit the load, too, and for a moment nobody would have healed. Run it again.",
     "lost": ": see logs/guardian.log.",
 }

@@ -3,7 +3,8 @@
 One thread per site (an upstream, a service), because it has one fault at a time and waiting to see one must not delay
 another's.
 Whatever happens (an error, `stop`, a fault that never bit), what was injected is cleared; what cannot be cleared is
-kept, tried again by `stop`, and reported.
+reported, kept, and tried again each second and by `stop`. A service that cannot be mended is given up after two tries
+(`Conductor.stuck`): the fault goes with the service.
 """
 
 from __future__ import annotations
@@ -35,13 +36,17 @@ _PREPARE_NS = NS_PER_S // 2
 """How long before its time a fault is prepared: the healthy answer measured, the journal written."""
 _LATE_NS = NS_PER_S
 """A fault this late is left out, so that late repeats do not pile up."""
+_RETRY_NS = NS_PER_S
+"""Between one try to clear a fault and the next, while the load lasts."""
+_MOST_TRIES = 2
+"""To mend a service: each may take a minute and more, and the first may have met an engine that was busy."""
 
 
 def _by_walk(occurrence: Occurrence) -> tuple[bool, str, int, float]:
     return isinstance(occurrence.spec, ServiceFault), occurrence.spec.on, occurrence.group, occurrence.begin_s
 
 
-def _nothing(_occurrence: Occurrence, _moment: Moment) -> None:
+def _nothing(_occurrence: Occurrence, _when: object) -> None:
     """Nobody wants to know."""
 
 
@@ -73,6 +78,17 @@ class _Walk:
         self.on: tuple[Occurrence, Fault, int] | None = None
         """The fault to clear, with its entry in the journal."""
         self.healthy_ns = 0
+        self.since_ns = 0
+        """When it was first tried to clear it."""
+        self.tries = 0
+        """To clear it, in vain."""
+        self.problem = ""
+        """Why it is still on."""
+
+    @property
+    def given_up(self) -> bool:
+        """Whether it is not tried any more to clear what is on."""
+        return self.tries >= _MOST_TRIES and isinstance(self.site, ServiceSite)
 
 
 class Conductor:
@@ -80,7 +96,8 @@ class Conductor:
 
     `t_zero_ns` is when the warm-up ends; `upstreams` and `services` have the sites by name. `on_effective` and
     `on_cleared` are called one at a time, with the fault and the moment, never for one that did not bite; `on` tells
-    which are on then. `objection` is asked before each is injected, in any thread, and returns why it must not be.
+    which are on then. `on_gone` is called with every fault that had its time, bit or not, and when (ns) it was known to
+    be off. `objection` is asked before each is injected, in any thread, and returns why it must not be.
     """
 
     def __init__(  # noqa: PLR0913 - what it walks, where it tells, and whom it asks
@@ -93,6 +110,7 @@ class Conductor:
         journal: Journal,
         on_effective: Callback = _nothing,
         on_cleared: Callback = _nothing,
+        on_gone: Callable[[Occurrence, int], None] = _nothing,
         objection: Callable[[Occurrence], str] = _always,
         deadline_s: float = 5.0,
     ) -> None:
@@ -103,7 +121,8 @@ class Conductor:
             )
         ]
         self._events, self._journal = events, journal
-        self._on_effective, self._on_cleared, self._objection = on_effective, on_cleared, objection
+        self._on_effective, self._on_cleared, self._on_gone = on_effective, on_cleared, on_gone
+        self._objection = objection
         self._deadline_ns = int(deadline_s * NS_PER_S)
         self._stop = threading.Event()
         self._telling = threading.RLock()
@@ -152,6 +171,11 @@ class Conductor:
                 walk.over.set()
 
     @property
+    def stuck(self) -> list[str]:
+        """Why services that were broken stay so, whatever is done: there is nothing left to be measured."""
+        return [walk.problem for walk in self._walks if walk.given_up]
+
+    @property
     def done(self) -> bool:
         """Whether every fault has had its time."""
         return not any(thread.is_alive() for thread in self._threads)
@@ -188,9 +212,19 @@ class Conductor:
             except Exception as error:  # noqa: BLE001 - a thread has nobody to raise to; `failed` invalidates the run
                 self._failed(occurrence, f"internal error: {error!r}")
             finally:
-                self._clear(walk)
-                if walk.on is None and self._taken.get(id(walk.site)) == occurrence.fault_id:
-                    del self._taken[id(walk.site)]
+                self._settle(walk, occurrence)
+
+    def _settle(self, walk: _Walk, occurrence: Occurrence) -> None:
+        """Clear what is on, again and again while the load lasts; then others may have the site, and their turn."""
+        while self._clear(walk) is not None and not walk.given_up:
+            if not wait_until(now_ns() + _RETRY_NS, self._stop):
+                return
+        if walk.on is not None:
+            return
+        if self._taken.get(id(walk.site)) == occurrence.fault_id:
+            del self._taken[id(walk.site)]
+        with self._telling:
+            self._on_gone(occurrence, now_ns())
 
     def _check_turn(self, walk: _Walk, occurrence: Occurrence, begin_ns: int) -> None:
         """FaultFailed when it cannot, or must not, be injected now."""
@@ -213,47 +247,53 @@ class Conductor:
             raise FaultFailed(f"{spec.kind} has no behaviour: the experiment was read without the fault catalogue")
         walk.healthy_ns = site.probe.healthy_ns(spec.question())
         walk.on = (occurrence, spec, site.journal(self._journal, spec, occurrence.fault_id))
-        lasts_s = occurrence.end_s - occurrence.begin_s + spec.grace_s
-        self._journal.expires(walk.on[2], begin_ns + int(lasts_s * NS_PER_S))
+        lasts_ns = int((occurrence.end_s - occurrence.begin_s) * NS_PER_S)
+        looks_ns = watch.takes_ns(spec, walk.healthy_ns)
+        self._journal.expires(walk.on[2], begin_ns + lasts_ns + int(spec.grace_s * NS_PER_S) + looks_ns)
         self._tell("journalled", occurrence)
         if not wait_until(begin_ns, self._stop):
             return
         since_ns = now_ns()
         self._tell("injecting", occurrence, t_ns=since_ns)
         spec.inject(site.ground, occurrence.fault_id)
-        acknowledged_ns = now_ns()
+        acknowledged_ns, until_ns = now_ns(), since_ns + lasts_ns
+        # One on a small share takes long to meet where answers do, but it must not stay on for that.
         moment = watch.effective(
             spec,
             site.probe,
             since_ns=since_ns,
             healthy_ns=walk.healthy_ns,
-            deadline_ns=acknowledged_ns + self._deadline_ns,
+            deadline_ns=acknowledged_ns + max(self._deadline_ns, min(looks_ns, lasts_ns)),
             stop=walk.over,
         )
         with self._telling:
             self._effective.add(occurrence.fault_id)
             self._tell("effective", occurrence, moment, acknowledged_ns=acknowledged_ns, bit=True, blocks=spec.blocks)
             self._on_effective(occurrence, moment)
-        until_ns = since_ns + int((occurrence.end_s - occurrence.begin_s) * NS_PER_S)
         for state in spec.hold(site.ground, occurrence.fault_id, until_ns, walk.over):
             self._tell(state, occurrence)
 
     def _clear(self, walk: _Walk) -> str | None:
-        """Take back what is on and see it gone; return what is wrong if that fails."""
+        """Take back what is on and see it gone; return what is wrong if that fails, which is told the first time."""
         if walk.on is None:
             return None
+        if walk.given_up:
+            return walk.problem
         occurrence, spec, entry = walk.on
-        since_ns = now_ns()
-        self._tell("clearing", occurrence, t_ns=since_ns)
+        if not walk.tries:
+            walk.since_ns = now_ns()
+            self._tell("clearing", occurrence, t_ns=walk.since_ns)
         try:
-            moment, doubt = self._undo(walk, occurrence, spec, since_ns)
+            moment, doubt = self._undo(walk, occurrence, spec)
             self._journal.healed(entry)
         except (FaultFailed, OSError) as error:
-            problem = f"{occurrence.fault_id} could not be cleared: {error}"
-            self.failed.append(problem)
-            self._tell("failed", occurrence, evidence=problem, healed=False)
-            return problem
-        walk.on = None
+            walk.problem = f"{occurrence.fault_id} could not be cleared: {error}"
+            if not walk.tries:
+                self.failed.append(walk.problem)
+                self._tell("failed", occurrence, evidence=walk.problem, healed=False)
+            walk.tries += 1
+            return walk.problem
+        walk.on, walk.tries = None, 0
         with self._telling:
             if doubt:
                 self.failed.append(f"{occurrence.fault_id}: {doubt}")
@@ -265,9 +305,9 @@ class Conductor:
                 self._on_cleared(occurrence, moment)
         return None
 
-    def _undo(self, walk: _Walk, occurrence: Occurrence, spec: Fault, since_ns: int) -> tuple[Moment, str]:
+    def _undo(self, walk: _Walk, occurrence: Occurrence, spec: Fault) -> tuple[Moment, str]:
         """Take a fault back; return when, and what makes that doubtful. FaultFailed when it is, or may be, still on."""
-        site, deadline_ns = walk.site, since_ns + self._deadline_ns
+        site, since_ns, deadline_ns = walk.site, walk.since_ns, now_ns() + self._deadline_ns
         while True:
             try:
                 spec.clear(site.ground, occurrence.fault_id)
@@ -283,11 +323,9 @@ class Conductor:
                 spec, site.probe, since_ns=since_ns, healthy_ns=walk.healthy_ns, deadline_ns=deadline_ns
             )
         except FaultFailed as error:
-            direct = site.direct()
-            if direct is None or direct.outcome == "answered":
+            if not (cause := site.other_cause(spec, walk.healthy_ns)):
                 raise
-            # Not our doing any more: the upstream itself did not survive the fault.
-            return moment, f"{error}; nor does the upstream when asked without the proxy: {direct}"
+            return moment, f"{error}; {cause}"  # not our doing any more
         return moment, ""
 
     def _failed(self, occurrence: Occurrence, reason: str) -> None:

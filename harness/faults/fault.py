@@ -69,8 +69,9 @@ class Site(Protocol):
     def journal(self, journal: Journal, fault: Fault, fault_id: str) -> int:
         """Write down that `fault` will be injected; return the entry's number."""
 
-    def direct(self) -> Seen | None:
-        """Ask what lies behind it past all faults; None when there is no such way."""
+    def other_cause(self, fault: Fault, healthy_ns: int) -> str:
+        """Return what shows, when it does not answer as before although `fault` was taken back, that this is not the
+        fault's doing any more; "" when nothing does. FaultFailed when it cannot be looked at."""
 
 
 class Fault(FaultSpec):

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from harness.faults.fault import Fault
     from harness.faults.http_proxy import HttpRoute
-    from harness.faults.probe_socket import Seen
     from harness.journal import Journal
     from harness.model.target import Upstream
 
@@ -95,9 +94,10 @@ class Proxied:
         http = {} if self.route is None else {"http": {"admin": self.route.admin, "route": self.route.name}}
         return journal.fault(fault_id, api=self.proxy.server.address, proxy=self.proxy.name, toxics=toxics, **http)
 
-    def direct(self) -> Seen:
-        """Ask the upstream past all faults."""
-        return self.past.ask(NS_PER_S)
+    def other_cause(self, fault: Fault, healthy_ns: int) -> str:  # noqa: ARG002 - whatever it was
+        """Ask the upstream past all faults: one that did not survive is not broken by us any more."""
+        direct = self.past.ask(NS_PER_S)
+        return "" if direct.outcome == "answered" else f"nor does the upstream when asked without the proxy: {direct}"
 
 
 def put_in_front(

@@ -88,8 +88,16 @@ class ServiceSite:
         """Write down that a fault will be on it; it goes with the processes or containers, which are journalled."""
         return journal.fault(fault_id, service=self.name)
 
-    def direct(self) -> None:
-        """Return nothing: there is no other way to it."""
+    def other_cause(self, fault: Fault, healthy_ns: int) -> str:
+        """Look at the copies that the fault was on: once they run and have what they had, as who runs them says, a slow
+        or odd answer is their own."""
+        copies = tuple(self.ground.look())
+        at_ns = now_ns()
+        state = ServiceSeen("answered", at_ns, at_ns, connected=True, copies=copies, sockets=(None,) * len(copies))
+        hit = [copy for copy, _ in state.hit(fault.replicas if isinstance(fault, ServiceFault) else None)]
+        if fault.lingers(state, healthy_ns) or any(copy.state != "running" for copy in hit):
+            return ""
+        return f"yet what it was on runs again ({', '.join(copy.name for copy in hit)})"
 
 
 class ServiceFault(Fault):

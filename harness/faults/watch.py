@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from threading import Event
 
     from harness.faults.fault import Asks, Fault
+    from harness.faults.probe_socket import Seen
 
 _PAUSE_S = 0.002
 _CLEAR_PATIENCE_NS = NS_PER_S
@@ -50,12 +51,11 @@ def effective(fault: Fault, probe: Asks, *, since_ns: int, healthy_ns: int, dead
     low_ns, last = since_ns, "nothing"
     patience_ns = fault.patience_ns(healthy_ns)
     while now_ns() < deadline_ns and not stop.is_set():
-        seen = probe.ask(patience_ns, stop, fault.question())
-        if fault.bites(seen, healthy_ns):
+        seen, last = _ask(fault, probe, patience_ns, stop)
+        if seen is not None and fault.bites(seen, healthy_ns):
             return Moment(low_ns, seen.sent_ns, f"probe {seen}; healthy {healthy_ns / NS_PER_MS:.3g} ms")
-        if seen.outcome == "answered" and fault.met_by() >= 1:
+        if seen is not None and seen.outcome == "answered" and fault.met_by() >= 1:
             low_ns = max(low_ns, seen.sent_ns)
-        last = str(seen)
         sleep(_PAUSE_S)
     raise FaultFailed(
         f"{fault.kind} on {fault.on} was acknowledged but no probe saw it bite; the last probe saw: "
@@ -63,26 +63,45 @@ def effective(fault: Fault, probe: Asks, *, since_ns: int, healthy_ns: int, dead
     )
 
 
+def _ask(fault: Fault, probe: Asks, patience_ns: int, stop: Event | None = None) -> tuple[Seen | None, str]:
+    """Ask once; return what was met, also in words. None when whoever runs a service could not be asked just now, which
+    says nothing about it."""
+    try:
+        seen = probe.ask(patience_ns, stop, fault.question())
+    except FaultFailed as error:
+        return None, str(error)
+    return seen, str(seen)
+
+
 def answers_needed(met_by: float) -> int:
     """Return how many answers in a row show that a fault is gone that a share `met_by` of probes would meet."""
     return 1 if met_by >= 1 else math.ceil(math.log(_DOUBT) / math.log(1 - met_by))
 
 
+def takes_ns(fault: Fault, healthy_ns: int) -> int:
+    """Return how long looking for a fault, or for its end, may well take where an answer takes `healthy_ns`: twice as
+    many answers, one after the other, as show that it is gone. As many probes miss one that is on once in a million."""
+    return 2 * answers_needed(fault.met_by()) * (healthy_ns + int(_PAUSE_S * NS_PER_S))
+
+
 def cleared(fault: Fault, probe: Asks, *, since_ns: int, healthy_ns: int, deadline_ns: int) -> Moment:
-    """Probe until the upstream answers as before; FaultFailed when it does not before `deadline_ns`."""
+    """Probe until the upstream answers as before; FaultFailed when it does not before `deadline_ns`, or until that many
+    answers could have come (`takes_ns`), whichever is later."""
     low_ns, last = since_ns, "nothing"
     patience_ns = max(_CLEAR_PATIENCE_NS, fault.patience_ns(healthy_ns))
     needed = answers_needed(fault.met_by())
+    deadline_ns = max(deadline_ns, now_ns() + takes_ns(fault, healthy_ns))
     well = 0
     while True:  # at least once, however late it is
-        seen = probe.ask(patience_ns, question=fault.question())
-        affected = fault.lingers(seen, healthy_ns)
-        well = well + 1 if seen.outcome == "answered" and not affected else 0
-        if well == needed:
-            return Moment(low_ns, seen.end_ns, f"probe {seen}" if well == 1 else f"{well} probes in a row, last {seen}")
-        if affected:
-            low_ns = max(low_ns, seen.sent_ns)
-        last = str(seen)
+        seen, last = _ask(fault, probe, patience_ns)
+        if seen is not None:
+            affected = fault.lingers(seen, healthy_ns)
+            well = well + 1 if seen.outcome == "answered" and not affected else 0
+            if well == needed:
+                said = f"probe {seen}" if well == 1 else f"{well} probes in a row, last {seen}"
+                return Moment(low_ns, seen.end_ns, said)
+            if affected:
+                low_ns = max(low_ns, seen.sent_ns)
         if now_ns() >= deadline_ns:
             break
         if not well:

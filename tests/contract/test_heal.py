@@ -313,3 +313,58 @@ def test_a_fault_of_http_answers_that_outlived_its_time_is_taken_back(server: To
     finally:
         http.stop()
         api.delete(name)
+
+
+TOLD = """
+import pathlib, signal, sys, time
+from harness.clock import now_ns
+from harness.journal import Journal
+
+folder, told = pathlib.Path(sys.argv[1]), []
+signal.signal(signal.SIGTERM, lambda *_: told.append("to end"))
+journal = Journal(folder / "recording", int(sys.argv[2]), folder)
+entry = journal.fault("kill-agents-1", service="agents")
+journal.expires(entry, now_ns())
+print("ready", flush=True)
+while not told:
+    time.sleep(0.02)
+time.sleep(0.8)  # it mends, and closes its recording
+journal.healed(entry)
+journal.close()
+time.sleep(0.8)  # it judges
+(folder / "report.html").touch()
+"""
+
+
+@pytest.fixture
+def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[bytes]]:
+    """A run that holds on to a service for too long, and ends in order once it is told to."""
+    monkeypatch.setattr("harness.heal._TERM_S", 0.2)
+    with subprocess.Popen([sys.executable, "-c", TOLD, str(tmp_path), str(RUN_ID)], stdout=subprocess.PIPE) as run:
+        try:
+            assert run.stdout is not None
+            assert run.stdout.readline() == b"ready\n"
+            yield run
+        finally:
+            run.kill()
+
+
+def test_a_living_run_that_must_end_may_end_in_order(tmp_path: Path, told: subprocess.Popen[bytes]) -> None:
+    report = heal(tmp_path, expired=True)
+    assert report.healed
+    assert "holds on to kill-agents-1: it was ended" in report.undone[0]
+    assert told.wait(10) == 0
+    assert (tmp_path / "report.html").exists()
+    assert journals(tmp_path) == []
+
+
+def test_a_run_that_is_stopped_hears_nothing_and_is_not_waited_for(
+    tmp_path: Path, told: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.heal._ORDERLY_S", 20.0)
+    told.send_signal(signal.SIGSTOP)
+    began_ns = now_ns()
+    assert heal(tmp_path, expired=True).healed
+    assert now_ns() - began_ns < 10 * NS_PER_S
+    assert told.wait(10) == -signal.SIGKILL
+    assert journals(tmp_path) == []

@@ -74,9 +74,9 @@ def test_recovered_means_good_again_after_its_last_clearing_and_the_delay() -> N
     second = rig.found["refuse-bedrock-1"]
     rig.good = True
     assert not rig.come(second, 15)
-    rig.triggers.cleared(rig.found["first-1"], 20 * NS_PER_S)
+    rig.triggers.gone(rig.found["first-1"], 20 * NS_PER_S)
     assert not rig.come(second, 21), "it is on once more"
-    rig.triggers.cleared(rig.found["first-2"], 40 * NS_PER_S)
+    rig.triggers.gone(rig.found["first-2"], 40 * NS_PER_S)
     rig.good = False
     assert not rig.come(second, 45)
     rig.good = True
@@ -116,7 +116,7 @@ def test_outages_that_are_spaced_by_recovery_take_turns_and_wait_for_the_provide
     assert rig.come(second, 100) == ""  # its turn is after the first
     assert rig.come(first, 30) == "its time has come; bedrock gives 60% of the answers"
     assert rig.come(second, 100) == ""
-    rig.triggers.cleared(first, 35 * NS_PER_S)
+    rig.triggers.gone(first, 35 * NS_PER_S)
     rig.served = 0.4
     assert rig.come(second, 45) == ""  # service is good, but Bedrock does not serve yet
     rig.good, rig.served = False, 0.5
@@ -133,5 +133,5 @@ def test_whoever_is_named_by_no_answer_need_not_serve_again() -> None:
     rig = Rig(USERS, refuse(at="20s", repeat=2, spaced_by="recovery"))
     rig.good, rig.served = True, 0.0
     assert rig.come(rig.found["refuse-bedrock-1"], 30)
-    rig.triggers.cleared(rig.found["refuse-bedrock-1"], 35 * NS_PER_S)
+    rig.triggers.gone(rig.found["refuse-bedrock-1"], 35 * NS_PER_S)
     assert rig.come(rig.found["refuse-bedrock-2"], 50)

@@ -49,13 +49,15 @@ def driven(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         experiments=(), remote_workers=0, faults=(), scenario=SimpleNamespace(load=load, slo=Slo())
     )
     stage: Any = SimpleNamespace(url="", flush=lambda: None, died=list, trouble="")
-    faults: Any = SimpleNamespace(start=lambda *_: None, stop=list, on=(), failed=[], waiting=())
+    faults: Any = SimpleNamespace(start=lambda *_: None, stop=list, on=(), failed=[], waiting=(), stuck=[])
     view: Any = SimpleNamespace(update=lambda _: None)
     guardian: Any = SimpleNamespace(news=list, lost=False)
     engine, interrupt, events = Stuck(), Interrupt(), EventLog(tmp_path / "events.jsonl")
     run = underway.Underway(plan, stage, engine, events, interrupt, guardian)  # type: ignore[arg-type]
     run.schedule()
-    yield SimpleNamespace(drive=lambda: run.drive(faults, view), engine=engine, run=run, interrupt=interrupt)
+    yield SimpleNamespace(
+        drive=lambda: run.drive(faults, view), engine=engine, run=run, interrupt=interrupt, faults=faults
+    )
     events.close()
 
 
@@ -79,3 +81,13 @@ def test_an_interrupt_while_draining_is_heard(driven: Any) -> None:
         driven.drive()
     assert driven.engine.stops == [True]
     assert driven.run.ended is ExitCode.INTERRUPTED
+
+
+def test_a_service_that_stays_broken_ends_the_load_in_order(driven: Any) -> None:
+    driven.run.end_ns += 5 * NS_PER_S
+    driven.faults.stuck = ["kill-agents-1 could not be cleared: it does not come up"]
+    with pytest.raises(TrafficFailed):  # the generator is stuck, too
+        driven.drive()
+    assert driven.engine.stops == [True]
+    assert driven.run.message == driven.faults.stuck[0]
+    assert driven.run.ended is ExitCode.PASS, "the judge calls it invalid"
