@@ -17,9 +17,12 @@ if TYPE_CHECKING:
     from harness.model.plan import Plan
 
 
-SERVES_AGAIN = 0.8
-"""Who was broken serves again when it gives this part of the share of the answers that it gave before: an estimate
-while the load lasts, on a window of some hundred requests; the report's failback (0.95) is the exact one."""
+SERVES_AGAIN = 0.95
+"""Who was broken serves again when it gives this part of the share of the answers that it gave before, as for the
+report's failback, over the SLO's window."""
+SETTLED_NS = 2 * NS_PER_S
+"""How long it must have, before the next outage: one that came sooner would cut off the window that the report needs
+to see the failback at all, which would then be unknown for every outage."""
 
 
 class _Look(NamedTuple):
@@ -44,6 +47,8 @@ class Triggers:
         self._gone_ns: dict[str, int] = {}
         self._served: dict[str, float] = {}
         """Share of the answers that each upstream gave before the first of the faults in turn on it."""
+        self._back_ns: dict[str, int] = {}
+        """Since when each upstream serves again, while it does."""
 
     def gone(self, fault: Occurrence, t_ns: int) -> None:
         """Take note that a fault had its time and is off. One that did not bite has had its turn, too: what waits for
@@ -78,7 +83,11 @@ class Triggers:
             return ""
         share = self._conditions.served(on, now)
         if share < SERVES_AGAIN * self._served[on]:
+            self._back_ns.pop(on, None)
             return ""
+        if now < self._back_ns.setdefault(on, now) + SETTLED_NS:
+            return ""
+        del self._back_ns[on]
         after_s = (now - since_ns) / NS_PER_S
         again = f"service is good again {after_s:.1f} s after {turn.after} was cleared"
         return f"{again}; {on} gives {share:.0%} of the answers"

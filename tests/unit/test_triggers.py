@@ -119,11 +119,17 @@ def test_outages_that_are_spaced_by_recovery_take_turns_and_wait_for_the_provide
     rig.triggers.gone(first, 35 * NS_PER_S)
     rig.served = 0.4
     assert rig.come(second, 45) == ""  # service is good, but Bedrock does not serve yet
-    rig.good, rig.served = False, 0.5
+    rig.good, rig.served = False, 0.58
     assert rig.come(second, 46) == ""
     rig.good = True
-    assert rig.come(second, 47) == (
-        "service is good again 12.0 s after one-1 was cleared; bedrock gives 50% of the answers"
+    assert rig.come(second, 47) == "", "it has only just begun to serve again"
+    rig.served = 0.5
+    assert rig.come(second, 48) == ""
+    rig.served = 0.58
+    assert rig.come(second, 49) == ""
+    assert rig.come(second, 50.9) == ""
+    assert rig.come(second, 51) == (
+        "service is good again 16.0 s after one-1 was cleared; bedrock gives 58% of the answers"
     )
     assert rig.come(third, 47) == ""
     assert rig.come(fourth, 47) == ""
@@ -134,4 +140,5 @@ def test_whoever_is_named_by_no_answer_need_not_serve_again() -> None:
     rig.good, rig.served = True, 0.0
     assert rig.come(rig.found["refuse-bedrock-1"], 30)
     rig.triggers.gone(rig.found["refuse-bedrock-1"], 35 * NS_PER_S)
+    assert not rig.come(rig.found["refuse-bedrock-2"], 48)
     assert rig.come(rig.found["refuse-bedrock-2"], 50)
