@@ -147,7 +147,7 @@ def run(out: Path | None, lang: str, metrics_port: int | None, metrics_bind: str
     from harness.conduct import conduct  # noqa: PLC0415
     from harness.faults.timeline import occurrences  # noqa: PLC0415
 
-    terminal = console()
+    terminal = console(lasting=True)
     resolved = _resolve(**options)
     faults = [fault.fault_id for fault in occurrences(resolved.faults)]
     with cli_export.live_metrics(resolved, faults, metrics_port, metrics_bind) as metrics:

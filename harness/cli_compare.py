@@ -199,7 +199,7 @@ def gate(ctx: click.Context, /, **options: Any) -> None:
     from harness import gating  # noqa: PLC0415
 
     request = gating.Request(options, tolerances=tolerances, **own)
-    ended = gating.perform(request, out, console(stderr=as_json))  # the runs' own lines shall not stand in the JSON
+    ended = gating.perform(request, out, console(stderr=as_json, lasting=True))  # no lines of runs in the JSON
     _tell(console(), ended.found, as_json=as_json)
     click.echo(f"runs and comparison in {ended.folder}", err=as_json)
     ctx.exit(ended.exit_code)

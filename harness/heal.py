@@ -21,7 +21,7 @@ import psutil
 
 from harness.clock import NS_PER_S, now_ns, sleep
 from harness.errors import FaultFailed, MissingComponent, RecordingError
-from harness.journal import Entry, Found, is_same, journals, read, started_at
+from harness.journal import Entry, Found, Start, is_same, journals, read, started_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -301,7 +301,7 @@ def _process_by_hand(data: dict[str, Any]) -> str:
     return f"look at it with `ps -p {data['pid']}`, end it, then run `agentstorm heal` again"
 
 
-def _end_process(pid: int, create_time: float) -> None:
+def _end_process(pid: int, create_time: Start) -> None:
     """SIGTERM, then SIGKILL, to the process and (when it leads its group) all of its group; FaultFailed if some stay.
 
     Each is signalled by its own id and start time, never the group as such: once the leader has gone, its number may
@@ -323,7 +323,7 @@ def _end_process(pid: int, create_time: float) -> None:
     raise FaultFailed(f"these do not end: {', '.join(map(str, sorted(alive)))}")
 
 
-def _group(leader: int) -> set[tuple[int, float]]:
+def _group(leader: int) -> set[tuple[int, Start]]:
     """Return the processes of the group that `leader` leads, with their start times."""
     members = set()
     for pid in psutil.pids():

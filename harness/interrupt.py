@@ -30,6 +30,8 @@ class Interrupt:
 
     def __enter__(self) -> Self:
         for number in SIGNALS:
+            if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+                continue  # `nohup`: the closed terminal is no wish to end
             self._before[number] = signal.signal(number, self._note)
         return self
 

@@ -12,6 +12,7 @@ import json
 import os
 import threading
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,15 @@ import psutil
 
 from harness.errors import RecordingError
 
+_PROC = Path("/proc")
+_STATE, _STARTED = 3 - 3, 22 - 3
+"""Fields of ``/proc/<pid>/stat`` (proc(5)) behind the name, which is the second and may hold anything."""
 _SAME_START_S = 1.0
-"""Process start times are wall time derived from the boot time, which the system may correct a little."""
+"""Wall start times are derived from the boot time, which moves with every step of the wall clock."""
+
+Start = str | float
+"""When a process started: ``<boot id>/<ticks since boot>``, which no step of a clock moves; wall seconds where there is
+no /proc, and in journals of versions that knew only those."""
 
 
 def state_dir() -> Path:
@@ -35,8 +43,27 @@ def runs_dir(state: Path | None = None) -> Path:
     return (state or state_dir()) / "runs"
 
 
-def started_at(pid: int) -> float | None:
-    """Return when process `pid` started (wall seconds); None when there is none, or only its zombie."""
+def started_at(pid: int) -> Start | None:
+    """Return when process `pid` started; None when there is none, or only its zombie."""
+    if not (boot := _boot_id()):
+        return _wall_start(pid)
+    try:
+        told = (_PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError, PermissionError):  # none, or none of ours
+        return None
+    fields = told.rpartition(")")[2].split()
+    return None if fields[_STATE] in {"Z", "X"} else f"{boot}/{fields[_STARTED]}"
+
+
+@cache
+def _boot_id() -> str:
+    try:
+        return (_PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def _wall_start(pid: int) -> float | None:
     try:
         process = psutil.Process(pid)
         return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
@@ -44,9 +71,11 @@ def started_at(pid: int) -> float | None:
         return None
 
 
-def is_same(pid: int, create_time: float) -> bool:
+def is_same(pid: int, create_time: Start) -> bool:
     """Return whether the process `pid` of now is the one that started at `create_time`."""
-    now = started_at(pid)
+    if isinstance(create_time, str):
+        return started_at(pid) == create_time
+    now = _wall_start(pid)
     return now is not None and abs(now - create_time) < _SAME_START_S
 
 
@@ -159,7 +188,7 @@ class Found:
 
     path: Path
     pid: int
-    create_time: float
+    create_time: Start
     recording: str
     run_id: int
     still_open: tuple[Entry, ...]
@@ -195,7 +224,7 @@ def read(path: Path) -> Found:
         return Found(
             path,
             int(owner["pid"]),
-            float(owner["create_time"]),
+            _start(owner["create_time"]),
             str(owner["recording"]),
             int(owner["run_id"], 16),
             tuple(entries.values()),
@@ -205,6 +234,10 @@ def read(path: Path) -> Found:
             f"{path}: cannot be read as a run's journal ({error!r}); look what it says was started, "
             "see that none of it is left, then delete the file"
         ) from error
+
+
+def _start(told: Any) -> Start:
+    return told if isinstance(told, str) else float(told)
 
 
 def journals(state: Path | None = None) -> list[Path]:

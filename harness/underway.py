@@ -15,6 +15,7 @@ from harness.faults.timeline import occurrences
 from harness.live import Recent, counts, percentiles_ms
 from harness.model.threshold import parse_abort
 from harness.model.trigger import During, When
+from harness.recording.tables import clean
 from harness.report.live import LiveState, LiveView
 from harness.searching import Searching
 from harness.steady import SteadyState
@@ -264,9 +265,10 @@ class Underway:
             if self._searching:
                 self._searching.pulse(pulse)
             self._stage.sample_worker(pulse)
-            if pulse.last_error and pulse.last_error not in self._messages and len(self._messages) < _MOST_MESSAGES:
-                self._messages.append(pulse.last_error)
-                self._events.emit("instrument", "conduct", "raised", t_ns=pulse.t_ns, error=pulse.last_error)
+            error = clean(pulse.last_error)
+            if error and error not in self._messages and len(self._messages) < _MOST_MESSAGES:
+                self._messages.append(error)
+                self._events.emit("instrument", "conduct", "raised", t_ns=pulse.t_ns, error=error)
 
     def _troubles(self) -> list[str]:
         """Return what cannot be recorded just now; said on a terminal and in its log while it lasts."""

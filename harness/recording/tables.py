@@ -80,6 +80,16 @@ class LedgerWriter(TableWriter):
         super().__init__(recording / f"{LEDGER}.arrows", LEDGER_SCHEMA)
 
 
+def clean(value: Any) -> Any:
+    """Return `value` with "?" for each half of a character in its texts: json reads such halves from other programs and
+    writes them, what is strict about UTF-8 (our recording, a terminal) refuses them."""
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    if isinstance(value, dict):
+        return {clean(key): clean(item) for key, item in value.items()}
+    return [clean(item) for item in value] if isinstance(value, list | tuple) else value
+
+
 class EventLog:
     """Appends events to ``events.jsonl``; each line reaches the kernel before `emit` returns, if the disk has room."""
 
@@ -93,10 +103,16 @@ class EventLog:
         return self._spool.error
 
     def emit(self, kind: EventKind, source: str, subject: str, /, *, t_ns: int | None = None, **data: Any) -> Event:
-        """Write one event and return it; `t_ns` is now unless given."""
-        event = Event(t_ns=now_ns() if t_ns is None else t_ns, kind=kind, source=source, subject=subject, data=data)
+        """Write one event, its texts made `clean` where they must be, and return it; `t_ns` is now unless given."""
+        at_ns = now_ns() if t_ns is None else t_ns
+        try:
+            event = Event(t_ns=at_ns, kind=kind, source=source, subject=subject, data=data)
+            line = event.model_dump_json()
+        except ValueError:  # half an emoji in what somebody else said must not end a run
+            event = Event(t_ns=at_ns, kind=kind, source=source, subject=clean(subject), data=clean(data))
+            line = event.model_dump_json()
         with self._lock:
-            self._spool.write(event.model_dump_json().encode() + b"\n")
+            self._spool.write(line.encode() + b"\n")
             self._spool.drain()
         return event
 

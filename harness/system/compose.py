@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from docker import DockerClient
+
     from harness.model.plan import Plan
     from harness.system.base import Journal
 
@@ -31,6 +33,10 @@ _FIRST_SIDE_DOOR = 29001
 _POLL_S = 0.1
 _ANSWER_S = 2.0
 _WATCH_NS = NS_PER_S
+_LOOK_S = 5
+"""An engine may take this long for one look: who looks has a run to conduct."""
+_SILENT_NS = 10 * NS_PER_S
+"""An engine that has not answered for this long is dead; a soak outlives a shorter trouble."""
 
 
 class Compose:
@@ -53,6 +59,8 @@ class Compose:
         self._held: dict[str, Held] = {}
         self._broken: set[str] = set()
         self._watched_ns = 0
+        self._silent_ns: int | None = None
+        """Since when the engine does not answer."""
         self._died: list[Died] = []
         self._entry: int | None = None
         self._described: dict[str, Any] = {"kind": "compose", "project": self._name}
@@ -63,6 +71,7 @@ class Compose:
         """Find engine and Compose, and return the address of each published service; its port is held until then."""
         compose = find_compose()
         self._client = connect(local=True)
+        self._watcher = connect(_LOOK_S, local=True)
         self._project = ComposeProject(self._client, self._name, self._system)
         self._follower = ContainerLogs(self._client, self._logs)
         self._logs.mkdir(parents=True, exist_ok=True)
@@ -203,12 +212,13 @@ class Compose:
                 )
             sleep(_POLL_S)
 
-    def _did_its_work(self, container: Mapping[str, Any]) -> bool:
+    def _did_its_work(self, container: Mapping[str, Any], client: DockerClient | None = None) -> bool:
         """Whether it had something to do once (a migration) and has done it: it ended with code 0, and nothing says
         that it should go on, neither a published port nor a health check."""
         if container["State"] != "exited" or "Exited (0)" not in container["Status"] or self._is_published(container):
             return False
-        check: dict[str, Any] = self._client.api.inspect_container(container["Id"])["Config"].get("Healthcheck") or {}
+        config = (client or self._client).api.inspect_container(container["Id"])["Config"]
+        check: dict[str, Any] = config.get("Healthcheck") or {}
         return bool((check.get("Test") or ["NONE"])[0] == "NONE")
 
     def _is_published(self, container: Mapping[str, Any]) -> bool:
@@ -226,26 +236,34 @@ class Compose:
 
     def watch(self) -> list[Died]:
         """Return the containers that have ended since they came up, unless a fault is on them; looked at once a
-        second."""
+        second. An engine that does not answer is told as one of them once it has been silent for 10 s."""
         if self._entry is None:
             return []
         if now_ns() - self._watched_ns >= _WATCH_NS:
-            self._watched_ns = now_ns()
+            asked_ns = now_ns()
             try:
                 with translated("the Docker engine does not answer"):
-                    self._died = [
-                        self._death(name, container)
-                        for name, container in self._project.named()
-                        if container["State"] in {"exited", "dead"}
-                        and name not in self._broken
-                        and not self._did_its_work(container)
-                    ]
+                    self._died = self._ended()
+                self._silent_ns = None
             except FaultFailed as error:
-                self._died = [Died("docker", 1, str(error))]
+                self._silent_ns = asked_ns if self._silent_ns is None else self._silent_ns
+                if now_ns() - self._silent_ns >= _SILENT_NS:
+                    self._died = [Died("docker", 1, str(error))]
+            self._watched_ns = now_ns()
         return self._died
 
+    def _ended(self) -> list[Died]:
+        project = ComposeProject(self._watcher, self._name, self._system)
+        return [
+            self._death(name, container)
+            for name, container in project.named()
+            if container["State"] in {"exited", "dead"}
+            and name not in self._broken
+            and not self._did_its_work(container, self._watcher)
+        ]
+
     def _death(self, name: str, container: Mapping[str, Any]) -> Died:
-        state = self._client.api.inspect_container(container["Id"])["State"]
+        state = self._watcher.api.inspect_container(container["Id"])["State"]
         why = "was killed for want of memory" if state.get("OOMKilled") else f"ended with code {state['ExitCode']}"
         return Died(name, int(state["ExitCode"]), self._told(name, container, f"{why} while it was needed").strip())
 
@@ -281,6 +299,7 @@ class Compose:
             self._entry = None
         if self._held:
             self._client.close()
+            self._watcher.close()
 
     def _describe(self) -> None:
         version = self._client.version()

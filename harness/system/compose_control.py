@@ -127,9 +127,19 @@ class ContainerControl:
         limits = self._limits.get(id_)
         if limits is None:
             return
-        cores = self._project.client.info()["NCPU"] if limits.get("NanoCpus") == 0 else 0
-        unlimited = {"NanoCpus": cores * _NANO, "Memory": 0, "MemorySwap": -1}  # 0 means: leave it as it is
-        self._update(id_, {key: value or unlimited[key] for key, value in limits.items()})
+        wanted = limits
+        if min(limits.values()) <= 0:
+            # There was none. To the engine 0 means: leave it as it is, and -1 (of swap) it notes but does not carry
+            # out. So: all the machine has, and as much again for memory with swap, the engine's own default.
+            host = self._project.client.info()
+            memory = host["MemTotal"]
+            most = {"NanoCpus": host["NCPU"] * _NANO, "Memory": memory, "MemorySwap": 2 * memory}
+            wanted = {key: value if value > 0 else most[key] for key, value in limits.items()}
+        self._update(id_, wanted)
+        has = self._project.client.api.inspect_container(id_)["HostConfig"]
+        kept = [key for key in ("NanoCpus", "Memory") if key in wanted and has.get(key) != wanted[key]]
+        if kept:
+            raise FaultFailed(f"service {self.name}: the engine took no new {' and '.join(kept)}")
         del self._limits[id_]
         self._throttled_before.pop(id_, None)
 

@@ -34,7 +34,7 @@ class ProcessControl:
 
     def _state(self) -> State:
         running = self._system.running(self.name)
-        if running.ended() is not None:
+        if running is None or running.ended() is not None:
             return "stopped"
         with suppress(psutil.NoSuchProcess):
             status = psutil.Process(running.process.real_pid).status()
@@ -42,8 +42,10 @@ class ProcessControl:
         return "stopped"
 
     def _signal(self, number: int) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self._system.running(self.name).process.real_pid, number)
+        running = self._system.running(self.name)
+        if running is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(running.process.real_pid, number)
 
     def kill(self, copies: Collection[str]) -> None:
         """SIGKILL it."""

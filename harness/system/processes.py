@@ -218,7 +218,7 @@ class Processes:
         """Return the services that have ended since they came up."""
         return [
             Died(running.name, code, running.told(f"{_how(code)} while it was needed"))
-            for running in self._running.values()
+            for running in list(self._running.values())  # faults start and end services in threads of their own
             if running.name not in self._broken and (code := running.ended()) is not None
         ]
 
@@ -229,9 +229,9 @@ class Processes:
         """Return the means to break a service."""
         return ProcessControl(self, service)
 
-    def running(self, name: str) -> Running:
-        """Return a started service."""
-        return self._running[name]
+    def running(self, name: str) -> Running | None:
+        """Return a started service; None while it is being started again, or when that failed."""
+        return self._running.get(name)
 
     def address(self, name: str) -> str:
         """Return where a service listens, ``host:port``."""
@@ -279,7 +279,7 @@ class Processes:
 
     def processes(self) -> dict[str, int]:
         """Return the process id of each running service."""
-        return {name: r.process.real_pid for name, r in self._running.items() if r.ended() is None}
+        return {name: r.process.real_pid for name, r in list(self._running.items()) if r.ended() is None}
 
     def containers(self) -> dict[str, str]:
         """Return nothing: these are processes."""

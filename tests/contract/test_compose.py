@@ -29,7 +29,7 @@ from harness.journal import Journal, journals
 from harness.model.experiment import Experiment
 from harness.model.target import ComposeSystem, Target, Upstream
 from harness.recording.tables import EventLog
-from harness.system import KINDS
+from harness.system import KINDS, compose
 from harness.system.compose import Compose
 from harness.system.compose_command import VARIABLE
 from harness.system.compose_project import left_of, project_name
@@ -87,6 +87,22 @@ def test_copies_have_ports_and_logs_of_their_own(tmp_path: Path) -> None:
     for name in ("a-1", "a-2"):
         said = (tmp_path / "logs" / f"{name}.log").read_text().split()
         assert said == ["serving"] * (2 if name == "a-1" else 1), "followed through its restart"
+
+
+def test_limits_on_a_container_that_had_none_are_lifted(tmp_path: Path) -> None:
+    unlimited: dict[str, Any] = {"cpus": 0, "mem_limit": 0}
+    with running(small_target("compose", tmp_path, **unlimited), tmp_path, RUN_ID) as made:
+        control = made.control("a")
+        (before,) = control.look()
+        assert (before.cpus, before.memory_mib) == (None, None)
+        control.limit(["a-1"], cpus=0.5, memory_mib=48)
+        (lowered,) = control.look()
+        assert (lowered.cpus, lowered.memory_mib) == (0.5, 48)
+        control.restore(["a-1"])
+        (after,) = control.look()
+        host = engine().info()
+        assert (after.cpus, after.memory_mib) == (host["NCPU"], host["MemTotal"] / 2**20), "all there is"
+        born(after.address)
 
 
 def test_everything_is_published_on_loopback_only(tmp_path: Path) -> None:
@@ -337,15 +353,19 @@ def test_an_engine_that_goes_away_while_it_comes_up_is_told(tmp_path: Path, line
 
 
 def test_an_engine_that_goes_away_later_ends_the_run_and_what_it_holds_can_be_removed_once_it_is_back(
-    tmp_path: Path, line: Line
+    tmp_path: Path, line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(compose, "_SILENT_NS", NS_PER_S)
     made = system(tmp_path, small_target("compose", tmp_path))
     made.reserve()
     try:
         made.up({})
         assert made.watch() == []
         line.hang_up()
-        sleep(1.1)  # it is looked at once a second
+        deadline = now_ns() + 20 * NS_PER_S
+        while not made.watch():
+            assert now_ns() < deadline, "never told"
+            sleep(0.1)
         (died,) = made.watch()
         assert died.service == "docker"
         assert "does not answer" in died.message
@@ -389,7 +409,7 @@ def test_what_a_killed_harness_left_is_healed(tmp_path: Path) -> None:
         from pathlib import Path
         from harness.journal import Journal
         from harness.model.target import Target
-        from harness.system import KINDS
+        from harness.system import KINDS, compose
         from tests.contract.small_systems import plan_of
 
         folder = Path({str(tmp_path)!r})

@@ -21,6 +21,7 @@ from harness.faults.toxiproxy_server import ToxiproxyServer
 from harness.heal import dirty, heal
 from harness.journal import Journal, is_same, journals, started_at
 from harness.programs import TOXIPROXY
+from tests.processes import another
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -59,7 +60,7 @@ def orphan(journal: Journal) -> None:
     journal.close()
     owner, *rest = journal.path.read_text().splitlines(keepends=True)
     told = json.loads(owner)
-    journal.path.write_text(json.dumps({**told, "create_time": told["create_time"] - 60}) + "\n" + "".join(rest))
+    journal.path.write_text(json.dumps({**told, "create_time": another(told["create_time"])}) + "\n" + "".join(rest))
 
 
 def test_an_http_fault_proxy_that_a_dead_run_left_is_ended(tmp_path: Path) -> None:
@@ -220,7 +221,7 @@ def test_a_process_that_only_has_the_same_number_is_not_touched(
     journal.process(stranger.pid, "gateway")
     orphan(journal)
     lines = [json.loads(line) for line in journal.path.read_text().splitlines()]
-    lines[1]["create_time"] -= 60
+    lines[1]["create_time"] = another(lines[1]["create_time"])
     journal.path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
     assert dirty(tmp_path) == []

@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import os
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import journal
 from harness.errors import RecordingError
-from harness.journal import Journal, journals, read, started_at
+from harness.journal import Journal, Start, journals, read, started_at
+from tests.processes import another
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -37,7 +39,7 @@ def test_what_is_not_healed_is_read_back(open_journal: Journal, tmp_path: Path) 
 
     found = read(open_journal.path)
     assert [(e.number, e.kind) for e in found.still_open] == [(process, "process"), (proxy, "proxy")]
-    assert found.still_open[0].data["create_time"] == pytest.approx(started_at(os.getpid()), abs=1)
+    assert found.still_open[0].data["create_time"] == started_at(os.getpid())
     assert (found.run_id, found.recording) == (0xABC, str(tmp_path / "recording"))
     assert found.owned
     assert list(found.still_open) == open_journal.still_open()
@@ -85,10 +87,54 @@ def test_what_is_no_journal_is_an_error_that_says_what_to_do(tmp_path: Path, tex
 
 
 def test_another_process_of_the_same_number_is_not_the_owner(open_journal: Journal) -> None:
-    lines = open_journal.path.read_text().splitlines()
-    owner = json.loads(lines[0])
-    open_journal.path.write_text(json.dumps({**owner, "create_time": owner["create_time"] - 60}) + "\n")
+    own_by(open_journal, another(started_at(os.getpid())))
     assert not read(open_journal.path).owned
+
+
+def own_by(opened: Journal, create_time: Start) -> None:
+    owner = json.loads(opened.path.read_text().splitlines()[0])
+    opened.path.write_text(json.dumps({**owner, "create_time": create_time}) + "\n")
+
+
+def test_a_step_of_the_wall_clock_makes_no_living_run_look_dead(
+    open_journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not Path("/proc/sys/kernel/random/boot_id").exists():
+        pytest.skip("what there is here moves with the wall clock")
+    real = psutil.Process.create_time
+    monkeypatch.setattr(psutil.Process, "create_time", lambda process: real(process) + 3600)
+    assert read(open_journal.path).owned
+
+
+def test_a_process_of_another_boot_is_another_whatever_its_ticks(open_journal: Journal) -> None:
+    own_by(open_journal, f"another-boot/{str(started_at(os.getpid())).rpartition('/')[2]}")
+    assert not read(open_journal.path).owned
+
+
+def test_a_journal_of_an_earlier_version_is_read_with_its_wall_times(open_journal: Journal) -> None:
+    wall = psutil.Process().create_time()
+    own_by(open_journal, wall + 0.5)
+    assert read(open_journal.path).owned
+    own_by(open_journal, wall - 60)
+    assert not read(open_journal.path).owned
+
+
+def test_without_proc_wall_times_have_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "_boot_id", lambda: "")
+    started = started_at(os.getpid())
+    assert isinstance(started, float)
+    assert journal.is_same(os.getpid(), started)
+    assert not journal.is_same(os.getpid(), "some-boot/1")
+
+
+def test_a_name_may_hold_anything_and_a_zombie_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "_PROC", tmp_path)
+    monkeypatch.setattr(journal, "_boot_id", lambda: "boot")
+    for pid, state in ((7, "S"), (8, "Z")):
+        (tmp_path / str(pid)).mkdir()
+        numbers = " ".join(map(str, range(4, 53)))  # each the number of its field
+        (tmp_path / str(pid) / "stat").write_text(f"{pid} (a) Z (b \n) {state} {numbers}\n")
+    assert [started_at(pid) for pid in (7, 8, 9)] == ["boot/22", None, None]
 
 
 def test_the_state_folder_can_be_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

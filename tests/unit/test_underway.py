@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +16,7 @@ from harness.errors import ExitCode, TrafficFailed
 from harness.interrupt import Interrupt
 from harness.model.plan import Slo
 from harness.recording.tables import EventLog
-from harness.traffic import Progress
+from harness.traffic import Progress, Pulse
 
 
 class Stuck:
@@ -56,7 +57,13 @@ def driven(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     run = underway.Underway(plan, stage, engine, events, interrupt, guardian)  # type: ignore[arg-type]
     run.schedule()
     yield SimpleNamespace(
-        drive=lambda: run.drive(faults, view), engine=engine, run=run, interrupt=interrupt, faults=faults
+        drive=lambda: run.drive(faults, view),
+        engine=engine,
+        run=run,
+        interrupt=interrupt,
+        stage=stage,
+        view=view,
+        faults=faults,
     )
     events.close()
 
@@ -91,3 +98,19 @@ def test_a_service_that_stays_broken_ends_the_load_in_order(driven: Any) -> None
     assert driven.engine.stops == [True]
     assert driven.run.message == driven.faults.stuck[0]
     assert driven.run.ended is ExitCode.PASS, "the judge calls it invalid"
+
+
+def test_half_an_emoji_in_an_exception_of_the_workload_ends_nothing(driven: Any, tmp_path: Path) -> None:
+    pulse = Pulse(
+        t_ns=1, worker="w", users=1, in_flight=0, lags_ms=(), lag_max_ms=0, lateness_p99_ms=0, cpu=0, rss_mib=0,
+        sent=1, dropped=0, errors=1, last_error=json.loads('"ValueError: \\ud83d"'),
+    )  # fmt: skip
+    shown: list[str] = []
+    driven.stage.sample_worker = lambda _: None
+    driven.view.update = lambda state: shown.extend(state.messages)
+    driven.engine.batches = lambda: Progress(pulses=[pulse])
+    with pytest.raises(TrafficFailed):
+        driven.drive()
+    told = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    assert [e["data"]["error"] for e in told if e["subject"] == "raised"] == ["ValueError: ?"], "once"
+    assert set(shown) == {"ValueError: ?"}

@@ -317,6 +317,19 @@ def test_whatever_an_answer_holds_is_written_and_the_rest_too(tmp_path: Path) ->
     assert Recording.open(tmp_path).requests.column("error").to_pylist() == ["half an emoji ?", ""]
 
 
+def test_half_an_emoji_in_an_event_is_shown_as_such_and_loses_nothing_else(tmp_path: Path) -> None:
+    events = EventLog(tmp_path / "events.jsonl")
+    half = json.loads('"\\ud83d"')
+    data = {"providers": {f"a{half}": [half, "b\u00e9", 2, None]}, "was": half}
+    told = events.emit("health", "health", f"/{half}", t_ns=1, **data)
+    events.emit("run", "conduct", "ended", t_ns=2)
+    events.close()
+    first, second = map(json.loads, (tmp_path / "events.jsonl").read_text(encoding="utf-8").splitlines())
+    assert (first["t_ns"], first["subject"]) == (1, "/?")
+    assert first["data"] == told.data == {"providers": {"a?": ["?", "b\u00e9", 2, None]}, "was": "?"}
+    assert second["subject"] == "ended"
+
+
 def test_free_text_in_an_event_may_hold_any_line_separator(tmp_path: Path) -> None:
     log = EventLog(folder(tmp_path) / layout.EVENTS)
     log.emit("health", "health", "/health", t_ns=1, said="a\u2028b\u0085c")

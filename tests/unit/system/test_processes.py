@@ -1,0 +1,46 @@
+"""Services that faults start and end while others look at them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from harness.system.processes import Processes
+from tests.contract.small_systems import Noted, plan_of, small_target
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Processes:
+    spec = small_target("processes", tmp_path)
+    return Processes(plan_of(spec, tmp_path), run_id=1, logs=tmp_path, journal=Noted())
+
+
+def test_looking_while_faults_start_services_anew(made: Processes) -> None:
+    running: dict[str, Any] = {}
+
+    def ended() -> None:  # a fault's thread, just then
+        running[f"another-{len(running)}"] = SimpleNamespace(name="b", process=process, ended=lambda: None)
+
+    process = SimpleNamespace(real_pid=1)
+    running["a"] = SimpleNamespace(name="a", process=process, ended=ended)
+    made._running = running
+    assert made.watch() == []
+    assert made.processes() == {"a": 1, "another-1": 1}
+
+
+def test_one_that_could_not_be_started_again_is_stopped_and_may_be_started(
+    made: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+    monkeypatch.setattr(made, "start_again", started.append)
+    made.reserve()
+    control = made.control("a")
+    assert [copy.state for copy in control.look()] == ["stopped"]
+    control.kill(["a"])
+    control.stop(["a"])
+    control.restore(["a"])
+    assert started == ["a"]
+    made.down()
