@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from harness.analysis.outages import alike
+from harness.analysis.outages import alike, flaps
 from harness.report import block_capacity, block_cost, block_health, block_soak, block_streams, comeback, units, words
 from harness.report.markup import fold, plain, table
 from harness.report.readiness import section
@@ -78,7 +78,7 @@ def _times(group: Sequence[Failover]) -> list[str]:
         _median([f.failover_s for f in group], "not seen" if provider else units.NONE),
         "no harm" if all(map(unharmed, group)) else _median([f.recovery_s for f in group], "never"),
         _median([f.failback_s for f in group], "never" if provider else units.NONE),
-        units.count(sum(f.failed_requests for f in group)), units.count(sum(f.flaps for f in group)),
+        units.count(sum(f.failed_requests for f in group)), units.count(flaps(group)),
     ]  # fmt: skip
 
 
