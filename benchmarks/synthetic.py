@@ -3,8 +3,9 @@
     python -m benchmarks.synthetic DIR ROWS
 
 Closed-loop users of 50 workflows of twelve agents in three teams, at about 7,000 requests/s, through two outages of
-Bedrock. Times, tokens and bytes are distributed as in `reports/sample`; response times are autocorrelated, as in every
-real system. Moments keep all their nanoseconds, so what can be saved by storing them cleverly is what can be saved.
+Bedrock. Times, tokens and bytes are distributed as in `reports/sample/steady`; response times are autocorrelated, as in
+every real system. Moments keep all their nanoseconds, so what can be saved by storing them cleverly is what can be
+saved.
 """
 
 from __future__ import annotations

@@ -113,7 +113,13 @@ def _plan_options(command: Any) -> Any:
             click.option(
                 "--seed", type=click.IntRange(0), help="Of every random draw; drawn and recorded if not given."
             ),
-            click.option("--set", "overrides", multiple=True, metavar="A.B=C", help="Override a key; repeatable."),
+            click.option(
+                "--set",
+                "overrides",
+                multiple=True,
+                metavar="A.B=C",
+                help="Override a key of the scenario, or target.KEY of the target; repeatable.",
+            ),
         )
     ):
         command = option(command)

@@ -102,7 +102,7 @@ class Conditions:
         for name, checks in steady.items():
             for check in checks:
                 threshold = parse_live(name, check, windowed=False)
-                seen = observe_window(threshold, table, self._slo)
+                seen = observe_window(threshold, table, self._slo, window_s)
                 sick = not threshold.holds(seen.low) and not threshold.holds(seen.high) and not _mishap(threshold, seen)
                 state: State = "unknown" if seen.observed is None else "sick" if sick else "steady"
                 low, high = (side if abs(side) < math.inf else None for side in (seen.low, seen.high))

@@ -8,7 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
-FOLDERS = ("scenarios", "chaos", "targets", "prices", "audits", "reference")
 
 
 def root() -> Path:

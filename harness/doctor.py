@@ -37,6 +37,13 @@ def _python() -> Finding:
     return Finding("python", sys.version_info >= (3, 11), found, "Python 3.11 or newer is needed")
 
 
+def _source() -> str:
+    """Return what pip installs agentstorm from: its checkout, or what it came from. It is not released: whatever PyPI
+    has under its name is a stranger's."""
+    checkout = content.root()
+    return str(checkout) if (checkout / "pyproject.toml").is_file() else "PATH/TO/agentstorm"
+
+
 def _package(name: str, advice: str) -> Finding:
     present = importlib.util.find_spec(name) is not None
     return Finding(name, present, version(name) if present else "not installed", advice)
@@ -70,7 +77,7 @@ def _docker() -> Finding:
 
 def _reference() -> Finding:
     present = (content.root() / "reference").is_dir() and importlib.util.find_spec("fastapi") is not None
-    advice = "pip install 'agentstorm[reference]' to run the local target"
+    advice = f"`pip install '{_source()}[reference]'` to run the local target"
     return Finding("reference", present, str(content.root()) if present else "not installed", advice, needed=False)
 
 
@@ -94,7 +101,7 @@ def examine() -> list[Finding]:
     """Look at everything a run may need; starts nothing."""
     return [
         _python(),
-        _package("locust", "pip install agentstorm"),
+        _package("locust", f"`pip install {_source()}` installs all that agentstorm needs"),
         _tool(
             TOXIPROXY, "it is built on first use (where that fails, the one built into agentstorm is used), or now by"
         ),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,7 +19,7 @@ from harness.errors import PlanError
 from harness.model.base import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from pydantic_core import ErrorDetails
@@ -27,6 +29,9 @@ Loc = tuple[int | str, ...]
 
 _UNREADABLE = (YAMLError, OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
 """What reading YAML raises: the parser meets odd tags (``!!bool x``, ``!a [1]``) with whatever its code runs into."""
+
+_KINDLESS = ("union_tag_not_found", "model_attributes_type")
+"""What pydantic says where one of several kinds was expected and there is none: a mapping without, or no mapping."""
 
 
 @dataclass
@@ -81,11 +86,14 @@ def read(path: Path) -> Document:
     """Parse a YAML file (YAML 1.2, duplicate keys refused); PlanError when it is none or holds no mapping."""
     lines: dict[Loc, int] = {}
     try:
-        node = YAML(typ="rt", pure=True).load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        node = YAML(typ="rt", pure=True).load(text)
         data = _plain(node, (), lines)
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise PlanError(f"not YAML: {error.problem}", where=f"{path}:{line}") from error
+        tab = re.match(r" *\t", (text.splitlines()[line - 1 :] or [""])[0])
+        hint = "indent with spaces: YAML knows no tabs there" if tab else ""
+        raise PlanError(f"not YAML: {error.problem}", where=f"{path}:{line}", hint=hint) from error
     except _UNREADABLE as error:
         raise PlanError(f"cannot be read: {type(error).__name__}: {error}", where=str(path)) from error
     if not isinstance(node, CommentedMap):
@@ -131,11 +139,11 @@ def _message(error: ErrorDetails) -> str:
     if error["type"] == "union_tag_invalid":
         known = tuple(tag.strip(" '") for tag in str(context["expected_tags"]).split(","))
         return f"kind {context['tag']!r} is unknown; {nearest(str(context['tag']), known)}known: {', '.join(known)}"
-    if error["type"] == "union_tag_not_found":
-        return "needs a 'kind'"
     if error["type"] == "missing":
         return f"key {str(error['loc'][-1])!r} is missing"
     text = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "dict_type":
+        text = "keys and values were expected"
     shown = error["input"]
     echo = "" if repr(shown) in text or isinstance(shown, (dict, list)) else f" (found {shown!r})"
     return text[0].lower() + text[1:] + echo
@@ -152,9 +160,31 @@ def _key_of(loc: Loc) -> str:
     return ".".join(str(part) for part in loc) + ": " if loc else ""
 
 
-def found(error: ValidationError, data: Any) -> list[tuple[Loc, str]]:
-    """Return what pydantic found wrong in `data`: where it stands there, and in words."""
-    return [(_loc_in_file(e, data), _message(e)) for e in error.errors()]
+def found(error: ValidationError, data: Any, check: Callable[[Any], object]) -> list[tuple[Loc, str]]:
+    """Return what pydantic found wrong in `data` when it was to `check` it: where it stands there, and in words."""
+    return [
+        (_loc_in_file(e, data), _without_kind(e, data, check) if e["type"] in _KINDLESS else _message(e))
+        for e in error.errors()
+    ]
+
+
+def _without_kind(error: ErrorDetails, data: Any, check: Callable[[Any], object]) -> str:
+    """Return what is wrong where no kind is given, and which there are: pydantic lists them for one that is unknown."""
+    asked = deepcopy([data])
+    node: Any = asked
+    *path, last = (0, *_loc_in_file(error, data))
+    for part in path:
+        node = node[part]
+    node[last] = {"kind": ""}
+    known = ""
+    try:
+        check(asked[0])
+    except ValidationError as unknown:
+        for e in unknown.errors():
+            if e["type"] == "union_tag_invalid" and e["loc"] == error["loc"]:
+                known = "; known: " + str(e["ctx"]["expected_tags"]).replace("'", "")
+    shown = error["input"]
+    return f"needs a 'kind'{known}" + ("" if isinstance(shown, (dict, list)) else f" (found {shown!r})")
 
 
 def validate(document: Document, model: type[M], data: Any) -> M:
@@ -162,7 +192,11 @@ def validate(document: Document, model: type[M], data: Any) -> M:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise plan_error(document, found(error, document.data)) from None
+        raise plan_error(document, found(error, document.data, model.model_validate)) from None
+
+
+_NOT_SET = ("experiment", "chaos", "faults")
+"""What somebody may take for the beginning of a key of an experiment."""
 
 
 def override(documents: dict[str, Document], text: str) -> None:
@@ -172,6 +206,9 @@ def override(documents: dict[str, Document], text: str) -> None:
     parts = path.split(".")
     if not equals or not all(parts):
         raise PlanError("not of the form a.b=c", where=where, hint="as in --set load.users=50")
+    if parts[0] in _NOT_SET:
+        hint = "--set reaches scenario and target only; edit a copy of the experiment"
+        raise PlanError(f"{parts[0]!r} cannot be set", where=where, hint=hint)
     document = documents[parts.pop(0)] if len(parts) > 1 and parts[0] in documents else documents["scenario"]
     node: Any = document.data
     for depth, part in enumerate(parts[:-1]):
@@ -180,7 +217,11 @@ def override(documents: dict[str, Document], text: str) -> None:
         node = node[part]
         document.overridden[tuple(parts[: depth + 1])] = where
         if not isinstance(node, dict):
-            raise PlanError(f"{part!r} is no mapping in {document.path}", where=where)
+            whole = path.removesuffix("." + ".".join(parts[depth + 1 :]))
+            what = "a list, and set as a whole" if isinstance(node, list) else "a single value"
+            raise PlanError(
+                f"{part!r} is no mapping in {document.path}", where=where, hint=f"it is {what}: --set {whole}=..."
+            )
     try:
         node[parts[-1]] = _plain(YAML(typ="rt", pure=True).load(io.StringIO(value)), (), {})
     except _UNREADABLE as error:

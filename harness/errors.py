@@ -47,13 +47,13 @@ class PlanError(AgentstormError):
     """A plan file, an override or a threshold is wrong.
 
     `where` is ``file:line`` (or the option it came from), `what` the fault itself, `hint` what was allowed
-    or what to do.
+    or what to do. `about` is the fault of the plan that is wrong, for whoever knows in which line it stands.
     """
 
     exit_code = ExitCode.BAD_PLAN
 
-    def __init__(self, what: str, *, where: str = "", hint: str = "") -> None:
-        self.what, self.where, self.hint = what, where, hint
+    def __init__(self, what: str, *, where: str = "", hint: str = "", about: object = None) -> None:
+        self.what, self.where, self.hint, self.about = what, where, hint, about
         super().__init__(": ".join(p for p in (where, what) if p) + (f"\n  {hint}" if hint else ""))
 
 

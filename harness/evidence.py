@@ -126,14 +126,20 @@ def _rate_of(threshold: Threshold, share: stats.Share) -> Evidence:
 
 def _counter(case: Case) -> Evidence:
     count, seconds = case.measure.sent(case.threshold.tags, case.experiment)
-    return _counter_of(case.threshold, count, seconds)
+    return counted(case.threshold, count, seconds)
 
 
-def _counter_of(threshold: Threshold, count: int, seconds: float) -> Evidence:
-    if not count or not seconds:
+def counted(threshold: Threshold, count: int, seconds: float, late_s: float = 0.0) -> Evidence:
+    """Return what `count` requests in `seconds` say of a counter; those of the last `late_s` may not have come in yet.
+
+    That none was sent is known, and can fail; but a load that was never made passes nothing.
+    """
+    if not seconds:
         return Evidence(None)
     value = float(count) if threshold.aggregator == "count" else count / seconds
-    return Evidence(value, value, value, count)
+    known_s = seconds - late_s
+    high = value * (seconds / known_s) if known_s > 0 else math.inf
+    return Evidence(value, value, high, count, weak="" if count else "requests that were never sent prove nothing")
 
 
 # --- outages ---------------------------------------------------------------------------------------------------------

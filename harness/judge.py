@@ -9,15 +9,15 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from harness.analysis.frame import Frame, last_row
+from harness.analysis.frame import Frame
 from harness.analysis.measure import OfFrame
-from harness.analysis.stats import Share, share_estimate
+from harness.analysis.stats import Share, needed_for, share_estimate
 from harness.analysis.timeline import Timeline
 from harness.errors import ExitCode
-from harness.evidence import Case, Evidence, evidence_for
+from harness.evidence import Case, Evidence, counted, evidence_for
 from harness.model.request import BAD
 from harness.model.threshold import METRICS, parse_all
-from harness.model.verdict import Check, Verdict, Verdicts
+from harness.model.verdict import STEADY_STATE, Check, Verdict, Verdicts
 from harness.wording import observation, quantity, setting
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from harness.evidence import Samples
     from harness.model.experiment import Experiment
-    from harness.model.findings import Findings
+    from harness.model.findings import Findings, SteadyCheck
     from harness.model.plan import Plan, Slo
     from harness.model.threshold import Threshold
 
@@ -115,23 +115,11 @@ def _steady_again(experiment: Experiment, findings: Findings) -> Iterator[Check]
     for threshold in parse_all(experiment.steady_state or {}):
         check = seen.get(threshold.text)
         observed = None if check is None else check.observed
-        if check is None or observed is None:
-            verdict, why = (
-                Verdict.INCONCLUSIVE,
-                "Inconclusive: the load ended too soon after the last fault to see whether",
-            )
-        elif check.state == "sick":
-            verdict, why = Verdict.FAIL, "Fails: after the last fault it is no longer true that"
-        elif findings.validity.valid and all(
-            side is not None and threshold.holds(side) for side in (check.low, check.high)
-        ):
-            verdict, why = Verdict.PASS, "Passes: after the last fault it is true again that"
-        else:
-            verdict, why = Verdict.INCONCLUSIVE, "Inconclusive: after the last fault it is not certain that"
+        verdict, why = _held(threshold, check, valid=findings.validity.valid)
         said = "" if observed is None else f" (observed {quantity(observed, threshold.unit)})"
         yield Check(
             threshold=threshold.text,
-            scope=f"{experiment.experiment}, steady state",
+            scope=f"{experiment.experiment}{STEADY_STATE}",
             observed=observed,
             low=None if check is None else check.low,
             high=None if check is None else check.high,
@@ -141,6 +129,21 @@ def _steady_again(experiment: Experiment, findings: Findings) -> Iterator[Check]
             verdict=verdict,
             why=f"{why} {threshold.text}{said}.",
         )
+
+
+def _held(threshold: Threshold, check: SteadyCheck | None, *, valid: bool) -> tuple[Verdict, str]:
+    """Return whether a condition holds after the last fault, and the words that stand before it."""
+    if check is None or check.observed is None:
+        return Verdict.INCONCLUSIVE, "Inconclusive: the load ended too soon after the last fault to see whether"
+    if check.state == "sick":
+        return Verdict.FAIL, "Fails: after the last fault it is no longer true that"
+    if not valid or not all(side is not None and threshold.holds(side) for side in (check.low, check.high)):
+        return Verdict.INCONCLUSIVE, "Inconclusive: after the last fault it is not certain that"
+    percent = threshold.percentile
+    if percent is not None and check.n < needed_for(percent):
+        few = f"{check.n:,} requests after the last fault are too few (a p{percent:g} needs {needed_for(percent):,})"
+        return Verdict.INCONCLUSIVE, f"Inconclusive: {few} to say that"
+    return Verdict.PASS, "Passes: after the last fault it is true again that"
 
 
 def _finite(value: float | None) -> float | None:
@@ -186,17 +189,37 @@ def _why(case: Case, evidence: Evidence, verdict: Verdict, limit: str) -> str:
     )
 
 
-def observe_window(threshold: Threshold, window: pa.Table, slo: Slo) -> Evidence:
+LATE_S = 1.0
+"""A row comes up to so much after its answer: what the last second of a running load holds is not known."""
+
+
+def observe_window(threshold: Threshold, window: pa.Table, slo: Slo, window_s: float | None = None) -> Evidence:
     """Return what the requests of `window` (`layout.REQUEST_SCHEMA`), over within the last seconds, say of a threshold
-    that is asked while the load is on."""
+    that is asked while the load is on. `window_s`: how many seconds those are, where the threshold has no window."""
+    kind = METRICS[threshold.metric].kind
+    if kind == "counter":
+        return _sent_within(threshold, window, window_s)
     if not len(window):
         return Evidence(None)
-    frame, end_ns = Frame.of(window), last_row(window) + 1
-    if METRICS[threshold.metric].kind == "budget":
-        return _burn(frame, slo)
-    begin_ns = end_ns - round((threshold.window_s or 0.0) * 1e9)
-    everything = Timeline(min(begin_ns, int(frame.due.min())), end_ns, ())
-    return evidence_for(Case(threshold, OfFrame(frame, everything), ()))
+    frame = Frame.of(window)
+    return _burn(frame, slo) if kind == "budget" else evidence_for(Case(threshold, _all_of(frame), ()))
+
+
+def _all_of(frame: Frame) -> OfFrame:
+    return OfFrame(frame, Timeline(int(frame.due.min()), frame.last_ns + 1, ()))
+
+
+def _sent_within(threshold: Threshold, window: pa.Table, window_s: float | None) -> Evidence:
+    """Requests are in the window when they were over in it: its length counts, and not since when they were due, which
+    one time-out stretches.
+
+    A threshold with a window of its own is asked once the load has lasted as long, so none is a number like any other;
+    a steady state is asked early, too, when nothing may have been answered yet.
+    """
+    count = _all_of(Frame.of(window)).sent(threshold.tags)[0] if len(window) else 0
+    if not count and threshold.window_s is None:
+        return Evidence(None)
+    return counted(threshold, count, threshold.window_s or window_s or 0.0, LATE_S)
 
 
 def _burn(frame: Frame, slo: Slo) -> Evidence:

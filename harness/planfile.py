@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from ruamel.yaml import YAML
 
 from harness import content, states
-from harness.document import Document, M, found, locate, override, plan_error, read, validate
+from harness.document import Document, Loc, M, found, locate, override, plan_error, read, validate
 from harness.errors import PlanError
 from harness.faults import KINDS as FAULT_KINDS
 from harness.faults.fault import UpstreamFault
@@ -125,7 +125,7 @@ def load_experiment(document: Document) -> Experiment:
         try:
             specs += [FAULT.validate_python(one) for one in _each(fault)]
         except ValidationError as error:
-            errors += [(("faults", index, *loc), said) for loc, said in found(error, fault)]
+            errors += [(("faults", index, *loc), said) for loc, said in found(error, fault, FAULT.validate_python)]
     if errors:
         raise plan_error(document, errors)
     return validate(document, Experiment, {**document.data, "faults": specs})
@@ -261,14 +261,25 @@ def resolve(  # noqa: PLR0913 - the options of the command line
     return plan
 
 
+def _places(document: Document, target: Target) -> list[Loc]:
+    """Return where each fault of an experiment stands in its file; one on several upstreams has become several."""
+    each = [(("faults", n), one) for n, fault in enumerate(document.data["faults"]) for one in _each(fault)]
+    return [loc for loc, one in each for _ in target.groups.get(one.get("upstream"), (None,))]
+
+
 @contextmanager
 def _placing(plan: Plan, documents: Sequence[Document]) -> Iterator[None]:
-    """Say of a PlanError about an experiment in which file it stands."""
+    """Say of a PlanError about an experiment, or a fault of it, in which line it stands."""
     try:
         yield
     except PlanError as error:
-        named = zip(plan.experiments, documents, strict=True)
-        files = {f"experiment {e.experiment}": document.where(("faults",)) for e, document in named}
+        files: dict[str, str] = {}
+        for experiment, document in zip(plan.experiments, documents, strict=True):
+            named = f"experiment {experiment.experiment}"
+            files.setdefault(named, document.where(("faults",)))
+            for fault, loc in zip(experiment.faults, _places(document, plan.target), strict=True):
+                if fault is error.about:
+                    files[named] = document.where(loc)
         where = ": ".join(filter(None, (files.get(error.where), error.where)))
         raise PlanError(error.what, where=where, hint=error.hint) from None
 

@@ -21,7 +21,8 @@ url: http://127.0.0.1:8000
 # allow_hosts: [staging.example.com]  # any host but this one must be named: it will be loaded, and broken
 
 # Start your system with OPENAI_BASE_URL=http://127.0.0.1:9402/v1, so that it calls the proxy (`listen`), which calls
-# the provider (`address`).
+# the provider (`address`): a simulator, or a forwarder that speaks TLS to a real one. The proxy is there only while a
+# run lasts: afterwards, point your system back.
 upstreams:
   openai: {address: "127.0.0.1:9002", listen: "127.0.0.1:9402"}
 
@@ -33,11 +34,12 @@ observe:
   error: "json:$.error"
   answer: "json:$.choices[0].message.content"
 
-# One cheap request, sent at a fixed rate beside the load: failover times are measured with it.
+# One cheap request, sent at a fixed rate beside the load: failover times are measured with it. Each one asks your
+# provider: 2/s is 7,200 calls an hour, on top of the load. While users hang, times are no finer than 1/rate.
 probe:
   path: /v1/chat/completions
   body: {model: gpt-4, max_tokens: 8, messages: [{role: user, content: "Say one word. ${n}"}]}
-  rate: 10/s
+  rate: 2/s
 """
 
 _SCENARIO = """\

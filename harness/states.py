@@ -59,6 +59,7 @@ def check_triggers(plan: Plan) -> None:
                 f"{fault.called} begins {fault.trigger}, and a {load.kind} load has none that is planned",
                 where=f"experiment {experiment}",
                 hint="begin it `at` a time, or as in `when: {requests: rate>50 over 10s}`",
+                about=fault,
             )
         if isinstance(fault.trigger, During):
             _check_state(plan, experiment, fault, fault.trigger.state)
@@ -68,16 +69,18 @@ def _check_state(plan: Plan, experiment: str, fault: FaultSpec, state: str) -> N
     load, where = plan.scenario.load, f"experiment {experiment}"
     if load.kind != "capacity":
         what = f"{fault.called} is on during the state {state!r}, and a load of kind {load.kind!r} has no states"
-        raise PlanError(what, where=where, hint="run it with scenarios/capacity.yaml, or begin it `at` a time")
+        hint = "run it with scenarios/capacity.yaml, or begin it `at` a time"
+        raise PlanError(what, where=where, hint=hint, about=fault)
     if state == HEALTHY:
         what = f"{fault.called} is on during the state {HEALTHY!r}, in which nothing is broken"
-        raise PlanError(what, where=where, hint="give the state another name")
+        raise PlanError(what, where=where, hint="give the state another name", about=fault)
     if state not in load.states:
         raise PlanError(
             f"{fault.called} is on during the state {state!r}, which the load does not search in",
             where=where,
             hint=f"{nearest(state, load.states)}its states: {', '.join(load.states)}; "
             "leave out load.states to search in all that faults name",
+            about=fault,
         )
 
 

@@ -251,9 +251,10 @@ def _option(parameter: click.Parameter) -> tuple[str, str, str]:
         value = parameter.metavar or ("" if parameter.is_flag else _value(parameter))
         default = str(parameter.default) if parameter.show_default else ""
         return names + (f" {value}" if value else ""), f"`{default}`" if default else "", parameter.help or ""
-    many = "..." if parameter.nargs == -1 else ""
+    named = parameter.metavar or (parameter.name or "").upper()
+    many = "..." if parameter.nargs == -1 and not named.endswith("...") else ""
     needed = "" if parameter.required else "may be left out"
-    return f"{parameter.metavar or (parameter.name or '').upper()}{many}", "", needed
+    return f"{named}{many}", "", needed
 
 
 def _value(option: click.Option) -> str:

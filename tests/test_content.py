@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -15,8 +16,10 @@ from harness.document import read
 from harness.errors import PlanError
 from harness.faults import KINDS
 from harness.model.findings import Findings
+from harness.model.target import Metrics, Observe, Probe, Target, Upstream
 from harness.planfile import dump, load_experiment, load_prices, load_scenario, load_target, resolve
 from harness.recording.reader import Recording, load_plan
+from harness.starter import FILES as STARTER
 
 ROOT = Path(__file__).resolve().parent.parent
 LOADERS = {
@@ -31,6 +34,27 @@ EXPERIMENTS = sorted(p.stem for p in (ROOT / "chaos").glob("*.yaml"))
 @pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_file_loads(path: Path) -> None:
     LOADERS[path.parent.name](read(path))
+
+
+def test_the_target_to_copy_has_every_key() -> None:
+    text = (ROOT / "targets" / "external.yaml").read_text()
+    elsewhere = "Metrics.service"  # of a system that we start
+    keys = {
+        f"{model.__name__}.{field.alias or name}": field.alias or name
+        for model in (Target, Upstream, Observe, Probe, Metrics)
+        for name, field in model.model_fields.items()
+    }
+    assert [k for k, key in keys.items() if k != elsewhere and not re.search(rf"\b{key}:\s", text)] == []
+
+
+def test_what_is_copied_asks_a_provider_that_costs_money_seldom(tmp_path: Path) -> None:
+    (tmp_path / "targets").mkdir()
+    (tmp_path / "targets" / "mine.yaml").write_text(STARTER["targets/mine.yaml"])
+    for path in (ROOT / "targets" / "external.yaml", tmp_path / "targets" / "mine.yaml"):
+        probe = load_target(read(path)).probe
+        assert probe is not None
+        assert probe.rate <= 2
+        assert f"{3600 * probe.rate:,.0f} calls an hour" in path.read_text()
 
 
 def test_every_yaml_in_the_repository_is_classified() -> None:
@@ -134,8 +158,12 @@ def test_the_sla_experiments_support_the_claim_they_make() -> None:
         assert all(1 - 0.90**fault.repeat >= 0.95 > 1 - 0.90 ** (fault.repeat - 1) for fault in experiment.faults)
 
 
-def test_the_sample_is_a_real_recording_whose_pages_can_be_rebuilt(tmp_path: Path) -> None:
-    sample, copy = ROOT / "reports" / "sample", tmp_path / "sample"
+SAMPLE = ROOT / "reports" / "sample"
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in SAMPLE.iterdir() if path.is_dir()))
+def test_the_samples_are_real_recordings_whose_pages_can_be_rebuilt(tmp_path: Path, name: str) -> None:
+    sample, copy = SAMPLE / name, tmp_path / "sample"
     shutil.copytree(sample, copy)
     findings, verdicts = assess(Recording.open(copy))
     told = Findings.model_validate_json((sample / "findings.json").read_text())
@@ -144,7 +172,10 @@ def test_the_sample_is_a_real_recording_whose_pages_can_be_rebuilt(tmp_path: Pat
     assert [f.fault for f in findings.failovers] == [f.fault for f in told.failovers]
     assert verdicts.verdict == json.loads((sample / "verdicts.json").read_text())["verdict"]
     assert verdicts.verdict.value in (sample / "report.md").read_text().splitlines()[0].lower()
-    assert sum(path.stat().st_size for path in sample.rglob("*")) < 10_000_000
+
+
+def test_the_sample_is_small_enough_to_clone() -> None:
+    assert sum(path.stat().st_size for path in SAMPLE.rglob("*")) < 30_000_000
 
 
 def test_a_fault_that_outlives_its_load_is_refused() -> None:

@@ -87,6 +87,11 @@ def test_reference_pages_are_current(page: str) -> None:
     assert written == REFERENCE[page]().rstrip().splitlines(), "make reference"
 
 
+def test_an_argument_has_its_dots_once() -> None:
+    assert "| DIR... |" in REFERENCE["command-line.md"]()
+    assert "...." not in REFERENCE["command-line.md"]()
+
+
 # --- commands --------------------------------------------------------------------------------------------------------
 
 

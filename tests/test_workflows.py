@@ -104,6 +104,34 @@ def test_a_workflow_asks_for_little_and_ends(path: Path) -> None:
             assert "${{" not in step.get("run", "")
 
 
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_what_commands_put_into_the_summary_is_not_put_there_again(path: Path) -> None:
+    for job in read(path)["jobs"].values():
+        for script in (step.get("run", "") for step in job["steps"]):
+            assert not re.search(r"cat .*GITHUB_STEP_SUMMARY", script)
+            if "agentstorm report" in script:  # of runs whose comparison is there
+                assert script.startswith("unset GITHUB_STEP_SUMMARY")
+
+
+GUIDE = (ROOT / "docs" / "how-to" / "ci-gate.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("codes", "ends", "runs"), [("0", 0, 1), ("99", 99, 1), ("75", 0, 1), ("98 98 0", 0, 3), ("98 98 98 0", 98, 3)]
+)
+def test_the_guides_step_runs_again_what_is_invalid(tmp_path: Path, codes: str, ends: int, runs: int) -> None:
+    step = re.search(r"run: \|\n( +for try.*? esac)$", GUIDE, re.MULTILINE | re.DOTALL)
+    assert step
+    (tmp_path / "agentstorm").write_text('#!/bin/sh\necho "$@" >> told\nexit $(sed -n "$(wc -l < told)p" codes)\n')
+    (tmp_path / "agentstorm").chmod(0o755)
+    (tmp_path / "codes").write_text(codes.replace(" ", "\n") + "\n")
+    found = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    done = subprocess.run(["bash", "-e", "-c", step[1]], cwd=tmp_path, env=found, capture_output=True, check=False)
+    assert done.returncode == ends, done
+    told = (tmp_path / "told").read_text().splitlines()
+    assert [line.rsplit("/", 1)[-1] for line in told] == [str(n + 1) for n in range(runs)]
+
+
 @pytest.mark.parametrize(("workflow", "arguments"), of("agentstorm"))
 def test_every_command_of_ours_parses(workflow: str, arguments: tuple[str, ...]) -> None:
     context = parsed(arguments)

@@ -118,7 +118,9 @@ def too_few(case: Case) -> Iterator[Advice]:
     """A percentile that rests on too few requests to be gated on."""
     for number, check, threshold in _checks(case, Verdict.INCONCLUSIVE):
         percent = threshold.percentile
-        if percent is None or METRICS[threshold.metric].kind != "trend" or not 0 < check.n < needed_for(percent):
+        if percent is None or METRICS[threshold.metric].kind != "trend" or check.of_steady_state:
+            continue
+        if not 0 < check.n < needed_for(percent):
             continue
         needed = needed_for(percent)
         factor = needed / check.n
@@ -133,7 +135,7 @@ def undecided(case: Case) -> Iterator[Advice]:
     """An interval that lies across its limit: how much longer a run would decide, as intervals shrink by its root."""
     for number, check, threshold in _checks(case, Verdict.INCONCLUSIVE):
         trend = METRICS[threshold.metric].kind in ("trend", "rate")
-        if not trend or check.observed is None or any(too_few(_alone(case, number))):
+        if not trend or check.of_steady_state or check.observed is None or any(too_few(_alone(case, number))):
             continue
         side = check.high if check.observed < check.limit else check.low
         away = abs(check.limit - check.observed)

@@ -34,7 +34,7 @@ def health_false_ok(case: Case) -> Iterator[Advice]:
     if found is not None and late:
         worst = max(late, key=lambda o: o.false_ok_s)
         values = {
-            "outage": kind(worst.upstream, worst.kind), "false_ok": Value(sum(o.false_ok_s for o in late), "s"),
+            "outage": kind(worst.upstream, worst.kind), "false_ok": Value(found.false_ok_s, "s"),
             "late": Value(len(late), "count"), "all": Value(len(found.outages), "outages"),
             "limit": Value(NOTICED_WITHIN_S, "s"),
         }  # fmt: skip

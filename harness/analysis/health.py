@@ -45,6 +45,13 @@ class _Looks:
         index = int(found[0])
         return int(self.at[index - 1]) if index else after, int(self.at[index])
 
+    def within(self, spans: Iterable[Span]) -> Array:
+        """Tell which looks lie in any of `spans`."""
+        inside = np.zeros(len(self.at), bool)
+        for begin, end in spans:
+            inside |= (self.at >= begin) & (self.at < end)
+        return inside
+
     @property
     def gap_s(self) -> float:
         """Seconds that one look speaks for."""
@@ -68,7 +75,7 @@ def health(samples: pa.Table, events: Sequence[Event], when: Timeline) -> Health
         looks=len(looks.at),
         gap_s=looks.gap_s,
         outages=outages,
-        false_ok_s=sum(outage.false_ok_s for outage in outages),
+        false_ok_s=_false_ok_s(looks, [_on(fault, fault.effective, when) for fault in faults if fault.effective]),
         false_alarms=alarms,
         false_alarm_s=int(false.sum()) * looks.gap_s,
         breakers_opened=sum(1 for _ in _openings(events, when)),
@@ -77,24 +84,32 @@ def health(samples: pa.Table, events: Sequence[Event], when: Timeline) -> Health
 
 
 def _outage(fault: FaultSpan, effective: Span, looks: _Looks, when: Timeline) -> HealthOutage:
-    until = when.observed_until(fault)
-    off = until if fault.clearing_ns is None else fault.clearing_ns
+    until, on = when.observed_until(fault), _on(fault, effective, when)
     # It may have been in alarm already, about an outage before this one.
     noticed = looks.first(ok=False, after=effective[0], before=until)
     well = None
     if fault.cleared is not None and noticed is not None:
         well = looks.first(ok=True, after=max(fault.cleared[0], noticed[1]), before=until)
-    told = (looks.at >= effective[1]) & (looks.at < off)
     return HealthOutage(
         fault=fault.fault,
         kind=fault.kind,
         upstream=fault.upstream,
         noticed_s=None if noticed is None else _after(effective, noticed),
-        noticed_while_on=noticed is not None and noticed[1] < off,
+        noticed_while_on=noticed is not None and noticed[1] < on[1],
         well_again_s=None if well is None or fault.cleared is None else _after(fault.cleared, well),
-        false_ok_s=int((looks.ok & told).sum()) * looks.gap_s,
-        looks=int(told.sum()),
+        false_ok_s=_false_ok_s(looks, [on]),
+        looks=int(looks.within([on]).sum()),
     )
+
+
+def _on(fault: FaultSpan, effective: Span, when: Timeline) -> Span:
+    """Return the shortest stretch the fault may have been on."""
+    return effective[1], when.observed_until(fault) if fault.clearing_ns is None else fault.clearing_ns
+
+
+def _false_ok_s(looks: _Looks, broken: Sequence[Span]) -> float:
+    """Return for how long the page said that all was well in stretches, which may overlap: seconds."""
+    return int((looks.ok & looks.within(broken)).sum()) * looks.gap_s
 
 
 def _after(moment: Span, seen: Span) -> Interval:

@@ -52,7 +52,7 @@ class _Group:
             rate_per_s=(requests - dropped) / self._seconds if self._seconds > 0 else None,
             response_ms=percentiles_ms(self.response),
             service_ms=percentiles_ms(self.service),
-            failed_share=share_estimate(Share(bad, requests - dropped - lost)),
+            failed_share=share_estimate(Share(bad, requests - dropped - lost, lost)),
         )
 
 

@@ -129,6 +129,7 @@ def check(specs: Iterable[tuple[str, FaultSpec]], there: Breakables, load_end_s:
                 f"{occurrence} would not end before the load does, after {load_end_s:g} s",
                 where=f"experiment {occurrence.experiment}",
                 hint="hold the load for longer, or begin the fault earlier, repeat it less or shorten its `for`",
+                about=occurrence.spec,
             )
     _check_turns(found, there, load_end_s)
     # What a trigger begins while another fault is on there is left out then, and told.
@@ -139,6 +140,7 @@ def check(specs: Iterable[tuple[str, FaultSpec]], there: Breakables, load_end_s:
                     f"{earlier} and {later} overlap on {place}",
                     where=f"experiment {later.experiment}",
                     hint="it can have one fault at a time: move one of them (`at`, `for`, `every`)",
+                    about=later.spec,
                 )
 
 
@@ -155,6 +157,7 @@ def _check_turns(found: Sequence[Occurrence], there: Breakables, load_end_s: flo
                 f"load ends after {load_end_s:g} s",
                 where=f"experiment {mine[0].experiment}",
                 hint="hold the load for longer (recovery takes time, too), repeat them less or shorten their `for`",
+                about=mine[0].spec,
             )
 
 
@@ -163,7 +166,9 @@ def _check_names(specs: Sequence[tuple[str, FaultSpec]]) -> None:
     names: dict[str, FaultSpec] = {}
     for experiment, spec in specs:
         if spec.name is not None and names.setdefault(spec.name, spec) is not spec:
-            raise PlanError(f"two faults are called {spec.name!r}", where=f"experiment {experiment}", hint="rename one")
+            raise PlanError(
+                f"two faults are called {spec.name!r}", where=f"experiment {experiment}", hint="rename one", about=spec
+            )
     called = {spec.called: spec for _, spec in specs}
     for experiment, spec in specs:
         waiting = [spec]
@@ -174,6 +179,7 @@ def _check_names(specs: Sequence[tuple[str, FaultSpec]]) -> None:
                     f"{spec.called} waits for {waited.recovered!r} to recover, which is no fault of this plan",
                     where=f"experiment {experiment}",
                     hint=f"{nearest(waited.recovered, known)}its faults, by `name` or kind-upstream: {listed}",
+                    about=spec,
                 )
             waiting.append(called[waited.recovered])
             if waiting[-1] in waiting[:-1]:
@@ -182,6 +188,7 @@ def _check_names(specs: Sequence[tuple[str, FaultSpec]]) -> None:
                     f"{circle}: none of them would ever begin",
                     where=f"experiment {experiment}",
                     hint="begin one of them `at` a time",
+                    about=spec,
                 )
 
 
@@ -195,6 +202,7 @@ def _check_repeats(experiment: str, spec: FaultSpec) -> None:
             where=f"experiment {experiment}",
             hint="give `every`, the time from one beginning to the next; it must be at least `for`, "
             "and long enough to see the recovery",
+            about=spec,
         )
 
 
@@ -207,6 +215,7 @@ def _check_upstream(experiment: str, spec: FaultSpec, there: Breakables) -> None
             where=f"experiment {experiment}",
             hint=f"{nearest(spec.on, (*known, *there.groups))}the target's upstreams: {', '.join(known) or 'none'}"
             + (f"; groups of them: {', '.join(there.groups)}" if there.groups else ""),
+            about=spec,
         )
     protocol = upstreams[spec.on].protocol
     if not isinstance(spec, UpstreamFault):
@@ -216,18 +225,21 @@ def _check_upstream(experiment: str, spec: FaultSpec, there: Breakables) -> None
             f"{spec.kind} on {spec.on} is a fault of HTTP answers, and the protocol of {spec.on} is {protocol}",
             where=f"experiment {experiment}",
             hint="put it on an upstream with `protocol: http`, or use a fault of the network, as `reset` or `cut`",
+            about=spec,
         )
     if spec.needs_http and "http" not in there.offers:
         raise PlanError(
             f"{spec.kind} on {spec.on} needs the HTTP fault proxy, and the target names no image in which it could run",
             where=f"experiment {experiment}",
             hint="give its system `http_faults:`, an image with Python 3.11 or newer, as in targets/compose.yaml",
+            about=spec,
         )
     if spec.needs_answer and protocol == "tcp":
         raise PlanError(
             f"{spec.kind} on {spec.on} could not be seen to bite: its protocol is tcp, which answers no question",
             where=f"experiment {experiment}",
             hint="give the upstream `protocol: http` or `protocol: redis` in the target, or use a `refuse` fault",
+            about=spec,
         )
 
 
@@ -239,6 +251,7 @@ def _check_service(experiment: str, spec: ServiceFault, there: Breakables) -> No
             f"{spec.kind} names service {spec.service!r}, which the target does not start",
             where=where,
             hint=f"{nearest(spec.service, known)}the target's services: {', '.join(known) or 'none'}",
+            about=spec,
         )
     copies = there.services[spec.service]
     if spec.replicas is not None and spec.replicas > copies:
@@ -247,10 +260,12 @@ def _check_service(experiment: str, spec: ServiceFault, there: Breakables) -> No
             f"{'is one' if copies == 1 else f'are {copies}'}",
             where=where,
             hint="start more with --replicas, or break fewer of them",
+            about=spec,
         )
     if "limits" in spec.needs and "limits" not in there.offers:
         raise PlanError(
             f"{spec.kind} on {spec.service}: processes of this machine cannot be given less of it",
             where=where,
             hint="run it against containers, as in --target targets/compose.yaml",
+            about=spec,
         )

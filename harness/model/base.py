@@ -20,14 +20,24 @@ def located(key: str, message: str) -> PydanticCustomError:
     return PydanticCustomError("located", "{message}", {"key": key, "message": message})
 
 
+def _example(model: type[BaseModel]) -> str:
+    """Return how a mapping that is such a model looks: with the keys it must have, or else with those it may have."""
+    keys = {field.alias or name: field.is_required() for name, field in model.model_fields.items()}
+    needed = [f"{key}: ..." for key, required in keys.items() if required]
+    return f"as in {{{', '.join(needed)}}}" if needed else f"with any of {', '.join(keys)}"
+
+
 class Frozen(BaseModel):
-    """Immutable; an unknown key is an error, never ignored."""
+    """Immutable; an unknown key is an error, never ignored, and what has no keys says which it should have had."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     @model_validator(mode="before")
     @classmethod
     def _known_keys(cls, data: Any) -> Any:
+        if not isinstance(data, (dict, cls)):
+            text = "keys and values were expected, {example}"
+            raise PydanticCustomError("no_mapping", text, {"example": _example(cls)})
         if isinstance(data, dict) and cls.model_config.get("extra") == "forbid":
             known = tuple(field.alias or name for name, field in cls.model_fields.items())
             for key in data:

@@ -51,7 +51,7 @@ class Group(Frozen):
     response_ms: Percentiles
     service_ms: Percentiles
     failed_share: Estimate
-    """(failed + timeout) / answered, Wilson interval."""
+    """(failed + timeout) / answered, Wilson interval; lost requests could have failed."""
 
 
 class Rates(Frozen):
@@ -237,6 +237,7 @@ class HealthFindings(Frozen):
     """Seconds between two looks: no lag is known more finely."""
     outages: tuple[HealthOutage, ...]
     false_ok_s: float
+    """Seconds it said that all was well while anything was broken, counted once however many faults were on."""
     false_alarms: int
     """Times it began to be in alarm while nothing was broken."""
     false_alarm_s: float

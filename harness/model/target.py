@@ -120,7 +120,7 @@ TokenSources = Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_
 
 
 class Observe(Frozen):
-    """What an answer shows. Anything left out is "not shown by this system", never zero."""
+    """What an answer shows. Anything left out is not known, never zero."""
 
     provider: Observed | None = None
     cached: Observed | None = None

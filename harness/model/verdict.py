@@ -6,6 +6,9 @@ from enum import StrEnum
 
 from harness.model.base import Frozen
 
+STEADY_STATE = ", steady state"
+"""What stands after the experiment's name in the scope of a check of its steady state."""
+
 
 class Verdict(StrEnum):
     """Three values for a check; a whole run can also be `invalid`."""
@@ -21,7 +24,7 @@ class Check(Frozen):
 
     threshold: str
     scope: str
-    """Where it comes from: ``scenario`` or the experiment's name."""
+    """Where it comes from: ``scenario``, the experiment's name, or that and ``, steady state``."""
     observed: float | None
     low: float | None
     high: float | None
@@ -30,6 +33,11 @@ class Check(Frozen):
     unit: str
     verdict: Verdict
     why: str
+
+    @property
+    def of_steady_state(self) -> bool:
+        """Whether it is about the last seconds of a run, which a longer one has no more of."""
+        return self.scope.endswith(STEADY_STATE)
 
 
 class Verdicts(Frozen):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from statistics import median
+from statistics import median, median_low
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -58,8 +58,8 @@ class Milestone:
 
     @property
     def median(self) -> float | None:
-        """Median of the middles, seconds."""
-        return median((t.low + t.high) / 2 for t in self.seen) if self.seen else None
+        """Median of the later ends, as everywhere (`analysis.outages`), seconds."""
+        return median_low(t.high for t in self.seen) if self.seen else None
 
     @property
     def text(self) -> str:

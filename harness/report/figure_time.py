@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.report import palette, units
 from harness.report.drawing import FONT, Drawn, draw, size_px, spread, time_axis
+from harness.report.timeline import Span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,14 +39,18 @@ def _px_per_s(axes: Axes, axis: Timeline) -> float:
 
 
 def name_stretches(axes: Axes, axis: Timeline) -> None:
-    """Name phases and faults above the axes; a name that would run into the last one is left out."""
+    """Name phases and faults above the axes; a name that would run into the last one is left out.
+
+    Faults too close together for their names are named together: some of them named would look like all there were.
+    """
     scale, free = _px_per_s(axes, axis), -1e9
     end = (axis.end - axis.begin) * scale
-    stretches = [(f, palette.BAD) for f in axis.faults]
+    faults = [_all_of(axis.faults, end)] if _crowded(axis.faults, scale) else axis.faults
+    stretches = [(f, palette.BAD) for f in faults]
     stretches += [(p, palette.SOFT) for p in axis.phases if p.name != "fault"]
     last = ""
     for span, colour in sorted(stretches, key=lambda s: s[0].begin):
-        start, width = (span.begin - axis.begin) * scale, len(span.name) * FONT * 0.6
+        start, width = (span.begin - axis.begin) * scale, _width(span.name)
         right = start + width > end
         start = (span.end - axis.begin) * scale - width if right else start
         too_wide = colour == palette.SOFT and width > (span.end - span.begin) * scale
@@ -55,6 +62,23 @@ def name_stretches(axes: Axes, axis: Timeline) -> None:
         )  # fmt: skip
         free = start + width + 10
         last = span.name if colour == palette.BAD else last
+
+
+def _crowded(faults: Sequence[Span], scale: float) -> bool:
+    """Tell whether names of faults would run into each other, at so many px a second."""
+    changes = [f for number, f in enumerate(faults) if not number or f.name != faults[number - 1].name]
+    return any((b.begin - a.begin) * scale < _width(a.name) + 10 for a, b in pairwise(changes))
+
+
+def _all_of(faults: Sequence[Span], most: float) -> Span:
+    """Return the stretch of all faults, named as fully as `most` px allow."""
+    named = ", ".join(f"{name} \u00d7 {times}" for name, times in Counter(f.name for f in faults).items())
+    short = units.plural(len(faults), "fault")
+    return Span(named if _width(named) < most else short, faults[0].begin, max(f.end for f in faults))
+
+
+def _width(text: str) -> float:
+    return len(text) * FONT * 0.6
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
@@ -111,15 +135,12 @@ def response(traffic: Traffic, axis: Timeline, slo_s: float) -> Drawn:
         low, high = axes.get_ylim()
         if low < slo_s < high:
             axes.axhline(slo_s, color=palette.BAD, linewidth=1, linestyle=(0, (4, 3)))
-            axes.annotate(
-                f"objective {units.seconds(slo_s)}", (axis.begin, slo_s), (4, -4), textcoords="offset points",
-                va="top", color=palette.BAD,
-            )  # fmt: skip
         axes.fill_between(x, lines[0], lines[2], color=palette.INK, alpha=0.07, linewidth=0)
         for row, width, colour in ((2, 0.8, palette.SOFT), (1, 1.7, palette.INK), (0, 1.0, palette.INK)):
             axes.plot(x, lines[row], color=colour, linewidth=width, solid_joinstyle="round")
         ends = [(name, _last(lines[r]), palette.SOFT if r == 2 else palette.INK)
                 for r, name in enumerate(("p50", "p95", "p99"))]  # fmt: skip
+        ends += [(f"SLO {units.seconds(slo_s)}", slo_s, palette.BAD)] if low < slo_s < high else []
         end_labels(axes, [e for e in ends if np.isfinite(e[1])])
         _errors(below, traffic, axis)
 

@@ -155,7 +155,7 @@ ADVICE = {
     "health_false_ok": Advised(
         "The health page says that all is well while {outage}.",
         "Let the health page look at what it depends on",
-        "It noticed {late} of {all} later than {limit}, or not at all, and said OK for {false_ok} meanwhile.",
+        "It noticed {late} of {all} later than {limit}, or not at all; with a part broken it said OK for {false_ok}.",
     ),
     "saturated_cpu": Advised(
         "{owner} is at its CPU limit.",

@@ -157,7 +157,7 @@ ADVICE = {
     "health_false_ok": Advised(
         "Hälsosidan säger att allt är bra när {outage}.",
         "Låt hälsosidan titta på det den är beroende av",
-        "Den upptäckte {late} av {all} senare än {limit}, eller inte alls, och sade OK i {false_ok} under tiden.",
+        "Den upptäckte {late} av {all} senare än {limit}, eller inte alls; med en del trasig sade den OK i {false_ok}.",
     ),
     "saturated_cpu": Advised(
         "{owner} har nått sin CPU-gräns.",

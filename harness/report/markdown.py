@@ -10,13 +10,12 @@ from harness.report import block_capacity, block_cost, block_health, block_soak,
 from harness.report.markup import fold, plain, table
 from harness.report.readiness import section
 from harness.report.toll import toll, unharmed
-from harness.report.units import middle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from harness.model.audit import Readiness
-    from harness.model.findings import Failover, Findings, Interval
+    from harness.model.findings import Failover, Findings, OutageKind, Spread
     from harness.model.verdict import Verdicts
     from harness.recording.reader import Recording
 
@@ -32,13 +31,13 @@ def _checks(verdicts: Verdicts) -> list[str]:
     return table(("", "threshold", "observed", "95 % interval", "n", "limit"), rows, 2) if rows else []
 
 
-def _median(intervals: Sequence[Interval | None], never: str) -> str:
-    known = sorted(m for m in map(middle, intervals) if m is not None)
-    if not known:
-        return never
-    half = len(known) // 2
-    value = known[half] if len(known) % 2 else (known[half - 1] + known[half]) / 2
-    return units.seconds(value) + (f" ({len(intervals) - len(known)} {never})" if len(known) < len(intervals) else "")
+def _median(times: Spread | None, outages: int, otherwise: str) -> str:
+    """Return the median of so many outages, and how many have none; those that never came are the longest of all."""
+    if times is None:
+        return otherwise
+    rest = outages - len(times.ecdf)
+    said = otherwise if times.median is None else units.seconds(times.median)
+    return said + (f" ({rest} {otherwise})" if rest and times.median is not None else "")
 
 
 def _outages(findings: Findings) -> list[str]:
@@ -47,8 +46,8 @@ def _outages(findings: Findings) -> list[str]:
         bit = [f for f in group if f.bit]
         tolls.append(f"- {plain(words.sentence(toll(upstream, kind, group)))}")
         if bit:
-            good = sum(not f.censored for f in bit)
-            rows.append([plain(f"{upstream} {kind}"), f"{good} of {len(bit)}", *_times(bit)])
+            good, together = sum(not f.censored for f in bit), words.kind_of(findings, upstream, kind)
+            rows.append([plain(f"{upstream} {kind}"), f"{good} of {len(bit)}", *_times(bit, together)])
     head = ("outage", "recovered", "first harm", "failed over", "recovered in", "failed back", "failed requests",
             "flaps")  # fmt: skip
     lines = table(head, rows, 1) if rows else []
@@ -71,13 +70,15 @@ def _drift(findings: Findings) -> list[str]:
     return [f"**Did anything drift?** {plain(answer)}", "", *((*table(head, rows, 2), "") if rows else ())]
 
 
-def _times(group: Sequence[Failover]) -> list[str]:
-    provider = words.served(group)
+def _times(group: Sequence[Failover], together: OutageKind | None) -> list[str]:
+    if together is None:
+        return [units.NONE] * 6
+    provider, n = words.served(group), len(group)
     return [
-        _median([f.impact_s for f in group], "none"),
-        _median([f.failover_s for f in group], "not seen" if provider else units.NONE),
-        "no harm" if all(map(unharmed, group)) else _median([f.recovery_s for f in group], "never"),
-        _median([f.failback_s for f in group], "never" if provider else units.NONE),
+        _median(together.impact_s, n, "none"),
+        _median(together.failover_s, n, "not seen" if provider else units.NONE),
+        "no harm" if all(map(unharmed, group)) else _median(together.recovery_s, n, "never"),
+        _median(together.failback_s, n, "never" if provider else units.NONE),
         units.count(sum(f.failed_requests for f in group)), units.count(flaps(group)),
     ]  # fmt: skip
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from harness.model.findings import Estimate, Interval
+    from harness.model.findings import Estimate
 
 NONE = "\u2013"
 """What stands where nothing was measured."""
@@ -127,11 +127,6 @@ def estimate(value: Estimate | None, unit: str) -> str:
         return NONE
     around = between(value.low, value.high, unit)
     return say(value.value, unit) + (f" ({around})" if around else "")
-
-
-def middle(interval: Interval | None) -> float | None:
-    """Return the middle of an interval, seconds."""
-    return None if interval is None else (interval.low + interval.high) / 2
 
 
 def clock(value: float, *, hours: bool = False) -> str:

@@ -113,7 +113,10 @@ def users(group: Group) -> str:
     said = f"Half of all requests were answered within {units.milliseconds(p50)}, 95{SPACE}% within "
     said += f"{units.milliseconds(p95)}, 99{SPACE}% within {units.milliseconds(p99)}; "
     bad = group.failed + group.timeout
-    return said + (f"{units.share(group.failed_share.value)} failed." if bad else "none failed.")
+    said += f"{units.share(group.failed_share.value)} failed" if bad else "none failed"
+    if group.lost:
+        said += f", {group.lost:,} {'was' if group.lost == 1 else 'were'} never answered"
+    return f"{said}."
 
 
 def kind_of(findings: Findings, upstream: str, kind: str) -> OutageKind | None:

@@ -80,6 +80,16 @@ def _check_paths(target: Target) -> None:
             )
 
 
+def _check_tls(target: Target) -> None:
+    for name, upstream in target.upstreams.items():
+        if upstream.protocol == "http" and upstream.address.endswith(":443"):
+            raise PlanError(
+                f"{upstream.address!r} is spoken to in plain HTTP: no proxy adds TLS to what your system sends",
+                where=f"upstreams.{name}.address",
+                hint="port 443 speaks TLS: put a forwarder in front of it (docs/docker.md), and give its address",
+            )
+
+
 def _check_forms(target: Target) -> None:
     forms = [("url", target.url, _URL)]
     for name, upstream in target.upstreams.items():
@@ -92,10 +102,10 @@ def _check_forms(target: Target) -> None:
     for where, text, form in forms:
         match = form.fullmatch(text)
         if match is None or int(match.groupdict().get("port") or 0) > 65535:
-            example = "http://127.0.0.1:8000" if form is _URL else "127.0.0.1:9001"
-            raise PlanError(
-                f"{text!r} is no {'URL' if form is _URL else 'address'}", where=where, hint=f"as in {example}"
-            )
+            what, hint = "address", "host:port, without https:// and path, as in 127.0.0.1:9001"
+            if form is _URL:
+                what, hint = "URL", "as in http://127.0.0.1:8000"
+            raise PlanError(f"{text!r} is no {what}", where=where, hint=hint)
     if target.probe is not None:
         try:
             json.dumps(target.probe.body)
@@ -173,6 +183,7 @@ def check(target: Target, directory: Path) -> None:
     _check_groups(target)
     _check_paths(target)
     _check_forms(target)
+    _check_tls(target)
     _check_ports(target)
     services = [f"services.{name}" for name in _addressed(target)]
     everything = [*services, *(f"upstreams.{name}" for name in target.upstreams)]

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from harness import content
 from harness.cli import cli
+from harness.doctor import examine
 from harness.errors import ExitCode
 from harness.report.languages import LANGUAGES
 from tests.recordings import Script, plan, storm
@@ -118,6 +119,15 @@ def test_doctor_names_what_is_broken_and_goes_on(monkeypatch: pytest.MonkeyPatch
     assert code == ExitCode.ERROR
     for words in ("/nope", "journal", "cores"):
         assert words in output
+
+
+def test_doctor_sends_nobody_to_a_strangers_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    here = {finding.what: finding.advice for finding in examine()}
+    assert f"pip install '{content.root()}[reference]'" in here["reference"]
+    monkeypatch.setattr(content, "root", lambda: tmp_path)
+    installed = {finding.what: finding.advice for finding in examine()}
+    for what in ("locust", "reference"):
+        assert "PATH/TO/agentstorm" in installed[what]
 
 
 def test_a_reader_that_has_seen_enough_is_no_error() -> None:

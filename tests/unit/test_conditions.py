@@ -85,6 +85,24 @@ def test_one_bad_answer_of_a_few_is_no_sickness_and_none_says_nothing(tmp_path: 
     assert "nothing was observed" in nothing[0].words
 
 
+def test_silence_is_no_request_a_second_and_says_nothing_else() -> None:
+    silent, now = Conditions(Recent(60), SLO), 60 * NS_PER_S
+    assert silent.met(parse_abort("requests: rate<1 over 30s"), now) == 0
+    for condition in ("request_failed: rate<0.1", "response_time: p(50)<9s", "error_budget: burn<1"):
+        assert silent.met(parse_abort(f"{condition} over 30s"), now) is None, condition
+    (early,) = silent.well({"requests": ("rate>5",)}, now, 2)
+    assert early.state == "unknown", "nothing may have been answered yet"
+
+
+def test_requests_of_a_steady_state_are_divided_by_the_seconds_looked_at(tmp_path: Path) -> None:
+    recent = seconds(tmp_path, {}, of=10)
+    recent.add(60 * NS_PER_S, [batch(tmp_path / "hung", [{"due_ns": 0, "end_ns": 59 * NS_PER_S}])])
+    (found,) = Conditions(recent, SLO).well({"requests": ("rate>9",)}, 60 * NS_PER_S, 30)
+    assert found.state == "steady"
+    assert found.observed == found.low == pytest.approx(301 / 30)
+    assert found.high == pytest.approx(301 / 29), "a row comes up to a second late"
+
+
 def test_an_experiment_says_what_its_steady_state_is() -> None:
     faults = [{"kind": "refuse", "at": "1s", "for": "1s", "upstream": "bedrock"}]
     own = {"cache_hit": ["rate>0.2"], "response_time": "p(50)<1s"}

@@ -100,7 +100,7 @@ def test_a_p99_of_few_requests_can_fail_but_not_pass(empty: Findings) -> None:
     ("name", "text"),
     [
         ("response_time", "p(95)<3s"), ("response_time{agent:typo}", "max<3s"), ("request_failed", "rate<0.01"),
-        ("request_failed", "count<1"), ("cache_hit", "rate<1"), ("requests", "count<10"), ("recovery_time", "max<5s"),
+        ("request_failed", "count<1"), ("cache_hit", "rate<1"), ("recovery_time", "max<5s"),
         ("failover_claim", "0.1 at 0.5 under 99s"), ("response_time", "p(95)<2x vs baseline"),
     ],
 )  # fmt: skip
@@ -132,6 +132,17 @@ def test_requests_are_facts(empty: Findings) -> None:
     found = check(empty, Sample(sent=1000), "requests", "rate>16.7")
     assert (found.verdict, found.unit) == (Verdict.FAIL, "per_s")
     assert found.why == "Fails: 16.7/s requests were sent; limit 16.7/s."
+
+
+def test_that_none_was_sent_is_known_and_can_fail_but_passes_nothing(empty: Findings) -> None:
+    found = check(empty, Sample(), "requests", "rate>16.5")
+    assert (found.verdict, found.observed, found.n) == (Verdict.FAIL, 0.0, 0)
+    for text in ("count<10", "rate<1", "count==0"):
+        found = check(empty, Sample(), "requests", text)
+        assert (found.verdict, found.observed) == (Verdict.INCONCLUSIVE, 0.0), text
+        assert "requests that were never sent prove nothing" in found.why
+    missed = check(empty, Sample(), "requests{phase:fault}", "rate>0.5x vs baseline")
+    assert missed.verdict is Verdict.INCONCLUSIVE, "the baseline was as silent"
 
 
 def test_against_the_baseline(empty: Findings) -> None:
@@ -340,8 +351,11 @@ def test_a_real_recording_is_judged_by_tags(tmp_path: Path) -> None:
     assert [c.verdict for c in found.checks] == [Verdict.PASS] * 4, found
 
 
-def window(tmp_path: Path, outcomes: str, took_s: float = 0.3) -> pa.Table:
+def window(tmp_path: Path, outcomes: str, took_s: float = 0.3, *, hung: bool = False) -> pa.Table:
+    """Return requests a tenth of a second apart; with `hung`, one that had waited for a minute is over among them."""
     builder = RecordingBuilder(tmp_path)
+    if hung:
+        builder.request(-60, 60.5)
     for i, letter in enumerate(outcomes):
         builder.request(i / 10, took_s, outcome="failed" if letter == "x" else "ok", agent="ab"[i % 2])
     return builder.close().requests
@@ -360,8 +374,23 @@ def window(tmp_path: Path, outcomes: str, took_s: float = 0.3) -> pa.Table:
         ("response_time: p(50)>400ms over 10s", "." * 20, None),
         ("response_time: max>200ms over 10s", ".", 300.0),
         ("requests: rate<1 over 30s", "." * 20, 20 / 30),
+        ("requests: rate<0.97 over 30s", "." * 29, None),  # not all of the last second has come in: may be 1 a second
+        ("requests: rate<1 over 30s", "", 0.0),
+        ("requests{agent:b}: rate<1 over 30s", ".", 0.0),
+        ("requests: count<5 over 10s", "", 0.0),
+        ("requests: rate>1 over 30s", "", None),
+        ("requests: rate<5 over 1s", "." * 2, None),  # a second of which nothing is known
     ],
 )
 def test_abort_conditions(tmp_path: Path, condition: str, outcomes: str, observed: float | None) -> None:
     found = abort_crossed(parse_abort(condition), window(tmp_path, outcomes), Slo())
     assert found == (None if observed is None else pytest.approx(observed, rel=1e-6))
+
+
+@pytest.mark.parametrize("hung", [False, True])
+def test_requests_are_divided_by_the_window_however_long_one_of_them_took(tmp_path: Path, hung: bool) -> None:
+    """They count when they are over; divided by the time since the first was due, one time-out stopped runs."""
+    busy = window(tmp_path, "." * 300, hung=hung)
+    for condition, crossed in (("rate<5", False), ("rate>9", True), ("rate<11", True), ("rate>11", False)):
+        found = abort_crossed(parse_abort(f"requests: {condition} over 30s"), busy, Slo())
+        assert found == (pytest.approx((300 + hung) / 30) if crossed else None), condition

@@ -42,6 +42,10 @@ faults:
     for: 5s
 """
 
+USERS_LOAD = "{kind: users, users: 3, hold: 60s, warmup: 5s, spawn: 2/s}"
+KINDS = "needs a 'kind'; known: users, rate, replay, spike, steps, capacity"
+ADDRESS = '{address: "127.0.0.1:9000"}'
+
 
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -116,7 +120,7 @@ def edit(folder: Path, name: str, old: str, new: str) -> None:
         ("chaos/c.yaml", "at: 10s", "at: 10s\n    when: {requests: rate>3 over 5s}", "c.yaml:6", "found at and when"),
         ("chaos/c.yaml", "at: 10s", "when: {requests: rate>3}", "c.yaml:5", "needs a window"),
         ("chaos/c.yaml", "at: 10s", "when: {recovery_time: max<3s over 5s}", "c.yaml:5", "only known after the run"),
-        ("chaos/c.yaml", "at: 10s", "after: {recovered: gon}", "experiment gone", "'gon'"),
+        ("chaos/c.yaml", "at: 10s", "after: {recovered: gon}", "c.yaml:3: experiment gone", "'gon'"),
         ("chaos/c.yaml", "faults:", "steady_state: {request_faild: rate<0.1}\nfaults:", "c.yaml:2", "request_failed"),
         ("chaos/c.yaml", "faults:", "steady_state: {recovery_time: max<3s}\nfaults:", "c.yaml:2", "after the run"),
         ("chaos/c.yaml", "faults:", "abort: ['error_budget: brn>3 over 1m']\nfaults:", "c.yaml:2", "allowed: burn"),
@@ -126,7 +130,8 @@ def edit(folder: Path, name: str, old: str, new: str) -> None:
         ("scenarios/s.yaml", "hold: 60s, ", "", "s.yaml:3", "'hold' is missing"),
         ("scenarios/s.yaml", "users: 3", "users: 0", "s.yaml:3", "greater than 0"),
         ("scenarios/s.yaml", "kind: users", "kind: user", "s.yaml:3", "did you mean 'users'"),
-        ("scenarios/s.yaml", "kind: users, ", "", "s.yaml:3", "needs a 'kind'"),
+        ("scenarios/s.yaml", "kind: users, ", "", "s.yaml:3", KINDS),
+        ("scenarios/s.yaml", USERS_LOAD, "5", "s.yaml:3", f"{KINDS} (found 5)"),
         ("scenarios/s.yaml", "response_time", "respons_time", "s.yaml:5", "did you mean 'response_time'"),
         ("scenarios/s.yaml", "p(95)<3s", "p(95)<3", "s.yaml:5", "needs a unit of time"),
         ("scenarios/s.yaml", "w.py", "none.py", "s.yaml:2", "no file 'none.py'"),
@@ -135,14 +140,22 @@ def edit(folder: Path, name: str, old: str, new: str) -> None:
         ("targets/t.yaml", "header:x-provider", "heder:x-provider", "t.yaml:7", "is no source"),
         ("targets/t.yaml", "kind: external", "kind: extrenal", "t.yaml:2", "did you mean 'external'"),
         ("targets/t.yaml", "http://127.0.0.1:8000", "http://example.com", "t.yaml:3", "allow_hosts"),
+        ("targets/t.yaml", "kind: external", "file: x", "t.yaml:2", "a 'kind'; known: processes, external, compose"),
+        ("targets/t.yaml", ADDRESS, "'127.0.0.1:9000'", "t.yaml:5", "as in {address: ...} (found '127.0.0.1:9000')"),
+        ("targets/t.yaml", "\n  provider: header:x-provider", " x", "t.yaml:6", "with any of provider, cached,"),
+        ("targets/t.yaml", f"\n  bedrock: {ADDRESS}", " x", "t.yaml:4", "keys and values were expected (found 'x')"),
+        ("targets/t.yaml", "127.0.0.1:9000", "api.openai.com:443", "t.yaml:5", "in front of it (docs/docker.md)"),
+        ("targets/t.yaml", "127.0.0.1:9000", "https://api.openai.com/v1", "t.yaml:5", "host:port, without https://"),
+        ("targets/t.yaml", "  bedrock:", "\tbedrock:", "t.yaml:5", "indent with spaces"),
+        ("chaos/c.yaml", "kind: refuse\n    upstream", "upstream", "c.yaml:3", "a 'kind'; known: refuse, reset, "),
         ("chaos/c.yaml", "kind: refuse", "kind: refus", "c.yaml:3", "did you mean 'refuse'"),
-        ("chaos/c.yaml", "upstream: bedrock", "upstream: bedrok", "", "did you mean 'bedrock'"),
-        ("chaos/c.yaml", "at: 10s", "during: {state: down}", "c.yaml:2", "a load of kind 'users' has no states"),
+        ("chaos/c.yaml", "upstream: bedrock", "upstream: bedrok", "c.yaml:3", "did you mean 'bedrock'"),
+        ("chaos/c.yaml", "at: 10s", "during: {state: down}", "c.yaml:3", "a load of kind 'users' has no states"),
         ("chaos/c.yaml", "at: 10s", "during: {stat: down}", "c.yaml:5", "did you mean 'state'"),
         ("chaos/c.yaml", "    for: 5s\n", "", "c.yaml:3", "key 'for' is missing"),
         ("chaos/c.yaml", "at: 10s", "during: {state: down}\n    repeat: 2", "c.yaml:6", "is on once"),
         ("chaos/c.yaml", "at: 10s", "at: ten", "c.yaml:5", "is no duration"),
-        ("chaos/c.yaml", "at: 10s", "at: 58s", "", "before"),
+        ("chaos/c.yaml", "at: 10s", "at: 58s", "c.yaml:3", "before"),
         ("chaos/c.yaml", "for: 5s", "for: 5s\n    latency: 1s", "c.yaml:7", "unknown key 'latency'"),
         ("chaos/c.yaml", "experiment: gone", "experiment: gone\nabort: ['x']", "c.yaml:2", "abort condition"),
     ],
@@ -155,9 +168,6 @@ def test_every_mistake_says_where_and_what(files: Path, name: str, old: str, new
     assert where in message
     assert says in message
     assert caught.value.exit_code == 104
-
-
-USERS_LOAD = "{kind: users, users: 3, hold: 60s, warmup: 5s, spawn: 2/s}"
 
 
 @pytest.mark.parametrize(
@@ -245,6 +255,21 @@ def test_steps_are_scaled_and_their_boundaries_known(files: Path) -> None:
 def test_a_bad_override_is_named(files: Path, override: str) -> None:
     with pytest.raises(PlanError, match="--set"):
         plan(overrides=[override])
+
+
+@pytest.mark.parametrize(
+    ("override", "hint"),
+    [
+        ("experiment.faults=3", "edit a copy of the experiment"),
+        ("load.kind.x=3", "it is a single value: --set load.kind=..."),
+        ("target.url.x=3", "it is a single value: --set target.url=..."),
+        ("thresholds.response_time.x=3", "it is a list, and set as a whole: --set thresholds.response_time=..."),
+    ],
+)
+def test_a_bad_override_says_what_can_be_set(files: Path, override: str, hint: str) -> None:
+    with pytest.raises(PlanError, match=re.escape(hint)) as caught:
+        plan(overrides=[override])
+    assert str(caught.value).startswith(f"--set {override}: ")
 
 
 def test_a_missing_file_lists_what_there_is(files: Path) -> None:
@@ -418,6 +443,18 @@ def test_a_fault_on_several_upstreams_is_one_on_each(files: Path, named: str) ->
     assert again.model_dump(mode="json", by_alias=True) == resolved.model_dump(mode="json", by_alias=True)
 
 
+def test_of_several_faults_the_one_that_cannot_be_is_pointed_at(files: Path) -> None:
+    (files / "targets/t.yaml").write_text(TWO)
+    faults = ("upstream: all, at: 1s", "upstream: [bedrock, openai], at: 10s", "upstream: openai, at: 12s")
+    written = "".join(f"  - {{kind: refuse, {fault}, for: 5s}}\n" for fault in faults)
+    (files / "chaos/c.yaml").write_text(f"experiment: gone\nfaults:\n{written}")
+    with pytest.raises(PlanError, match=r"c\.yaml:5: experiment gone: .* overlap on upstream openai"):
+        plan()
+    edit(files, "chaos/c.yaml", "at: 10s", "at: 3s")
+    with pytest.raises(PlanError, match=r"c\.yaml:4: experiment gone: .* overlap on upstream "):
+        plan()
+
+
 @pytest.mark.parametrize(
     ("name", "old", "new", "said"),
     [
@@ -476,7 +513,7 @@ def test_states_left_out_are_those_of_the_faults_and_a_fault_lasts_as_long_as_th
 def test_states_and_faults_must_name_each_other(files: Path, states: str, said: str) -> None:
     with pytest.raises(PlanError, match=re.escape(said)) as caught:
         searched(files, overrides=[f"load.states={states}"])
-    assert "c.yaml:2" in str(caught.value) or "--set load.states" in str(caught.value)
+    assert "c.yaml:3" in str(caught.value) or "--set load.states" in str(caught.value)
 
 
 def test_nothing_is_broken_in_the_state_healthy(files: Path) -> None:

@@ -28,7 +28,7 @@ from tests.unit.advice.builders import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from harness.model.findings import Failover
+    from harness.model.findings import Failover, HealthFindings
 
     Change = Callable[[Case], dict[str, Any]]
     """What is different about a healthy case, as `altered` takes it."""
@@ -85,6 +85,12 @@ def invalid(*reasons: str, **instrument: float) -> Change:
 def _of_service(outage: Failover) -> Failover:
     gone = {"failover_s": None, "failback_s": None, "upstream": "redis", "kind": "kill"}
     return slow(outage, 9.0, None).model_copy(update=gone)
+
+
+def _overlapping() -> HealthFindings:
+    """Two things broken for the same 30 s, and a page that never says so."""
+    one = health(noticed_s=None, false_ok_s=30.0)
+    return one.model_copy(update={"outages": one.outages * 2})
 
 
 def _late_redis(case: Case) -> dict[str, Any]:
@@ -161,6 +167,7 @@ SPEAKS: list[tuple[str, Change, dict[str, Any]]] = [
         {"false_ok": 19.0, "late": 1, "limit": 5.0},
     ),
     ("health_false_ok", found(health=health(noticed_s=5.5, false_ok_s=5.0)), {"false_ok": 5.0}),
+    ("health_false_ok", found(health=_overlapping()), {"false_ok": 30.0, "late": 2}),
     (
         "saturated_cpu",
         found(resources={"a": container(cpu_of_limit=usage(0.9), saturated=("cpu",))}),
@@ -257,6 +264,12 @@ SILENT: list[tuple[str, Change]] = [
     ("undecided", judged("response_time: p(95)<500ms", UNSURE, 499.0, 500.0, low=400.0, high=600.0)),
     ("at_limit", judged("response_time: p(95)<500ms", UNSURE, 450.0, 500.0, low=400.0, high=600.0)),
     ("too_few", judged("response_time: p(99)<6s", UNSURE, 5900.0, 6000.0, n=2500, high=6100.0)),
+    # A longer run has no more seconds after its last fault.
+    ("too_few", judged("response_time: p(99)<6s", UNSURE, 500.0, 6000.0, n=500, scope="x, steady state")),
+    (
+        "undecided",
+        judged("response_time: p(95)<500ms", UNSURE, 450.0, 500.0, low=400.0, high=600.0, scope="x, steady state"),
+    ),
     ("no_data", judged("response_time: p(95)<6s", UNSURE, 5900.0, 6000.0)),
     (
         "claim",

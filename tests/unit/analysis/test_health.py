@@ -68,6 +68,16 @@ def test_a_page_that_never_notices_lies_all_the_while(tmp_path: Path) -> None:
     assert block_health.said(findings).startswith("The health page noticed no outage while it lasted; said that all")
 
 
+def test_what_it_said_while_two_things_were_broken_at_once_is_counted_once(tmp_path: Path) -> None:
+    def other(builder: RecordingBuilder) -> None:
+        builder.fault("openai-blackhole#1", 25.0, 45.0, upstream="openai", width_s=0.0)
+
+    found = told(tmp_path, [], more=other).health
+    assert found is not None
+    assert [o.false_ok_s for o in found.outages] == [pytest.approx(20.0)] * 2
+    assert found.false_ok_s == pytest.approx(25.0), "from 20 s to 45 s"
+
+
 def test_one_that_notices_only_after_the_fault_has_not_noticed_it_in_time(tmp_path: Path) -> None:
     found = told(tmp_path, [(41, 45)]).health
     assert found is not None

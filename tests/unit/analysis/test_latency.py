@@ -8,6 +8,10 @@ import numpy as np
 import pytest
 
 from harness.analysis import analyse
+from harness.analysis.audit_seen import below
+from harness.judge import judge
+from harness.model.audit import AuditVerdict
+from harness.report import words
 from tests.recordings import RecordingBuilder, plan
 
 
@@ -46,3 +50,21 @@ def test_phase_rates_are_per_second_of_the_phase(tmp_path: Path) -> None:
         "baseline": 5.0, "fault": 5.0, "recovery": 5.0,
     }  # fmt: skip
     assert load.rate_per_s == pytest.approx(5.0)
+
+
+def test_requests_that_were_never_answered_could_have_failed(tmp_path: Path) -> None:
+    """2 % hang to the end: who looks at what was answered only sees no failure, and would pass a limit of 1 %."""
+    builder = RecordingBuilder(tmp_path, plan(hold_s=60, thresholds={"request_failed": ["rate<0.01"]}))
+    builder.phases(steady=0, cooldown=60)
+    builder.instrument(0, 60)
+    for i in range(1020):
+        builder.request(i / 17, outcome="lost" if i % 51 == 50 else "ok")
+    recording = builder.close(61)
+    findings, measure = analyse(recording)
+    (check,) = judge(recording.plan, findings, measure).checks
+    load = findings.load
+    assert (load.lost, load.failed_share.value, load.failed_share.n) == (20, 0.0, 1000)
+    assert load.failed_share.high == check.high == pytest.approx(0.03, abs=0.001)
+    assert check.verdict == "inconclusive"
+    assert below(load.failed_share, 0.01) is AuditVerdict.INCONCLUSIVE
+    assert words.users(load).endswith("none failed, 20 were never answered.")

@@ -11,6 +11,7 @@ import pytest
 from harness.analysis import analyse
 from harness.judge import judge
 from harness.model.findings import Validity
+from harness.model.verdict import Check
 from tests.recordings import RecordingBuilder, experiment, plan
 
 Story = Callable[[RecordingBuilder], object]
@@ -128,7 +129,37 @@ def test_what_the_guardian_tells(tmp_path: Path, state: str) -> None:
 def test_a_steady_state_that_was_written_down_is_judged(
     tmp_path: Path, seen: dict[str, Any] | None, verdict: str, says: str
 ) -> None:
-    own = experiment() | {"steady_state": {"request_failed": ["rate<=0.01"]}}
+    check = judged_after(tmp_path, {"request_failed": ["rate<=0.01"]}, seen)
+    assert check.verdict == verdict
+    assert says in check.why
+    assert check.scope == "bedrock-blackhole, steady state"
+    assert check.of_steady_state
+
+
+@pytest.mark.parametrize(
+    ("condition", "n", "verdict", "says"),
+    [
+        ("p(99)<6s", 500, "inconclusive", "500 requests after the last fault are too few (a p99 needs 2,000) to say"),
+        ("p(99)<6s", 2000, "pass", "true again"),
+        ("p(95)<6s", 500, "pass", "true again"),
+        ("max<6s", 500, "pass", "true again"),
+    ],
+)
+def test_a_percentile_of_a_steady_state_needs_as_many_requests_as_any_other(
+    tmp_path: Path, condition: str, n: int, verdict: str, says: str
+) -> None:
+    seen = {
+        "threshold": f"response_time: {condition}", "state": "steady", "observed": 1500.0, "low": 1000.0,
+        "high": 2000.0, "n": n, "holds": True,
+    }  # fmt: skip
+    check = judged_after(tmp_path, {"response_time": [condition]}, seen)
+    assert check.verdict == verdict
+    assert says in check.why
+
+
+def judged_after(tmp_path: Path, steady_state: dict[str, Any], seen: dict[str, Any] | None) -> Check:
+    """Return the check of a run that wrote this steady state down and `seen` this of it after its fault."""
+    own = experiment() | {"steady_state": steady_state}
     builder = RecordingBuilder(tmp_path, plan(hold_s=60, warmup_s=5, experiments=[own]))
     builder.phases(warmup=-5, baseline=0, fault=20, recovery=30, cooldown=60)
     builder.instrument(0, 60)
@@ -141,9 +172,7 @@ def test_a_steady_state_that_was_written_down_is_judged(
     recording = builder.close(61)
     findings, measure = analyse(recording)
     (check,) = judge(recording.plan, findings, measure).checks
-    assert check.verdict == verdict
-    assert says in check.why
-    assert check.scope == f"{own['experiment']}, steady state"
+    return check
 
 
 def test_a_spare_need_not_be_called(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_figures_are_small(told: Reported) -> None:
 
 def test_the_recorder_says_what_happened_in_order(told: Reported) -> None:
     svg = told.figures.recorders["bedrock", "blackhole"].wide.replace("\u00a0", " ")
-    words = ("effective, 50 ms", "first harm", "breaker open 2.1 s", "failed over (ledger) 2.", "recovered 2.")
+    words = ("effective, 50 ms", "first harm", "breaker open 2.11 s", "failed over (ledger) 2.", "recovered 2.")
     heights = [float(found[1]) for word in words for found in re.finditer(f'y="([^"]+)"[^>]*>{re.escape(word)}', svg)]
     assert len(heights) == len(words)
     assert heights == sorted(heights)
