@@ -152,6 +152,16 @@ def _interval(interval: Interval | None, *, never: bool = False) -> tuple[float,
     return (math.inf, math.inf) if never else None
 
 
+def _lasting(outage: Failover, seconds: float) -> tuple[float, float] | None:
+    """Return (low, high) of what was counted until service was good again: open where it was not while it was watched.
+
+    None where at most one request was due to tell of it.
+    """
+    if not outage.censored:
+        return seconds, seconds
+    return None if outage.resolution_s >= outage.observed_s else (seconds, math.inf)
+
+
 _OUTAGE: Mapping[str, Callable[[Failover], tuple[float, float] | None]] = {
     "impact_delay": lambda o: _interval(o.impact_s),
     "detection_time": lambda o: _interval(o.detection_s),
@@ -159,14 +169,15 @@ _OUTAGE: Mapping[str, Callable[[Failover], tuple[float, float] | None]] = {
     "failover_time": lambda o: _interval(o.failover_s, never=o.censored),
     "recovery_time": lambda o: _interval(o.recovery_s, never=o.censored),
     "failback_time": lambda o: _interval(o.failback_s, never=o.failback_censored),
-    "unavailable_time": lambda o: (o.unavailable_s, o.unavailable_s),
-    "worst_stall": lambda o: (o.worst_stall_s, o.worst_stall_s),
-    "flaps": lambda o: (o.flaps, o.flaps),
+    "unavailable_time": lambda o: _lasting(o, o.unavailable_s),
+    "worst_stall": lambda o: _lasting(o, o.worst_stall_s),
+    "flaps": lambda o: None if o.flaps is None else (o.flaps, o.flaps),
 }
 
 
 def _outage(case: Case) -> Evidence:
-    """Each outage is one observation, an interval itself. The observed value is of the upper ends: never flattering."""
+    """Each outage is one observation, an interval itself. The observed value is of the upper ends: never flattering.
+    Where that is open, it is of the lower ends; what never came is infinite at both."""
     threshold = case.threshold
     values = [value for o in case.outages if (value := _OUTAGE[threshold.metric](o)) is not None]
     if not values:
@@ -179,11 +190,12 @@ def _outage(case: Case) -> Evidence:
         return Evidence(float(n), n, n, n)
     if threshold.aggregator in ("min", "max"):  # facts about what was observed
         at = 0 if threshold.aggregator == "min" else -1
-        return Evidence(float(high[at]), float(low[at]), float(high[at]), n, weak)
+        return Evidence(_observed(low[at], high[at]), float(low[at]), float(high[at]), n, weak)
     if threshold.percentile is None:
         return replace(_mean_of_outages(low, high), weak=weak)
     percent = threshold.percentile
-    observed = float(np.percentile(high, percent, method="inverted_cdf"))
+    lower, upper = (float(np.percentile(ends, percent, method="inverted_cdf")) for ends in (low, high))
+    observed = _observed(lower, upper)
     if math.isinf(observed):  # censored: not recovered before the deadline fails
         return Evidence(observed, math.inf, math.inf, n)
     ranks = stats.rank_interval(n, percent / 100)
@@ -199,9 +211,13 @@ def _outage(case: Case) -> Evidence:
     )
 
 
+def _observed(low: float, high: float) -> float:
+    return float(low if math.isinf(high) else high)
+
+
 def _mean_of_outages(low: stats.Array, high: stats.Array) -> Evidence:
-    n, observed = len(high), float(high.mean())
-    if math.isinf(observed) or n < 2:
+    n, observed = len(high), _observed(low.mean(), high.mean())
+    if math.isinf(high[-1]) or n < 2:
         return Evidence(observed, math.inf if math.isinf(observed) else -math.inf, math.inf, n)
     half = student(n - 1) * float(((low + high) / 2).std(ddof=1)) / math.sqrt(n)
     return Evidence(observed, float(low.mean()) - half, observed + half, n)

@@ -117,7 +117,7 @@ def breaker_silent(case: Case) -> Iterator[Advice]:
 
 def flapping(case: Case) -> Iterator[Advice]:
     """Answers went back to the provider and away again."""
-    return _times(case, "flapping", "flaps", lambda outage: outage.flaps)
+    return _times(case, "flapping", "flaps", lambda outage: outage.flaps or 0)
 
 
 def no_failback(case: Case) -> Iterator[Advice]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.analysis.audit_seen import FAIL, OPEN, PASS, RANK, above, answer, answered, below, pooled, supported, worst
 from harness.analysis.claims import recovered_within
-from harness.analysis.outages import MONTH_S, alike
+from harness.analysis.outages import MONTH_S, alike, flaps
 from harness.analysis.stats import at_least, more_successes
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def breakers(seen: Seen, ask: Ask) -> Answer | None:
     facts: dict[str, Fact] = {
         "opened": len(opened), "of": len(group), "back": len(back), "n": len(known),
         "least": at_least(len(back), len(known)), "median": times[len(times) // 2] if times else None,
-        "worst": times[-1] if times else None, "flaps": sum(f.flaps for f in opened),
+        "worst": times[-1] if times else None, "flaps": flaps(opened),
     }  # fmt: skip
     return answer(supported(len(back), len(known), ask.share or 0), "breakers", len(known), facts)
 

@@ -80,7 +80,7 @@ class Outages:
             censored=recovery is None,
             failback_censored=shifted is not None and span.cleared is not None and shifted.back is None,
             observed_s=outage.observed_s,
-            flaps=0 if shifted is None else shifted.flaps,
+            flaps=None if shifted is None else shifted.flaps,
             failed_requests=tally.failed,
             slow_requests=tally.slow,
             in_flight=tally.in_flight,
@@ -132,7 +132,7 @@ class Stretch:
 _NOTHING: dict[str, Any] = {
     "effective_ns": None, "effective_s": None, "impact_s": None, "detection_s": None, "failover_s": None,
     "recovery_s": None, "failback_s": None, "impact": False, "censored": False, "failback_censored": False,
-    "observed_s": 0.0, "flaps": 0, "failed_requests": 0, "slow_requests": 0, "in_flight": 0,
+    "observed_s": 0.0, "flaps": None, "failed_requests": 0, "slow_requests": 0, "in_flight": 0,
     "answers": {"ok": 0, "degraded": 0, "failed": 0}, "unavailable_s": 0.0, "worst_stall_s": 0.0,
     "extra_provider_calls": None, "extra_tokens": None, "resolution_s": 0.0, "bit": False,
 }  # fmt: skip
@@ -222,7 +222,7 @@ class _Outage:
 class _Shift:
     over: Interval | None
     back: Interval | None
-    flaps: int
+    flaps: int | None
 
 
 def _shift(outage: _Outage, share: PrimaryShare) -> _Shift:
@@ -234,5 +234,5 @@ def _shift(outage: _Outage, share: PrimaryShare) -> _Shift:
     return _Shift(
         over=None if over is None else since(outage.t0, *over),
         back=None if back is None or cleared is None else since(cleared, *back),
-        flaps=0 if over is None else flaps(share, over[1], outage.until if back is None else back[1]),
+        flaps=flaps(share, outage.until if over is None else over[1], outage.until if back is None else back[1]),
     )

@@ -272,6 +272,19 @@ def selection(
     return Selection(spans, chosen)
 
 
+def unheard(kinds: Kinds, sent: Array, streams: Array) -> Array:
+    """Tell which kinds of requests were waits for a stream that never began: no answer came, not even its head, and
+    most good answers under the same name were streams.
+
+    `sent` and `streams` count the requests of each kind, and those of them that were seen to be streams.
+    """
+    outcome, names, status = kinds.words("outcome"), kinds.words("name"), kinds.numbers("status")
+    good = outcome.among((Outcome.OK, Outcome.DEGRADED))
+    all_of, streams_of = (np.bincount(names.codes, counts * good, len(names.words)) for counts in (sent, streams))
+    silent: Array = outcome.among((Outcome.TIMEOUT, Outcome.LOST)) & (status <= 0)
+    return silent & (2 * streams_of > all_of)[names.codes]
+
+
 def fault_spans(when: Timeline, tag: str, value: str, experiment: str | None = None) -> list[Span]:
     """Return the stretches of the faults that a tag names (every fault, for ``phase:fault``)."""
     return [

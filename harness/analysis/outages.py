@@ -88,6 +88,12 @@ def _spread(
     return Spread(median=rank(0.5), p95=rank(0.95), max=rank(1.0), n=n, never=missing, ecdf=tuple(times))
 
 
+def flaps(outages: Iterable[Failover]) -> int | None:
+    """Return how often the provider changed in outages in which that could be told; None where it could in none."""
+    known = [outage.flaps for outage in outages if outage.flaps is not None]
+    return sum(known) if known else None
+
+
 def told_apart(one: Estimate, other: Estimate) -> bool:
     """Tell whether two independent estimates differ by more than chance explains.
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import special
 
-from harness.analysis.windows import Windows, running
+from harness.analysis.windows import CHANGE_DRIFT, Windows, allowed, running
 
 if TYPE_CHECKING:
     from harness.analysis.frame import Array
@@ -21,8 +22,10 @@ NEGLIGIBLE = 0.05
 FAILED_BACK_SHARE = 0.95
 BY_CHANCE = 1e-3
 """Answers by others count as the failover once a run of them this unlikely in healthy times has begun."""
-MAJORITY_OF = 5
-"""Calls in a row that decide who serves: a half-open breaker's one or two trial calls are no change of provider."""
+MAJORITY_OF, AT_MOST = 5, 25
+"""Calls in a row whose majority decides who serves: a half-open breaker's one or two trial calls are no change of
+provider. More of them where others answer now and then in healthy times; where `AT_MOST` could be such a mix, nobody
+can tell a change of provider from it."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +35,14 @@ class PrimaryShare:
     received: Array
     answered: Array
     request_id: Array
-    upstream: Array
     by_others: Array
     healthy: float
     """The primary's share of ok calls in healthy times."""
+
+    @property
+    def others(self) -> float:
+        """The share of the others in healthy times."""
+        return 1 - self.healthy
 
 
 def primary_share(calls: Calls, upstream: str, healthy: list[Span]) -> PrimaryShare | None:
@@ -47,7 +54,15 @@ def primary_share(calls: Calls, upstream: str, healthy: list[Span]) -> PrimarySh
         before |= (received >= begin) & (received < end)
     if not before.any() or (share := 1 - float(by_others[before].mean())) < NEGLIGIBLE:
         return None
-    return PrimaryShare(received, calls.answered[ok], calls.request_id[ok], calls.upstream[ok], by_others, share)
+    return PrimaryShare(received, calls.answered[ok], calls.request_id[ok], by_others, share)
+
+
+def _unlikely(by_others: Array, others: float) -> Array:
+    """Return where runs of answers by others begin that are unlikely (`BY_CHANCE`) to be the mix of healthy times."""
+    run = 1 if others <= 0 else math.ceil(math.log(BY_CHANCE) / math.log(others))
+    if len(by_others) < run:
+        return np.zeros(0, np.int64)
+    return np.flatnonzero(np.convolve(by_others, np.ones(run, int), "valid") == run)
 
 
 def failed_over(felt: Felt, calls: Calls, share: PrimaryShare, begin: int, end: int) -> tuple[int, int] | None:
@@ -60,11 +75,7 @@ def failed_over(felt: Felt, calls: Calls, share: PrimaryShare, begin: int, end: 
     rows = np.flatnonzero((share.answered >= begin) & (share.answered < end))
     rows = rows[np.argsort(share.answered[rows], kind="stable")]
     elsewhere = share.by_others[rows] & (share.received[rows] >= begin)
-    others = 1 - share.healthy
-    run = 1 if others <= 0 else math.ceil(math.log(BY_CHANCE) / math.log(others))
-    if len(elsewhere) < run:
-        return None
-    begins = np.flatnonzero(np.convolve(elsewhere, np.ones(run, int), "valid") == run)
+    begins = _unlikely(elsewhere, share.others)
     if not len(begins):
         return None
     row = rows[begins[0]]
@@ -83,24 +94,40 @@ def _gap_before(felt: Felt, calls: Calls, request_id: int, begin: int) -> int:
 
 
 def failed_back(share: PrimaryShare, begin: int, end: int, window_ns: int) -> tuple[int, int] | None:
-    """Return between which moments (ns) the primary began to serve 95 % of its healthy share for a whole window."""
+    """Return between which moments (ns) the primary began to serve 95 % of its healthy share for a whole window.
+
+    Where others answer in healthy times, it may be missed by what chance explains (95 %, one-sided binomial test) in
+    windows that tell them alone from that mix; and the earlier moment is the end of their last run that is no such mix.
+    """
     rows = np.flatnonzero((share.received >= begin) & (share.received < end))
     received, by_others = share.received[rows], share.by_others[rows]
     first = np.arange(np.searchsorted(received, end - window_ns + 1))
     until = np.searchsorted(received, received[first] + window_ns)
-    others = running(by_others)
-    served = 1 - (others[until] - others[first]) / np.maximum(1, until - first)
-    found = Windows(first, until, served >= FAILED_BACK_SHARE * share.healthy - 1e-9).good_from(by_others)
+    n, sums = until - first, running(by_others)
+    mixed = np.where(share.others**n <= BY_CHANCE, allowed(n, share.others), 0)
+    most = np.maximum((1 - FAILED_BACK_SHARE * share.healthy) * n + 1e-9, mixed)
+    windows = Windows(first, until, sums[until] - sums[first] <= most)
+    found = windows.good_from(by_others, share.others + CHANGE_DRIFT * share.healthy)
     if found is None:
         return None
-    return int(received[found - 1]) if found else begin, int(received[found])
+    away = _unlikely(by_others[:found][::-1], share.others)
+    last = found - 1 - int(away[0]) if len(away) else None
+    return begin if last is None else int(received[last]), int(received[found])
 
 
-def flaps(share: PrimaryShare, begin: int, end: int) -> int:
-    """Count the changes of provider between two moments (ns), by the majority of `MAJORITY_OF` calls in a row."""
-    inside = share.upstream[(share.received >= begin) & (share.received < end)]
-    if len(inside) < MAJORITY_OF:
+def flaps(share: PrimaryShare, begin: int, end: int) -> int | None:
+    """Count how often answers changed between the primary and others between two moments (ns).
+
+    By the majority of so many calls in a row (`MAJORITY_OF`, or more) that the mix of healthy times is unlikely
+    (`BY_CHANCE`) to decide it once. None: `AT_MOST` calls would not do.
+    """
+    by_others = share.by_others[(share.received >= begin) & (share.received < end)]
+    sizes = range(MAJORITY_OF, AT_MOST + 1, 2)
+    chances = special.bdtrc(np.array(sizes) // 2, sizes, share.others) * max(1, len(by_others))
+    size = next((size for size, chance in zip(sizes, chances, strict=True) if chance <= BY_CHANCE), None)
+    if size is None:
+        return None
+    if len(by_others) < size:
         return 0
-    window = np.ones(MAJORITY_OF, int)
-    serving = np.argmax([np.convolve(inside == code, window, "valid") for code in np.unique(inside)], axis=0)
-    return int((serving[1:] != serving[:-1]).sum())
+    away = np.convolve(by_others, np.ones(size, int), "valid") > size // 2
+    return int((away[1:] != away[:-1]).sum())

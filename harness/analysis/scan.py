@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harness.analysis.frame import ALWAYS, Array, Frame, Kinds
+from harness.analysis.frame import ALWAYS, Array, Frame, Kinds, unheard
 from harness.model.request import UNKNOWN
 from harness.recording import ordered
 from harness.recording.columns import of_types, taken, values
@@ -184,13 +184,24 @@ class Scan:
         return whole
 
     def streams(self) -> Frame:
-        """Return the requests that were streams, in due order. They are held in memory, whatever their number."""
+        """Return the requests that were streams, and those that waited for one in vain (`unheard`), in due order. They
+        are held in memory, whatever their number."""
+        if all(self._range(g, "stream_tokens")[1] == UNKNOWN for g in self._groups):
+            return joined([], self.kinds, self.last_ns, _OF_STREAMS)
+        every = np.ones(len(self.kinds), np.int64)
+        silent = unheard(self.kinds, every, every)  # whatever their names turn out to be of
+        sent, streams = np.zeros((2, len(self.kinds)), np.int64)
         found: list[Frame] = []
-        groups = [g for g in self._groups if self._range(g, "stream_tokens")[1] != UNKNOWN]
-        for frame in self._in_order(groups, _OF_STREAMS):
-            rows = np.flatnonzero(frame.numbers("stream_tokens") != UNKNOWN)
+        for frame in self._in_order(self._groups, _OF_STREAMS):
+            streamed = frame.numbers("stream_tokens") != UNKNOWN
+            sent += np.bincount(frame.kind, minlength=len(sent))
+            streams += np.bincount(frame.kind[streamed], minlength=len(sent))
+            rows = np.flatnonzero(streamed | silent.take(frame.kind))
             found += [frame.take(rows)] if len(rows) else []
-        return joined(found, self.kinds, self.last_ns, _OF_STREAMS)
+        whole = joined(found, self.kinds, self.last_ns, _OF_STREAMS)
+        found.clear()
+        waited = unheard(self.kinds, sent, streams).take(whole.kind)
+        return whole.take(np.flatnonzero((whole.numbers("stream_tokens") != UNKNOWN) | waited))
 
     def _range(self, group: _Group, name: str) -> tuple[int, int]:
         """Return between what a column of numbers lies in a row group."""

@@ -7,7 +7,9 @@ is TPOT and hides stalls). Tokens per second of a stream are its tokens after th
 the last. A token is an event that shows text (`Observe.token`): where an event carries several tokens of the model,
 `tokens_per_event` says how many.
 
-Streams cut before their end count as far as they went: their tokens came when they came.
+Streams cut before their end count as far as they went: their tokens came when they came. For one that timed out or was
+lost the next token was still waited for: that wait is a gap too, as a lower bound, and counts in its tokens per second.
+A request that got no answer at all is a stream that never began, where its name is one of streams (`frame.unheard`).
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from harness.analysis.frame import numbers
+from harness.analysis.frame import numbers, unheard
 from harness.analysis.stats import Gaps, Share, Times, percentile_ms, percentiles_ms, share_estimate
 from harness.clock import NS_PER_S
 from harness.model.findings import Rates, StreamGroup, Streams
@@ -38,14 +40,20 @@ COLUMNS: tuple[Literal["agent", "provider", "name"], ...] = ("agent", "provider"
 class Tokens:
     """Streams as samples. The table of token times is read when gaps are first asked for.
 
-    `load` holds the requests that were streams; others among them do not matter.
+    `load` holds the requests that were streams, or would have been (`Scan.streams`); others among them do not matter.
     """
 
     def __init__(self, load: Frame, table: Callable[[], pa.Table] = TOKEN_SCHEMA.empty_table) -> None:
         self.load, self._table = load, table
         self.first, self.last = load.numbers("first_token_ns"), load.numbers("last_token_ns")
-        self.count = load.numbers("stream_tokens")
+        told = load.numbers("stream_tokens")
+        sent, streams = (np.bincount(kind, minlength=len(load.kinds)) for kind in (load.kind, load.kind[told >= 0]))
+        self.count = np.where((told < 0) & unheard(load.kinds, sent, streams).take(load.kind), 0, told)
         self.streams = (self.count >= 0) & (load.answered | load.lost)
+        self._waited = load.lost | load.outcome.among([Outcome.TIMEOUT])
+        self._until = np.where(load.lost, load.last_ns, load.end)
+        self._stalled = self._waited & (self.count > 0) & (self.last >= 0)
+        """Tokens had come, and the next one was still waited for at the end."""
 
     def sample(self, metric: str, mask: Array) -> Times:
         """Return the sample of a metric of `SAMPLES` over the rows of `mask`, in due order."""
@@ -58,28 +66,34 @@ class Tokens:
     def ttft(self, mask: Array) -> Times:
         """Return times to first token, ns. A stream that timed out or was lost before it counts with the time waited,
         as a lower bound; one that failed before it is no wait for a token."""
-        load = self.load
-        waiting = (self.count == 0) & (load.lost | load.outcome.among([Outcome.TIMEOUT]))
+        waiting = self._waited & (self.count == 0)
         rows = self._in_due_order(mask & ((self.first >= 0) | waiting))
         unanswered = waiting[rows]
-        waited = np.where(load.lost, load.last_ns, load.end)[rows]
-        return Times(np.where(unanswered, waited, self.first[rows]) - load.start[rows], unanswered)
+        came = np.where(unanswered, self._until[rows], self.first[rows])
+        return Times(came - self.load.start[rows], unanswered)
 
     def gaps(self, mask: Array) -> Gaps:
-        """Return the gaps between the tokens of each stream, ns."""
+        """Return the gaps between the tokens of each stream, ns. Of one that timed out or was lost, what came after its
+        last token is one more, as a lower bound."""
         begin, size = self._runs
-        rows = self._in_due_order(mask & (size > 1))
-        sizes = size[rows] - 1
+        rows = self._in_due_order(mask & ((size > 1) | self._stalled))
+        between = np.maximum(size[rows] - 1, 0)
+        sizes = between + self._stalled[rows]
         # For each gap the place of its first token: where its stream begins, and how far into the stream it is.
         within = np.arange(int(sizes.sum())) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        at = np.repeat(begin[rows], sizes) + within
-        values = self._times[at + 1] - self._times[at]
-        return Gaps(values, np.zeros(len(values), bool), sizes=sizes)
+        at, open_end = np.repeat(begin[rows], sizes) + within, within == np.repeat(between, sizes)
+        values = np.zeros(len(at), np.int64)
+        values[~open_end] = self._times[at[~open_end] + 1] - self._times[at[~open_end]]
+        stalled = rows[self._stalled[rows]]
+        values[open_end] = np.maximum(0, self._until[stalled] - self.last[stalled])
+        return Gaps(values, open_end, sizes=sizes)
 
     def rates(self, mask: Array) -> Times:
-        """Return tokens per second of each stream of several tokens that did not come all at once."""
-        rows = self._in_due_order(mask & (self.count > 1) & (self.last > self.first))
-        rates = (self.count[rows] - 1) / (self.last[rows] - self.first[rows]) * NS_PER_S
+        """Return tokens per second of each stream of several tokens that did not come all at once; of one whose next
+        token was still waited for at the end, until then."""
+        until = np.where(self._stalled, self._until, self.last)
+        rows = self._in_due_order(mask & ((self.count > 1) | self._stalled) & (self.first >= 0) & (until > self.first))
+        rates = (self.count[rows] - 1) / (until[rows] - self.first[rows]) * NS_PER_S
         return Times(rates, np.zeros(len(rows), bool), unit=1.0)
 
     def complete(self, mask: Array) -> Share:

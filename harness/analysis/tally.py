@@ -89,15 +89,17 @@ class Tally:
     def unavailable_s(self) -> float:
         """Sum of the seconds after t0 in which fewer of the requests due were good than the SLO asks.
 
-        A second in which nothing was due is as the one before it.
+        A second in which nothing was due is as the one before it; those before the first request, as that one's: users
+        who hang ask for nothing. 0 where nothing was due at all, which shows in that no recovery was seen.
         """
-        total, bad = 0, False
-        for second, (n, good) in enumerate(zip(self._n.tolist(), self._good.tolist(), strict=True)):
-            if n:
-                bad = good < self._felt.good_share * n - 1e-9
-            if bad:
-                total += min(NS_PER_S, self._until - self._t0 - second * NS_PER_S)
-        return total / NS_PER_S
+        told = np.flatnonzero(self._n)
+        if not len(told):
+            return 0.0
+        seconds = np.arange(len(self._n))
+        bad = (self._good < self._felt.good_share * self._n - 1e-9)[told]
+        length = np.minimum(NS_PER_S, self._until - self._t0 - seconds * NS_PER_S)
+        latest = np.maximum(0, np.searchsorted(told, seconds, "right") - 1)
+        return int(length[bad[latest]].sum()) / NS_PER_S
 
     def worst_stall_s(self) -> float:
         """Longest gap between successes (of load and canary) that reaches into the observation."""

@@ -95,14 +95,14 @@ class Windows:
         """Return the windows from number `index` on."""
         return Windows(self.first[index:], self.until[index:], self.meets[index:])
 
-    def good_from(self, harmed: Array) -> int | None:
+    def good_from(self, harmed: Array, drift: float = CHANGE_DRIFT) -> int | None:
         """Return the observation from which on all is well: where the first window that meets begins, without its tail.
 
         The window that begins behind the tail has to meet as well. None: no such window was seen.
         """
-        return self.good_before(harmed, None)[0]
+        return self.good_before(harmed, None, drift)[0]
 
-    def good_before(self, harmed: Array, stop: int | None) -> tuple[int | None, int]:
+    def good_before(self, harmed: Array, stop: int | None, drift: float = CHANGE_DRIFT) -> tuple[int | None, int]:
         """Return the same among windows that begin before observation `stop`, and the observation to go on from.
 
         Beyond `stop` there have to be as many windows as one window is long, or all there are.
@@ -113,7 +113,7 @@ class Windows:
             index = candidates[at]
             if stop is not None and self.first[index] >= stop:
                 return None, int(self.first[index])
-            skip = tail(harmed[self.first[index] : self.until[index]])
+            skip = tail(harmed[self.first[index] : self.until[index]], drift)
             behind = int(self.first[index]) + skip
             later = int(np.searchsorted(self.first, behind))
             if later < len(self.first) and self.meets[later]:
@@ -125,12 +125,21 @@ class Windows:
 def slow_allowed(n: Array) -> Array:
     """Return how many of n requests may exceed the limit on p95 before that p95 is shown to lie above it (95 %).
 
-    One-sided binomial test. Without it a window of 30 requests is called bad for its second slow one, which every
-    healthy minute has.
+    Without it a window of 30 requests is called bad for its second slow one, which every healthy minute has.
     """
+    return allowed(n, P95_SHARE)
+
+
+def allowed(n: Array, share: float) -> Array:
+    """Return how many of n observations may be of a kind before its true share is shown to lie above `share` (95 %).
+
+    One-sided binomial test.
+    """
+    if share <= 0:
+        return np.zeros(len(n))
     sizes, where = np.unique(n, return_inverse=True)
-    allowed: Array = stats.binom_quantile(sizes, P95_SHARE)[where]
-    return allowed
+    most: Array = stats.binom_quantile(sizes, share)[where]
+    return most
 
 
 def running(flags: Array) -> Array:
@@ -222,15 +231,15 @@ def from_cache(kinds: Kinds) -> Array:
     return alone
 
 
-def tail(harmed: Array) -> int:
+def tail(harmed: Array, drift: float = CHANGE_DRIFT) -> int:
     """Return how many observations at the beginning of a good window still belong to the outage.
 
     A window of W may hold a few harmed requests and still meet its SLO, so the first one that does begins before the
     outage is over. The end of its tail is the change point: where the running sum of (harmed - drift) peaks
-    (Page 1954, CUSUM).
+    (Page 1954, CUSUM). The drift lies between the share harmed in good times and that of the outage.
     """
     if not len(harmed):
         return 0
-    sums = np.cumsum(harmed - CHANGE_DRIFT)
+    sums = np.cumsum(harmed - drift)
     peak = int(np.argmax(sums))
     return peak + 1 if sums[peak] > 0 else 0

@@ -145,7 +145,9 @@ class Failover(Frozen):
     failback_censored: bool
     observed_s: float
     """Seconds from t0 to the end of the observation (next fault or end of load)."""
-    flaps: int
+    flaps: int | None
+    """Changes between the provider and others from failover to failback. Null where nobody could tell: no ledger
+    shows who answered, or several providers do in healthy times."""
     failed_requests: int
     slow_requests: int
     in_flight: int
@@ -155,6 +157,7 @@ class Failover(Frozen):
     answers: dict[Literal["ok", "degraded", "failed"], int]
     """Requests due while the fault was on, by how they were answered."""
     unavailable_s: float
+    """Seconds in which the SLO was missed; where `censored`, as `worst_stall_s`, only those that were seen."""
     worst_stall_s: float
     response_ms: ResponseShift | None = None
     provider_calls_per_answer: PerAnswer | None = None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.advice.case import outage_id
-from harness.analysis.outages import alike, per_answer
+from harness.analysis.outages import alike, flaps, per_answer
 from harness.report import comeback, micro, units, words
 from harness.report.toll import toll
 
@@ -86,11 +86,11 @@ _EVERY = (
 def _columns(bit: Sequence[Failover]) -> list[_Column]:
     """Return what there is to say of each outage: of a service, nothing about breakers and failing over."""
     provider = words.served(bit)
-    over, back, flaps = _PROVIDER
+    over, back, changes = _PROVIDER
     recovered = _Column("recovered", lambda f: _between(f.recovery_s, "never"))
     after = _Column("after clearing", lambda f: _between(f.recovery_after_clearing_s, units.NONE))
     breaker = [_BREAKER] if provider or any(f.detection_s for f in bit) else []
-    return [_HARM, *breaker, *((over, recovered, back, flaps) if provider else (recovered, after)), *_EVERY]
+    return [_HARM, *breaker, *((over, recovered, back, changes) if provider else (recovered, after)), *_EVERY]
 
 
 def _mean(values: Sequence[float | int | None]) -> float | None:
@@ -111,7 +111,6 @@ def _cost(bit: Sequence[Failover], together: OutageKind) -> list[tuple[str, str,
 
     unavailable, caught = _mean([f.unavailable_s for f in bit]) or 0.0, sum(f.in_flight for f in bit)
     lost = f"{sum(f.in_flight_failed for f in bit):,} of {caught:,}" if caught else units.NONE
-    flaps = sum(f.flaps for f in bit)
     return [
         ("failed requests", each([f.failed_requests for f in bit]), ""),
         ("slow requests", each([f.slow_requests for f in bit]), ""),
@@ -122,7 +121,7 @@ def _cost(bit: Sequence[Failover], together: OutageKind) -> list[tuple[str, str,
         *_per_answer("tokens per answer", bit, lambda f: f.tokens_per_answer),
         ("extra provider calls", _more([f.extra_provider_calls for f in bit]), ""),
         ("extra tokens", _more([f.extra_tokens for f in bit]), ""),
-        *([("flaps", f"{flaps:,}", "in all" if len(bit) > 1 else "")] if words.served(bit) else []),
+        *([("flaps", units.count(flaps(bit)), "in all" if len(bit) > 1 else "")] if words.served(bit) else []),
         (f"month's budget at {units.share(together.availability)}", units.share(_budget(together)), ""),
     ]
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.analysis.outages import flaps
 from harness.clock import NS_PER_S
 from harness.model.findings import Interval
 from harness.model.request import BAD
@@ -106,8 +107,8 @@ def late(outages: Sequence[Failover]) -> list[Milestone]:
     """Return what happened after the fault was cleared: of a provider, that it served again."""
     if not served(outages):
         return []
-    flaps = sum(f.flaps for f in outages)
-    note = units.plural(flaps, "flap") if flaps else ""
+    changes = flaps(outages)
+    note = units.plural(changes, "flap") if changes else ""
     return [Milestone("failed back", tuple(f.failback_s for f in outages), "never", note)]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from harness.analysis.outages import alike
+from harness.analysis.outages import alike, flaps
 from harness.report import block_capacity, block_cost, block_health, block_soak, block_streams, comeback, units, words
 from harness.report.markup import fold, plain, table
 from harness.report.readiness import section
@@ -79,7 +79,7 @@ def _times(group: Sequence[Failover], together: OutageKind | None) -> list[str]:
         _median(together.failover_s, n, "not seen" if provider else units.NONE),
         "no harm" if all(map(unharmed, group)) else _median(together.recovery_s, n, "never"),
         _median(together.failback_s, n, "never" if provider else units.NONE),
-        units.count(sum(f.failed_requests for f in group)), units.count(sum(f.flaps for f in group)),
+        units.count(sum(f.failed_requests for f in group)), units.count(flaps(group)),
     ]  # fmt: skip
 
 

@@ -11,9 +11,10 @@ from scipy.signal import lfilter
 from scipy.stats import norm
 
 from harness.analysis import analyse
+from harness.analysis.provider_shift import PrimaryShare, failed_back, flaps
 from harness.analysis.stats import Share as Hits
 from harness.analysis.stats import Times, mean_ms, percentile_ms, share_estimate, wilson
-from harness.clock import NS_PER_MS
+from harness.clock import NS_PER_MS, NS_PER_S
 from harness.model.findings import Estimate, Failover, Interval
 from harness.seeds import generator
 from tests.recordings import Outage, RecordingBuilder, Script, experiment, plan, storm
@@ -135,6 +136,49 @@ def test_refusals_that_users_do_not_feel(tmp_path: Path) -> None:
         assert (found.recovery_s.low, found.recovery_s.high) == (0.0, found.resolution_s)
         assert close(found.failover_s, truth.failover, WITHIN_S)
         assert close(found.failback_s, truth.failback, WITHIN_S)
+
+
+def mixed(random: np.random.Generator, healthy: float, back_s: float) -> PrimaryShare:
+    """A minute of 20 calls a second: others answer all until `back_s`, then the primary its share, by chance."""
+    received = np.arange(1200) * NS_PER_S // 20
+    by_others = (received < back_s * NS_PER_S) | (random.random(1200) >= healthy)
+    return PrimaryShare(received, received, np.arange(1200), by_others, healthy)
+
+
+@pytest.mark.parametrize(("healthy", "flapped"), [(1.0, 1), (0.9, 1), (0.8, None), (0.6, None)])
+def test_failing_back_to_a_healthy_mix_is_found_in_time(healthy: float, flapped: int | None) -> None:
+    """Each of 200 mixes comes back after 5 s, not where a 10 s window that is all tail ends. That is the one change."""
+    random, late = generator(8, f"mix-{healthy}"), []
+    for _ in range(200):
+        share = mixed(random, healthy, 5.0)
+        found = failed_back(share, 0, 60 * NS_PER_S, 10 * NS_PER_S)
+        assert found is not None
+        late.append(sum(found) / 2 / NS_PER_S - 5)
+        assert flaps(share, 0, 60 * NS_PER_S) == flapped
+    assert abs(np.median(late)) <= 0.3, np.median(late)
+    assert np.mean(np.abs(late) <= 1.0) >= 0.9, np.sort(late)[-20:]
+
+
+@pytest.mark.parametrize(
+    ("healthy", "comes_back", "flapped"), [(1.0, 2, 4), (0.9, 0, 0), (0.9, 2, 4), (0.6, 0, None), (0.6, 2, None)]
+)
+def test_flaps_of_a_healthy_mix_are_those_planted(
+    tmp_path: Path, healthy: float, comes_back: int, flapped: int | None
+) -> None:
+    """The primary is back 5 s after clearing; before it stays it is there for 3 s and gone for 3 s, some times."""
+    random, truth = generator(9, f"flaps-{healthy}-{comes_back}"), 5.0 + 6.0 * comes_back
+    builder = RecordingBuilder(tmp_path, plan(hold_s=90, experiments=[experiment()]))
+    builder.phases(baseline=0, fault=20, recovery=40, cooldown=90)
+    builder.fault("one", 20.0, 40.0)
+    for i in range(1800):
+        after = i / 20 - 40
+        away = -20 <= after < 5 or (5 <= after < truth and (after - 5) % 6 >= 3)
+        primary = not away and random.random() < healthy
+        builder.request(i / 20, 0.05, provider="bedrock" if primary else "openai")
+    (found,) = analyse(builder.close(91))[0].failovers
+    assert found.failback_s is not None
+    assert (found.failback_s.low + found.failback_s.high) / 2 == pytest.approx(truth, abs=1.0)
+    assert found.flaps == flapped
 
 
 def test_never_failing_back_and_never_recovering_are_answers(tmp_path: Path) -> None:

@@ -229,6 +229,34 @@ def test_what_never_came_is_said(empty: Findings) -> None:
     assert check(empty, Sample(), "flaps", "max<3", outage((1, 2), flaps=2)).verdict is Verdict.PASS
 
 
+def test_where_nobody_could_see_a_change_of_provider_none_is_not_zero(empty: Findings) -> None:
+    unseen = outage((1, 2), flaps=None)
+    found = check(empty, Sample(), "flaps", "max<3", unseen, unseen)
+    assert (found.verdict, found.observed, found.n) == (Verdict.INCONCLUSIVE, None, 0)
+    found = check(empty, Sample(), "flaps", "max<3", unseen, outage((1, 2), flaps=0))
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert "measured on 1 of 2 outages" in found.why
+    assert check(empty, Sample(), "flaps", "max<3", unseen, outage((1, 2), flaps=4)).verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize("metric", ["unavailable_time", "worst_stall"])
+def test_what_had_not_ended_when_the_observation_did_is_a_lower_bound(empty: Findings, metric: str) -> None:
+    def decided(text: str, *outages: Failover) -> Verdict:
+        return check(empty, Sample(), metric, text, *outages).verdict
+
+    over, cut = outage((7, 8), unavailable_s=8, worst_stall_s=8), outage(None, unavailable_s=8, worst_stall_s=8)
+    found = check(empty, Sample(), metric, "max<10s", cut)
+    assert (found.verdict, found.observed, found.low, found.high) == (Verdict.INCONCLUSIVE, 8, 8, None), found.why
+    assert [decided(text, over, cut) for text in ("max<10s", "max<5s", "avg<10s", "med<10s", "min<10s")] == [
+        Verdict.INCONCLUSIVE, Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.INCONCLUSIVE, Verdict.PASS,
+    ]  # fmt: skip
+    assert decided("max<10s", over) is Verdict.PASS
+    assert decided("p(95)<10s", *[over] * 500, cut) is Verdict.PASS
+    assert decided("p(95)<10s", *[over] * 10, *[cut] * 90) is Verdict.INCONCLUSIVE
+    nobody = check(empty, Sample(), metric, "max<10s", outage(None, resolution_s=40.0))
+    assert (nobody.verdict, nobody.observed) == (Verdict.INCONCLUSIVE, None)
+
+
 def test_claims(empty: Findings) -> None:
     n29 = [outage((1, 2))] * 29
     assert check(empty, Sample(), "failover_claim", "0.90 at 0.95 under 5s", *n29).verdict is Verdict.PASS

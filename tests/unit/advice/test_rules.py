@@ -253,6 +253,7 @@ SILENT: list[tuple[str, Change]] = [
     ("retries", told(provider_calls_per_answer=calls(0.75, 1.0))),
     ("price", found(cost=cost(bedrock__blackhole=2.2))),
     ("flapping", told(flaps=0)),
+    ("flapping", told(flaps=None)),
     ("no_failback", told(failback_censored=False)),
     ("breaker_false_alarm", found(health=health())),
     ("health_false_alarm", found(health=health())),

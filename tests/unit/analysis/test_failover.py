@@ -95,6 +95,18 @@ def test_not_recovered_before_the_end_is_censored(tmp_path: Path) -> None:
     assert found.unavailable_s == pytest.approx(36.0)
 
 
+def test_while_users_hang_and_ask_for_nothing_service_is_not_available(tmp_path: Path) -> None:
+    def story(b: RecordingBuilder) -> None:
+        steady(b, 0, 19.9)
+        for _ in range(10):
+            b.request(19.95, 15.05, outcome="timeout", provider="")
+        steady(b, 35, 38, outcome="failed", provider="")
+        steady(b, 38, 60)
+
+    found = outage(tmp_path, story)
+    assert found.unavailable_s == pytest.approx(18.0), "from the fault on, not from the first request due after it"
+
+
 def test_an_observation_shorter_than_a_window(tmp_path: Path) -> None:
     def story(b: RecordingBuilder) -> None:
         steady(b, 0, 20)
@@ -218,7 +230,7 @@ def test_extra_calls_and_tokens(tmp_path: Path) -> None:
 def test_without_a_ledger_nobody_knows_who_answered(tmp_path: Path) -> None:
     found = outage(tmp_path, lambda b: steady(b, 0, 60, ledger=False))
     assert (found.failover_s, found.failback_s, found.extra_provider_calls) == (None, None, None)
-    assert not found.failback_censored
+    assert (found.failback_censored, found.flaps) == (False, None)
 
 
 def test_requests_in_flight_at_t0_are_the_faults_cost_not_the_baselines(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from harness.analysis.failover import _NOTHING
-from harness.analysis.outages import outage_kinds
+from harness.analysis.outages import flaps, outage_kinds
 from harness.model.findings import Failover, Interval
 
 ABOUT: dict[str, Any] = {
@@ -64,3 +64,8 @@ def test_who_was_answered_is_shared_out_over_all_requests() -> None:
     (kind,) = outage_kinds(outages, 0.999)
     assert kind.answered == {"ok": 0.6, "degraded": 0.2, "failed": 0.2}
     assert kind.requests == 100
+
+
+def test_changes_of_provider_that_nobody_could_see_are_not_none() -> None:
+    assert flaps([outage(1.0, flaps=2), outage(1.0, flaps=None), outage(1.0, flaps=1)]) == 3
+    assert flaps([outage(1.0, flaps=None)]) is None

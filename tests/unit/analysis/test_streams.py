@@ -11,7 +11,10 @@ from scipy import special
 
 from harness.analysis import analyse
 from harness.analysis.dependence import cluster_size
-from harness.analysis.stats import Gaps, percentile_ms, rank_interval
+from harness.analysis.frame import Frame
+from harness.analysis.measure import OfFrame
+from harness.analysis.stats import Gaps, Share, percentile_ms, rank_interval
+from harness.analysis.timeline import Timeline
 from harness.judge import judge
 from harness.model.verdict import Verdict
 from harness.recording import layout
@@ -65,19 +68,63 @@ def test_streams_that_did_not_end_well(tmp_path: Path) -> None:
     made.request(13, 30, stream=[], outcome="timeout")  # waited 30 s for a first token that did not come
     made.request(14, 0, stream=[0.1, 0.2], outcome="lost")
     made.request(15, 0.3, stream=[0.2, 0.2, 0.2])  # all at once
+    made.request(16, 30, stream=[0.1, 0.12], outcome="timeout")  # waited 29.88 s for a third token
     recording = made.close(61)
     findings, measure = analyse(recording)
     checks = judge(recording.plan, findings, measure).checks
-    assert [(c.observed, c.n) for c in checks] == [(11 / 14, 14), (11 / 14, 14), (11, 14)]
+    assert [(c.observed, c.n) for c in checks] == [(11 / 15, 15), (11 / 15, 15), (11, 15)]
     found = findings.load.streams
     assert found
-    assert (found.streams, found.complete, found.at_once) == (15, 11, 1)
-    assert found.complete_share.n == 14
-    assert found.ttft_ms.p50.n == 14
+    assert (found.streams, found.complete, found.at_once) == (16, 11, 1)
+    assert found.complete_share.n == 15
+    assert found.ttft_ms.p50.n == 15
     assert found.ttft_ms.p99.value == pytest.approx(30_000, rel=0.15)
     assert found.ttft_ms.p99.high is None
-    assert found.inter_token_ms.p50.n == 20 + 1 + 1 + 2
-    assert found.tokens_per_s.p50.n == 12
+    assert found.inter_token_ms.p50.n == 20 + 1 + 2 + 2 + 2, "for the lost and the late, their last wait too"
+    assert found.tokens_per_s.p50.n == 13
+
+
+def test_a_stream_that_stalls_for_good_is_a_gap_as_long_as_it_was_waited_for(tmp_path: Path) -> None:
+    limits = {"inter_token_latency": ["max<1s", "p(99)<1s", "avg<1s"], "tokens_per_second": ["min>10"]}
+    made = builder(tmp_path / "run", **limits)
+    for n in range(100):
+        stalls, came = n % 10 < 3, (0.1 + 0.02 * np.arange(10)).tolist()
+        made.request(n / 4, 30 if stalls else 0.3, stream=came, outcome="timeout" if stalls else "ok")
+    recording = made.close(61)
+    findings, measure = analyse(recording)
+    gaps, found = measure.times("inter_token_latency", ()), findings.load.streams
+    assert (len(gaps), gaps.lost) == (930, 30)
+    assert [gaps.at(rank) / gaps.unit for rank in (899, 900, 929)] == pytest.approx([20, 29_720, 29_720])
+    assert found
+    assert found.inter_token_ms.p50.value == pytest.approx(20)
+    assert found.inter_token_ms.p99.value == pytest.approx(29_720)
+    assert found.inter_token_ms.p99.high is None
+    assert found.tokens_per_s.p5.value == pytest.approx(9 / 29.9)
+    said = {c.threshold: c.verdict for c in judge(recording.plan, findings, measure).checks}
+    assert said["inter_token_latency: max<1s"] is said["tokens_per_second: min>10"] is Verdict.FAIL
+    assert Verdict.PASS not in said.values()
+
+
+def test_a_request_without_any_answer_waits_for_a_stream_where_its_name_is_one_of_streams(tmp_path: Path) -> None:
+    made = builder(tmp_path / "run", stream_complete=["rate>0.99"], time_to_first_token=["p(95)<1s"])
+    for n in range(100):
+        for agent, stream in (("streams", [0.1, 0.2]), ("whole", None)):
+            made.request(n / 4, 0.3, agent=agent, stream=stream)
+            made.request(n / 4, 30, agent=agent, outcome="timeout")
+    made.request(26, 0.3, agent="whole", stream=[0.1])  # one of a hundred
+    made.request(30, 1, agent="streams", outcome="failed")  # refused: no wait for a token
+    made.request(31, 0, agent="streams", outcome="lost")
+    recording = made.close(61)
+    findings, measure = analyse(recording)
+    found = findings.load.streams
+    assert found
+    assert {name: group.streams for name, group in found.by["agent"].items()} == {"streams": 201, "whole": 1}
+    assert (found.complete, found.complete_share.n, found.tokens) == (101, 201, 201)
+    assert found.ttft_ms.p95.value == pytest.approx(30_000)
+    assert found.ttft_ms.p95.high is None
+    assert {c.verdict for c in judge(recording.plan, findings, measure).checks} == {Verdict.FAIL}
+    live = OfFrame(Frame.of(recording.requests), Timeline(0, 2**62, ()))
+    assert live.share("stream_complete", ()) == Share(101, 201, 1), "as while the load is on"
 
 
 def test_thresholds_on_streams_are_judged(tmp_path: Path) -> None:

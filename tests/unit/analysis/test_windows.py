@@ -22,6 +22,8 @@ def test_the_tail_of_an_outage_ends_at_the_change_point() -> None:
     assert tail(np.array([1, 1, 1, 0, 0, 0], bool)) == 3
     assert tail(np.array([1, 0, 1, 0, 1, 0, 0, 0], bool)) == 5, "every other one harmed is still the outage"
     assert tail(np.array([0, 0, 0, 0, 0, 1, 0, 0], bool)) == 0, "one slow request far into good service is no tail"
+    mixed = np.array([1, 1, 1] + 10 * [0, 1, 0], bool)
+    assert (tail(mixed), tail(mixed, 0.5)) == (32, 3), "where a third of good service is harmed, more of it has to be"
 
 
 def test_recovery_begins_behind_the_tail_not_where_the_window_first_tolerates_it() -> None:

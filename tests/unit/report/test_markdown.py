@@ -46,7 +46,7 @@ def test_outages_are_one_row_a_kind(told: Reported) -> None:
 def test_a_service_has_no_providers_times_and_each_kind_says_what_it_cost(parted: Reported) -> None:
     text = text_of(parted, story.verdicts())
     assert "| agents kill | 2 of 2 | " in text
-    assert "| redis refuse | 2 of 2 | none | – | no harm | – | 0 | 0 |" in text
+    assert "| redis refuse | 2 of 2 | none | – | no harm | – | 0 | – |" in text
     assert "| cache slow" not in text, "what never bit has no times"
     for start in (
         "- Agents killed twice: none of 200",
