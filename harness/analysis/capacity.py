@@ -82,10 +82,13 @@ class _Capacity:
 
     def findings(self, found: Sequence[Stretch]) -> CapacityFindings:
         runs = [self._run(stretch) for stretch in found]
-        names = dict.fromkeys(stretch.state for stretch in found)
+        # A state that was to be searched in and was not may be the worst of all.
+        asked: tuple[str, ...] = getattr(self._plan.scenario.load, "states", ())
+        names = dict.fromkeys((*asked, *(stretch.state for stretch in found)))
         states = tuple(self._state(name, [run for run in runs if run.stretch.state == name]) for name in names)
         carried = {s.state: rate for s in states if (rate := planned(s.capacity)) is not None}
         below = next((s.state for s in states if s.capacity.state == "below"), None)
+        known = all(s.capacity.known for s in states)
         slo = self._plan.scenario.slo
         return CapacityFindings(
             open_loop=self._plan.scenario.load.open_loop,
@@ -96,7 +99,7 @@ class _Capacity:
             replicas=self._plan.replicas,
             currency=self._cost.currency if self._cost else None,
             states=states,
-            worst=below or min(carried, key=lambda name: carried[name], default=None),
+            worst=below or (min(carried, key=lambda name: carried[name]) if known else None),
         )
 
     # --- one level ---------------------------------------------------------------------------------------------------
