@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from harness.analysis.capacity_levels import HEALTHY, stretches
-from harness.analysis.capacity_limits import Look, limits, pool, slices
+from harness.analysis.capacity_limits import Look, limits, pool, saturated, slices
 from harness.analysis.capacity_notes import notes
 from harness.analysis.capacity_plan import HEADROOM, advice, planned, response_s
 from harness.analysis.capacity_rows import SLICES, in_flight, measured
@@ -158,8 +158,8 @@ class _Capacity:
             for upstream in self._calls.upstreams
             if (limit := pool(upstream, [look for run in told for look in run.looks[upstream]]))
         ]
-        saturated = bool(law and law.fits and law.past_knee) or any(not run.level.settled for run in told)
-        full = limits(levels, self._used.resources, pools, saturated=saturated)
+        no_more = bool(law and law.fits and law.past_knee) or saturated([run.level for run in told])
+        full = limits(levels, self._used.resources, pools, saturated=no_more)
         cpu = [key for key, one in self._used.resources.items() if one.kind == "cpu"]
         what = advice(
             name, carried, levels, cpu, think_s=self._think_s, headroom=HEADROOM, replicas=self._plan.replicas
@@ -177,7 +177,7 @@ class _Capacity:
             cost_per_user_hour=None
             if per_1k is None or what is None or not what.users
             else per_1k / 1000 * what.rate * 3600 / what.users,
-            notes=tuple(notes(levels, found, law, full, users_known=carried.users is not None, saturated=saturated)),
+            notes=tuple(notes(levels, found, law, full, users_known=carried.users is not None, saturated=no_more)),
         )
 
     def _law(self, name: str, runs: Sequence[_Run]) -> Usl | None:
