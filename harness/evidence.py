@@ -251,11 +251,16 @@ def _capacity(case: Case) -> Evidence:
     if not chosen:
         return Evidence(None, said=f"the load had no levels{f' in state {wanted[0]}' if wanted and states else ''}")
     found = [_capacity_of(state, threshold) for state in chosen]
-    open_ones = [e for e in found if e.observed is None]
-    if open_ones:
+    told, open_ones = [e for e in found if e.observed is not None], [e for e in found if e.observed is None]
+    if not told:
         return open_ones[0]
-    lowest = min(found, key=lambda e: (e.low, e.observed or 0.0))
-    return replace(lowest, low=min(e.low for e in found), high=min(e.high for e in found))
+    # Of a state nobody knows, the capacity may be anything; the lowest of all lies no higher than where another's ends.
+    low, high = 0.0 if open_ones else min(e.low for e in told), min(e.high for e in told)
+    if open_ones and threshold.holds(low) != threshold.holds(high):
+        return open_ones[0]
+    fails = not threshold.holds(high)
+    lowest = min(told, key=lambda e: e.high if fails else e.low)  # the state that decides is the one to tell of
+    return replace(lowest, low=low, high=high)
 
 
 def _capacity_of(state: CapacityState, threshold: Threshold) -> Evidence:
@@ -265,7 +270,10 @@ def _capacity_of(state: CapacityState, threshold: Threshold) -> Evidence:
     ends = [(estimate.value, ""), (estimate.low, "at least "), (estimate.high, "less than ")]
     observed, how = next(((value, how) for value, how in ends if value is not None), (None, ""))
     if observed is None:
-        return Evidence(None, n=estimate.n, said=f"no level of state {state.state} shows whether the SLO is met")
+        of = f"level of state {state.state}"
+        few = f"too few requests ended on a {of} to tell its throughput"
+        said = f"no {of} shows whether the SLO is met" if state.capacity.state == "undecided" else few
+        return Evidence(None, n=estimate.n, said=said)
     unit = "requests/s" if threshold.aggregator == "rate" else "users"
     said = f"the system carries {how}{observed:.3g} {unit} within its SLO in state {state.state}"
     return Evidence(

@@ -15,7 +15,7 @@ import numpy as np
 from tests.recordings import RecordingBuilder, ns, plan
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from harness.recording.reader import Recording
@@ -40,7 +40,7 @@ class System:
 
 @dataclass(frozen=True)
 class Search:
-    """The levels of one state."""
+    """The levels of one state; without any, one that the search did not get to."""
 
     state: str = "healthy"
     rates: Sequence[float] = (4, 8, 16, 22, 25, 30)
@@ -56,14 +56,19 @@ def record(
     seed: int = 1,
     replicas: int = 1,
     events: bool = True,
+    unsettled: Collection[int] = (),
     **of_plan: Any,
 ) -> Recording:
-    """Write the recording. `events` off: as a `steps` load would, whose levels are only in the plan."""
+    """Write the recording. `events` off: as a `steps` load would, whose levels are only in the plan.
+
+    `unsettled` are the levels, counted over all states, that were cut before they had settled.
+    """
     searches = searches or (Search(),)
     rates = [rate for search in searches for rate in search.rates]
     steps = [{"rate": f"{rate}/s", "hold": f"{settle_s + hold_s + gap_s}s"} for rate in rates]
     of_plan.setdefault("slo", {"response_time": "2s", "good_share": 0.99})
-    the_plan = plan(load={"kind": "steps", "steps": steps}, **of_plan)
+    of_plan.setdefault("load", {"kind": "steps", "steps": steps})
+    the_plan = plan(**of_plan)
     builder = RecordingBuilder(path, the_plan.model_copy(update={"replicas": replicas}))
     random, at, number = np.random.default_rng(seed), 0.0, 0
     builder.event(0.0, "load", "started")
@@ -76,17 +81,19 @@ def record(
             if events:
                 about = {"state": search.state, "level": level}
                 builder.event(at, "capacity", "level", rate=rate, **about)
-                builder.event(at + settle_s, "capacity", "settled", **about)
-                ended = {"rate": rate, "settled_ns": ns(at + settle_s), "outcome": "meets", "why": ""}
+                at_rest = number not in unsettled
+                if at_rest:
+                    builder.event(at + settle_s, "capacity", "settled", **about)
+                settled = ns(at + settle_s) if at_rest else None
+                ended = {"rate": rate, "settled_ns": settled, "outcome": "meets", "why": ""}
                 builder.event(at + settle_s + hold_s, "capacity", "level_ended", **about, **ended)
             else:
                 builder.event(at, "load", "step", step=number, of=len(rates), rate=rate, ramp_s=0.0)
             _level(builder, search.system, rate, at, settle_s + hold_s, random)
             at += settle_s + hold_s + gap_s
         if events:
-            builder.event(
-                at, "capacity", "state_ended", state=search.state, meets=None, misses=None, reason="bracketed"
-            )
+            reason = "bracketed" if search.rates else "budget"
+            builder.event(at, "capacity", "state_ended", state=search.state, meets=None, misses=None, reason=reason)
     builder.event(at, "phase", "cooldown")
     builder.event(at, "load", "stopped", early=False)
     builder.instrument(0, at)

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 HEALTHY = "healthy"
 NEARLY = 0.99
+HIDES_POOL = ("cpu", "rate_limit")
+"""Limits that hold the calls under way at a provider as an exhausted pool does."""
 
 
 def _states(seen: Seen) -> list[Any]:
@@ -46,7 +48,11 @@ def scaling(seen: Seen, _: Ask) -> Answer | None:
 
 
 def pool(seen: Seen, _: Ask) -> Answer | None:
-    """Whether a pool of connections was seen to be used up by the highest load tried."""
+    """Whether a pool of connections was seen to be used up by the highest load tried.
+
+    A pool shows in the calls under way at a provider, by its ledger: without one nobody can tell, and neither where a
+    full CPU or refused calls would hold their number as well (`analysis.capacity_limits.pool`).
+    """
     states = _states(seen)
     if not states:
         return None
@@ -57,8 +63,13 @@ def pool(seen: Seen, _: Ask) -> Answer | None:
     if pools:
         facts |= {"resource": pools[0].resource, "rate": pools[0].rate}
         return answer(FAIL, "pool", len(levels), facts)
+    if not any(calls for level in levels for calls in level.upstream_in_flight.values()):
+        return answer(OPEN, "pool_unseen", len(levels), facts)
+    full = (limit for state in states for limit in state.limits if limit.kind in HIDES_POOL and not limit.extrapolated)
+    if first := next(full, None):
+        return answer(OPEN, "pool_hidden", len(levels), facts | {"resource": first.resource, "rate": first.rate})
     knee = any(state.capacity.state == "bracketed" for state in states)
-    return answer(PASS if knee and levels else OPEN, "pool_none" if knee else "pool_open", len(levels), facts)
+    return answer(PASS if knee else OPEN, "pool_none" if knee else "pool_open", len(levels), facts)
 
 
 def soak(seen: Seen, ask: Ask) -> Answer | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from harness.analysis.capacity_levels import HEALTHY, stretches
-from harness.analysis.capacity_limits import Look, limits, pool, slices
+from harness.analysis.capacity_limits import Look, limits, pool, saturated, slices
 from harness.analysis.capacity_notes import notes
 from harness.analysis.capacity_plan import HEADROOM, advice, planned, response_s
 from harness.analysis.capacity_rows import SLICES, in_flight, measured
@@ -24,7 +24,7 @@ from harness.model.estimate import Estimate
 from harness.seeds import generator
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from harness.analysis.capacity_levels import Stretch
     from harness.analysis.capacity_rows import Measured
@@ -82,10 +82,13 @@ class _Capacity:
 
     def findings(self, found: Sequence[Stretch]) -> CapacityFindings:
         runs = [self._run(stretch) for stretch in found]
-        names = dict.fromkeys(stretch.state for stretch in found)
+        # A state that was to be searched in and was not may be the worst of all.
+        asked: tuple[str, ...] = getattr(self._plan.scenario.load, "states", ())
+        names = dict.fromkeys((*asked, *(stretch.state for stretch in found)))
         states = tuple(self._state(name, [run for run in runs if run.stretch.state == name]) for name in names)
         carried = {s.state: rate for s in states if (rate := planned(s.capacity)) is not None}
         below = next((s.state for s in states if s.capacity.state == "below"), None)
+        known = all(s.capacity.known for s in states)
         slo = self._plan.scenario.slo
         return CapacityFindings(
             open_loop=self._plan.scenario.load.open_loop,
@@ -96,7 +99,7 @@ class _Capacity:
             replicas=self._plan.replicas,
             currency=self._cost.currency if self._cost else None,
             states=states,
-            worst=below or min(carried, key=lambda name: carried[name], default=None),
+            worst=below or (min(carried, key=lambda name: carried[name]) if known else None),
         )
 
     # --- one level ---------------------------------------------------------------------------------------------------
@@ -155,8 +158,8 @@ class _Capacity:
             for upstream in self._calls.upstreams
             if (limit := pool(upstream, [look for run in told for look in run.looks[upstream]]))
         ]
-        saturated = bool(law and law.fits and law.past_knee) or any(not run.level.settled for run in told)
-        full = limits(levels, self._used.resources, pools, saturated=saturated)
+        no_more = bool(law and law.fits and law.past_knee) or saturated([run.level for run in told])
+        full = limits(levels, self._used.resources, pools, saturated=no_more)
         cpu = [key for key, one in self._used.resources.items() if one.kind == "cpu"]
         what = advice(
             name, carried, levels, cpu, think_s=self._think_s, headroom=HEADROOM, replicas=self._plan.replicas
@@ -174,7 +177,7 @@ class _Capacity:
             cost_per_user_hour=None
             if per_1k is None or what is None or not what.users
             else per_1k / 1000 * what.rate * 3600 / what.users,
-            notes=tuple(notes(levels, found, law, full, users_known=carried.users is not None, saturated=saturated)),
+            notes=tuple(notes(levels, found, law, full, users_known=carried.users is not None, saturated=no_more)),
         )
 
     def _law(self, name: str, runs: Sequence[_Run]) -> Usl | None:
@@ -187,11 +190,7 @@ class _Capacity:
         ends = (found.value, found.low, found.high)
         if not self._plan.scenario.load.open_loop:
             users = Estimate(value=ends[0], low=ends[1], high=ends[2], n=n)
-            rates = [None if end is None else _throughput(levels, end) for end in ends]
-            known = sorted(rate for rate in rates if rate is not None)
-            low = known[0] if found.low is not None else None
-            high = known[-1] if found.high is not None else None
-            return SloCapacity(state=found.state, rate=Estimate(value=rates[0], low=low, high=high, n=n), users=users)
+            return SloCapacity(state=found.state, rate=in_requests(found, levels), users=users)
         rate = Estimate(value=ends[0], low=ends[1], high=ends[2], n=n)
         think = self._think_s
         if think is None:
@@ -202,24 +201,47 @@ class _Capacity:
         return SloCapacity(state=found.state, rate=rate, users=Estimate(value=at[0], low=at[1], high=at[2], n=n))
 
     def _per_1k(self, name: str, found: Sequence[Stretch]) -> float | None:
-        """Return what 1000 requests of this state cost; None where the account does not tell it apart."""
+        """Return what 1000 requests of this state cost; None where the account does not tell it apart.
+
+        It knows the healthy state and the states of steps by their names; one that was searched in by the faults that
+        were on. A fault that was on for a part of a healthy step makes it no outage.
+        """
         if self._cost is None:
             return None
-        spans = [(s.begin_ns, s.end_ns) for s in found]
-        on = [
-            f"{fault.upstream} {fault.kind}"
-            for fault in self._when.faults
-            if overlap([fault.on(self._when.end_ns)], spans)
-        ]
-        key = on[0] if on else HEALTHY if name == HEALTHY else None
+        key: str | None = name
+        if name != HEALTHY and name not in self._cost.by_state:
+            spans = [(s.begin_ns, s.end_ns) for s in found]
+            on = (f for f in self._when.faults if overlap([f.on(self._when.end_ns)], spans))
+            key = next((f"{fault.upstream} {fault.kind}" for fault in on), None)
         spend = self._cost.by_state.get(key) if key else None
         return None if spend is None else spend.per_1k_requests
 
 
-def _throughput(levels: Sequence[Level], users: float) -> float:
-    """Return the throughput at a number of users, between levels."""
-    x, y = np.array(sorted((float(level.users or 0), level.achieved.value or 0.0) for level in levels)).T
-    return float(np.interp(users, x, y))
+def in_requests(found: Bracket, levels: Sequence[Level]) -> Estimate:
+    """Return the capacity of a closed loop, found in users, in requests per second.
+
+    How much a level achieved is known no better than its own interval says; the ends are those of the levels at the
+    ends and of all between, because throughput falls with users past the knee. None where the level at an end has too
+    few requests for an interval.
+    """
+    load = [(float(level.users or 0), level.achieved) for level in levels]
+    least, most = (-np.inf if found.low is None else found.low), (np.inf if found.high is None else found.high)
+    between = [(users, achieved) for users, achieved in load if least <= users <= most]
+    value = None
+    if found.value is not None:
+        x, y = np.array(sorted((users, achieved.value or 0.0) for users, achieved in load)).T
+        value = float(np.interp(found.value, x, y))
+    low = _furthest([(users, achieved.low) for users, achieved in between], found.low, min)
+    high = _furthest([(users, achieved.high) for users, achieved in between], found.high, max)
+    return Estimate(value=value, low=low, high=high, n=len(levels))
+
+
+def _furthest(
+    rates: Sequence[tuple[float, float | None]], end: float | None, furthest: Callable[[Iterable[float]], float]
+) -> float | None:
+    if end is None or any(rate is None for users, rate in rates if users == end):
+        return None
+    return furthest(rate for _, rate in rates if rate is not None)
 
 
 def _response(levels: Sequence[Level], rate: float) -> float:

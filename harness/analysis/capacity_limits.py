@@ -8,7 +8,7 @@ line through them says where it would, and is labelled as what it is.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,6 +61,38 @@ def limits(
     if saturated:
         found = [limit for limit in found if not limit.extrapolated]
     return tuple(sorted(found, key=lambda limit: (limit.rate, limit.extrapolated)))
+
+
+def saturated(levels: Sequence[Level]) -> bool:
+    """Return whether throughput was seen to grow no more with load.
+
+    Either more came than left, on a level that never settled, and what came waited for too long: without the second
+    it may be no more than the requests that were under way when the level was cut. Or a level that had settled brought
+    no more than a lower one, and certainly not half of the rise that would be in proportion: not by chance.
+    """
+    told = sorted((level for level in levels if level.counts), key=_load)
+    fell_behind = any(
+        not level.settled
+        and level.slo == "misses"
+        and level.achieved.high is not None
+        and level.achieved.high < level.offered
+        for level in told
+    )
+    return fell_behind or any(_no_more(lower, higher) for lower, higher in combinations(told, 2))
+
+
+def _load(level: Level) -> float:
+    return level.offered if level.users is None else float(level.users)
+
+
+def _no_more(lower: Level, higher: Level) -> bool:
+    before, after = lower.achieved, higher.achieved
+    if not (lower.settled and higher.settled and 0 < _load(lower) < _load(higher)):
+        return False
+    if before.low is None or after.high is None:
+        return False
+    half_way = 1 + (_load(higher) / _load(lower) - 1) / 2
+    return (after.value or 0.0) <= (before.value or 0.0) and after.high < before.low * half_way
 
 
 def _resources(levels: Sequence[Level], resources: dict[str, Resource]) -> Iterator[Limit]:

@@ -29,6 +29,9 @@ def notes(
     saturated: bool,
 ) -> Iterator[str]:
     """Yield the notes, what weighs most first."""
+    if not levels:
+        yield "No level was run in this state: time was up, or what breaks it did not bite. Its capacity is not known."
+        return
     if left_out := [level for level in levels if not level.counts]:
         yield f"{len(left_out)} of {len(levels)} levels do not count: {left_out[0].why}."
     if found.state in _UNCERTAIN:

@@ -84,10 +84,16 @@ class SloCapacity(Frozen):
     """`at_least`: no level missed the SLO, capacity is beyond the tested range; `below`: not even the lowest level met
     it; `undecided`: no level is decided. The side nothing is known of is null."""
     rate: Estimate
-    """Requests per second; `value` is interpolated between levels, null unless bracketed; `n`: levels that count."""
+    """Requests per second; `value` is interpolated between levels, null unless bracketed; `n`: levels that count. In a
+    closed loop the ends are those of the throughputs' own intervals; null where a level has too few requests for it."""
     users: Estimate | None
     """X (R + Z) of users who think Z between requests; in a closed loop the users themselves. Null without a think
     time."""
+
+    @property
+    def known(self) -> bool:
+        """Whether a load is known to be carried, or not even the lowest one that was tried."""
+        return self.state == "below" or self.rate.value is not None or self.rate.low is not None
 
 
 class CurvePoint(Frozen):
@@ -169,6 +175,7 @@ class CapacityState(Frozen):
 
     state: str
     levels: tuple[Level, ...]
+    """Empty for a state that was to be searched in, and was not: time was up, or what breaks it did not bite."""
     capacity: SloCapacity
     usl: Usl | None
     """Null with fewer than four levels that count."""
@@ -198,11 +205,13 @@ class CapacityFindings(Frozen):
     """Copies of the replicated service that were up (one fewer while one is lost)."""
     currency: str | None = None
     states: tuple[CapacityState, ...]
+    """All that the load was to search in, and those that steps were in."""
     worst: str | None
-    """The state with the lowest capacity, which governs; null when none is known."""
+    """The state with the lowest capacity, which governs: one in which not even the lowest level meets the SLO, if there
+    is one; else null where the capacity of any state is not known, because it may be lower still."""
 
     def state(self, name: str) -> CapacityState | None:
-        """Return the findings of one state; None when it was not run."""
+        """Return the findings of one state; None when the load has no such state."""
         return next((s for s in self.states if s.state == name), None)
 
     @property

@@ -329,6 +329,14 @@ SAID: Mapping[str, tuple[str, str]] = {
         "no pool was used up with up to {in_flight:count} requests in flight, but the knee was not reached",
         "ingen pool tog slut med upp till {in_flight:count} samtidiga anrop, men knäet nåddes inte",
     ),
+    "pool_unseen": (
+        "no pool was seen to be used up, but no ledger shows the calls under way at a provider, where it would show",
+        "ingen pool sågs ta slut, men ingen liggare visar pågående anrop hos en leverantör, där det skulle synas",
+    ),
+    "pool_hidden": (
+        "no pool was seen to be used up, but {resource} was, at {rate:per_s}: it would hide one",
+        "ingen pool sågs ta slut, men det gjorde {resource}, vid {rate:per_s}: det skulle dölja en",
+    ),
     "soak_flat": (
         "nothing leaked or drifted in {seconds:s} ({tested} series)",
         "inget läckte eller drev på {seconds:s} ({tested} serier)",

@@ -29,7 +29,7 @@ def said(findings: Findings) -> str:
         return ""
     state = found.governing
     if state is None:
-        return "No level shows whether the SLO is met: the capacity is not known."
+        return _not_known(found)
     several = len(found.states) > 1
     where = f" in its worst state, {name(state)}" if several else ""
     parts = [f"{_carries(state)}{where}"]
@@ -39,6 +39,19 @@ def said(findings: Findings) -> str:
     if state.advice:
         users = f" ({units.count(math.floor(state.advice.users))} users)" if state.advice.users is not None else ""
         text += f" Plan with {rate(state.advice.rate)}{users}: {units.share(found.headroom)} of it."
+    return text
+
+
+def _not_known(found: CapacityFindings) -> str:
+    """Return what is known of the other states, where that of the worst is not."""
+    told = [state for state in found.states if state.capacity.state != "undecided"]
+    if not told:
+        return "No level shows whether the SLO is met: the capacity is not known."
+    several = len(found.states) > 1
+    text = words.sentence("; ".join(f"{f'in state {name(s)} ' if several else ''}{_carries(s)}" for s in told))
+    if missing := [name(state) for state in found.states if state.capacity.state == "undecided"]:
+        where = f"state{'s' if len(missing) > 1 else ''} {' and '.join(missing)}"
+        text += f" No level shows whether it is met in {where}: the capacity in the worst state is not known."
     return text
 
 
@@ -56,11 +69,18 @@ def _carries(state: CapacityState) -> str:
     capacity = state.capacity
     slo = capacity.rate
     if capacity.state == "below":
-        return f"the system does not meet its SLO even at {rate(slo.high)}"
+        lowest = _load(slo.high, None if capacity.users is None else capacity.users.high)
+        return f"the system does not meet its SLO even {lowest}"
     if slo.value is None:
-        return f"the system meets its SLO at {rate(slo.low)}, the highest load tested, and may carry more"
+        highest = _load(slo.low, None if capacity.users is None else capacity.users.low)
+        return f"the system meets its SLO {highest}, the highest load tested, and may carry more"
     users = f" or {units.count(capacity.users.value)} users" if capacity.users and capacity.users.value else ""
     return f"the system carries {rate(slo.value)}{users} within its SLO"
+
+
+def _load(at: float | None, users: float | None) -> str:
+    """Return a load; of a closed loop that had too few requests to tell its throughput, the users."""
+    return f"with {units.count(users)} users" if at is None and users is not None else f"at {rate(at)}"
 
 
 def first(limit: Limit) -> str:

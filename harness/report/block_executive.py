@@ -117,7 +117,7 @@ def _capacity(case: Case, language: Language, load: str) -> Tile:
         said = phrases.carried_at if closed else phrases.carried
         carried = said.format(rate=language.say(rate, "rate"), load=load) if rate else ""
         return Tile(phrases.capacity, "capacity", note=carried, command=case.command("capacity"))
-    governing = found.governing or found.states[0]
+    governing = found.governing or min(found.states, key=lambda state: state.capacity.known)  # the one nobody knows
     figure, of = _most(governing, language)
     rows = [(language.states.get(s.state, s.state), _carries(s, language)) for s in found.states]
     return Tile(phrases.capacity, "capacity", figure, of, rows)
@@ -261,7 +261,7 @@ def _priced(case: Case) -> float:
 
 
 ANSWERS = (
-    Answer(_capacity, lambda case: len(case.capacity.states) if case.capacity else 0),
+    Answer(_capacity, lambda case: sum(bool(s.levels) for s in case.capacity.states) if case.capacity else 0),
     Answer(_cost, _priced),
     Answer(_sla, lambda case: sum(claim.outages for claim in case.findings.claims)),
     Answer(_soak, lambda case: case.soak.length_s if case.soak else 0),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from harness.analysis import analyse
+from harness.analysis.capacity import in_requests
 from harness.analysis.capacity_rows import measured
 from harness.analysis.capacity_slo import bracket
 from harness.analysis.usl import Points, fit, joined_points
@@ -38,8 +39,8 @@ def within(estimate: Estimate, truth: float) -> bool:
 def test_capacity_and_knee_of_a_known_law_lie_in_their_intervals() -> None:
     system, slo = levels.Usl(lambda_=5.0, sigma=0.05, kappa=0.02), Slo(response_time="1500ms", good_share=0.99)
     capacity = system.capacity(slo.response_time, slo.good_share)
-    held = {"capacity": 0, "N*": 0, "X(N*)": 0, "lambda": 0, "sigma": 0, "kappa": 0}
-    widths, past = [], 0
+    held = {"capacity": 0, "in requests": 0, "N*": 0, "X(N*)": 0, "lambda": 0, "sigma": 0, "kappa": 0}
+    widths, in_rates, past = [], [], 0
     for seed in range(RUNS):
         random = np.random.default_rng(seed)
         run = [system.level(random, users, 120.0, slo, number) for number, users in enumerate(USERS, 1)]
@@ -49,6 +50,11 @@ def test_capacity_and_knee_of_a_known_law_lie_in_their_intervals() -> None:
         assert found.low is not None
         assert found.high is not None
         held["capacity"] += found.low <= capacity <= found.high
+        rates = in_requests(found, [m.level for m in run])
+        assert rates.low is not None
+        assert rates.high is not None
+        held["in requests"] += within(rates, system.rate(capacity))
+        in_rates.append(rates.high / rates.low)
         held["N*"] += within(law.peak_in_flight, system.peak)
         held["X(N*)"] += within(law.peak_rate, system.rate(system.peak))
         held["lambda"] += within(law.lambda_, system.lambda_)
@@ -59,6 +65,7 @@ def test_capacity_and_knee_of_a_known_law_lie_in_their_intervals() -> None:
     assert min(held.values()) >= ENOUGH, held
     assert past >= ENOUGH
     assert np.median(widths) <= 3  # an interval that holds everything would hold the truth as well
+    assert np.median(in_rates) <= 2
 
 
 def test_capacity_of_a_queue_with_arrivals_by_chance_lies_in_its_interval() -> None:

@@ -102,8 +102,8 @@ def _level(rate: float, slo: str) -> dict[str, Any]:
 def capacity(state: str = "bracketed", name: str = "healthy", *, limited: bool = True) -> CapacityFindings:
     """20 requests per second and 400 users in one state; the gateway's CPU gives out at 22."""
     known = state == "bracketed"
-    rate = {"value": 20.0 if known else None, "low": 18.5 if state != "below" else None,
-            "high": 21.5 if state != "at_least" else None, "n": 4}  # fmt: skip
+    rate = {"value": 20.0 if known else None, "low": 18.5 if state in ("bracketed", "at_least") else None,
+            "high": 21.5 if state in ("bracketed", "below") else None, "n": 4}  # fmt: skip
     users = {key: value if key == "n" or value is None else value * 20 for key, value in rate.items()}
     limit = {"resource": "gateway cpu", "kind": "cpu", "of": "its limit", "full_at": 0.8, "highest": 0.85, "rate": 22.0,
              "extrapolated": False, "evidence": "it was seen"}  # fmt: skip

@@ -430,9 +430,9 @@ def test_availability_is_a_budget_that_an_outage_spends(stormy: Seen) -> None:
     assert told(ask("availability", above="99.9%"), bad).verdict is FAIL
 
 
-def capacity(state: str = "bracketed", kinds: tuple[str, ...] = ()) -> Any:
-    limits = [SimpleNamespace(kind=kind, resource=f"redis {kind}", rate=40.0) for kind in kinds]
-    level = SimpleNamespace(counts=True, in_flight=25.0)
+def capacity(state: str = "bracketed", kinds: tuple[str, ...] = (), *, calls: float = 7, beyond: bool = False) -> Any:
+    limits = [SimpleNamespace(kind=kind, resource=f"redis {kind}", rate=40.0, extrapolated=beyond) for kind in kinds]
+    level = SimpleNamespace(counts=True, in_flight=25.0, upstream_in_flight={"bedrock": calls})
     users = Estimate(value=120, low=110, high=130, n=5)
     healthy = SimpleNamespace(
         state="healthy", levels=(level,) * 5, limits=limits,
@@ -450,6 +450,26 @@ def test_capacity_pools_and_scaling(stormy: Seen) -> None:
     assert told(ask("pool"), seen(stormy, capacity=capacity(kinds=("cpu", "pool")))).verdict is FAIL
     assert (told(ask("scaling"), known).verdict, told(ask("scaling"), known).facts["cpu"]) == (OPEN, 0.6)
     assert all(look(ask(kind), seen(stormy)) is None for kind in ("capacity", "pool", "scaling"))
+
+
+def test_a_pool_that_nobody_could_see_was_not_seen_to_be_left(stormy: Seen) -> None:
+    """It shows in the calls under way by a ledger, and a full CPU or refused calls hold their number as well."""
+    cases: tuple[tuple[Any, AuditVerdict, str], ...] = (
+        (capacity(), PASS, "pool_none"),
+        (capacity(calls=0), OPEN, "pool_unseen"),
+        (capacity(kinds=("cpu",)), OPEN, "pool_hidden"),
+        (capacity(kinds=("rate_limit",)), OPEN, "pool_hidden"),
+        (capacity(kinds=("memory",)), PASS, "pool_none"),
+        (capacity(kinds=("cpu",), beyond=True), PASS, "pool_none"),
+        (capacity("at_least", calls=0), OPEN, "pool_unseen"),
+    )
+    for found, verdict, key in cases:
+        said = told(ask("pool"), seen(stormy, capacity=found))
+        assert (said.verdict, said.key) == (verdict, key)
+    blind = capacity()
+    for level in blind.states[0].levels:
+        level.upstream_in_flight = {}
+    assert told(ask("pool"), seen(stormy, capacity=blind)).verdict is OPEN
 
 
 def soaked(verdict: str, hours: float = 4, series: tuple[Any, ...] = ()) -> Any:

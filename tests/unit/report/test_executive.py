@@ -70,6 +70,15 @@ def test_the_capacity_of_each_state(told: Reported) -> None:
     assert rows(tiles(told, capacity=capacity("undecided"))["capacity"]) == [("healthy", "not decided")]
 
 
+def test_no_state_stands_for_a_worst_one_that_nobody_knows(told: Reported) -> None:
+    healthy, down = capacity(), capacity("undecided", "primary_down").states
+    found = healthy.model_copy(update={"states": (*healthy.states, *down), "worst": None})
+    tile = tiles(told, capacity=found)["capacity"]
+    assert (plain(tile.figure), tile.of) == ("not decided", "users, primary provider gone")
+    assert [name for name, _ in rows(tile)] == ["healthy", "primary provider gone"]
+    assert rows(tile)[1][1] == "not decided"
+
+
 def test_the_cost_of_each_state(told: Reported) -> None:
     saving = CacheSaving(saved=1.0, share=0.271, hits=100)
     found = cost(bedrock__blackhole=3.0, openai__refuse=2.5, redis__kill=9.0).model_copy(update={"cache": saving})
