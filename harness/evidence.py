@@ -168,7 +168,7 @@ _OUTAGE: Mapping[str, Callable[[Failover], tuple[float, float] | None]] = {
     # Without failover a system may still answer (from its own rules); only where it never did is that a failure.
     "failover_time": lambda o: _interval(o.failover_s, never=o.censored),
     "recovery_time": lambda o: _interval(o.recovery_s, never=o.censored),
-    "failback_time": lambda o: _interval(o.failback_s, never=o.failback_censored),
+    "failback_time": lambda o: (o.failback_beyond_s, math.inf) if o.failback_censored else _interval(o.failback_s),
     "unavailable_time": lambda o: _lasting(o, o.unavailable_s),
     "worst_stall": lambda o: _lasting(o, o.worst_stall_s),
     "flaps": lambda o: None if o.flaps is None else (o.flaps, o.flaps),

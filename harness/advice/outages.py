@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness.advice.case import Advice, Severity, Value, kind, name, outage_id
-from harness.analysis.outages import alike, per_answer, told_apart
+from harness.analysis.outages import alike, never_back, per_answer, told_apart
 from harness.analysis.stats import more_successes
 from harness.model.cost import CostFindings
 
@@ -122,7 +122,7 @@ def flapping(case: Case) -> Iterator[Advice]:
 
 def no_failback(case: Case) -> Iterator[Advice]:
     """The provider was well again and stayed without work."""
-    return _times(case, "no_failback", "never", lambda outage: int(outage.failback_censored))
+    return _times(case, "no_failback", "never", lambda outage: int(never_back(outage)))
 
 
 def _times(case: Case, rule: str, what_for: str, times: Callable[[Failover], int]) -> Iterator[Advice]:

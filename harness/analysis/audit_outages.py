@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.analysis.audit_seen import FAIL, OPEN, PASS, RANK, above, answer, answered, below, pooled, supported, worst
 from harness.analysis.claims import recovered_within
-from harness.analysis.outages import MONTH_S, alike, flaps
+from harness.analysis.outages import MONTH_S, alike, flaps, never_back
 from harness.analysis.stats import at_least, more_successes
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def breakers(seen: Seen, ask: Ask) -> Answer | None:
     if not opened:
         return answer(OPEN, "breakers_none", len(group), {"n": len(group)})
     back = [f for f in opened if f.failback_s is not None]
-    known = [f for f in opened if f.failback_s is not None or f.failback_censored]
+    known = [f for f in opened if f.failback_s is not None or never_back(f)]
     times = sorted(f.failback_s.high for f in back if f.failback_s is not None)
     facts: dict[str, Fact] = {
         "opened": len(opened), "of": len(group), "back": len(back), "n": len(known),

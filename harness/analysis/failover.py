@@ -79,6 +79,7 @@ class Outages:
             impact=impact is not None,
             censored=recovery is None,
             failback_censored=shifted is not None and span.cleared is not None and shifted.back is None,
+            failback_beyond_s=0.0 if shifted is None else shifted.beyond_s,
             observed_s=outage.observed_s,
             flaps=None if shifted is None else shifted.flaps,
             failed_requests=tally.failed,
@@ -222,17 +223,23 @@ class _Outage:
 class _Shift:
     over: Interval | None
     back: Interval | None
+    beyond_s: float
     flaps: int | None
 
 
 def _shift(outage: _Outage, share: PrimaryShare) -> _Shift:
     """Return when answers moved away from the faulted upstream and back, as the ledgers say."""
     over = failed_over(outage.felt, outage.calls, share, outage.t0[0], outage.until)
-    cleared, back = outage.span.cleared, None
+    cleared, back, beyond = outage.span.cleared, None, 0
     if cleared is not None:
         back = failed_back(share, cleared[0], outage.until, outage.felt.window_ns)
+        beyond = 0 if back else max(0, outage.until - cleared[1] - outage.felt.window_ns)
+    changes = flaps(share, outage.until if over is None else over[1], outage.until if back is None else back[1])
+    if back is None and changes:
+        changes -= changes % 2  # the last one may be the return, whose window was cut off: no flap
     return _Shift(
         over=None if over is None else since(outage.t0, *over),
         back=None if back is None or cleared is None else since(cleared, *back),
-        flaps=flaps(share, outage.until if over is None else over[1], outage.until if back is None else back[1]),
+        beyond_s=beyond / NS_PER_S,
+        flaps=changes,
     )

@@ -18,6 +18,16 @@ MONTH_S = 30 * 86_400
 """What error budgets are counted over (SRE workbook, ch. 2: four weeks or a month)."""
 
 
+PATIENCE_S = 60.0
+"""How long a provider must have been watched before it is said that traffic never returned to it: breakers commonly
+stay open for so long (Resilience4j: `waitDurationInOpenState`, 60 s)."""
+
+
+def never_back(outage: Failover) -> bool:
+    """Tell whether a provider that was well again was watched for long and stayed without its share."""
+    return outage.failback_censored and outage.failback_beyond_s >= PATIENCE_S
+
+
 def alike(failovers: Iterable[Failover]) -> dict[tuple[str, str], list[Failover]]:
     """Group outages by what was broken how: (upstream or service, kind), in order of injection."""
     found: dict[tuple[str, str], list[Failover]] = {}

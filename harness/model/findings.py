@@ -143,6 +143,9 @@ class Failover(Frozen):
     censored: bool
     """True when service was not good again before the observation ended: no recovery time exists."""
     failback_censored: bool
+    """True when the provider was not seen to serve its share again for a whole window before the observation ended."""
+    failback_beyond_s: float = 0.0
+    """Of such an outage: failing back took longer than this, for so long (less the window) it was watched."""
     observed_s: float
     """Seconds from t0 to the end of the observation (next fault or end of load)."""
     flaps: int | None

@@ -71,7 +71,9 @@ _HARM = _Column("first harm", lambda f: _between(f.impact_s, "none"))
 _BREAKER = _Column("breaker open", lambda f: _between(f.detection_s, units.NONE))
 _PROVIDER = (
     _Column("failed over", lambda f: _between(f.failover_s, units.NONE)),
-    _Column("failed back", lambda f: _between(f.failback_s, "never" if f.failback_censored else units.NONE)),
+    _Column(
+        "failed back", lambda f: _between(f.failback_s, words.not_back([f]) if f.failback_censored else units.NONE)
+    ),
     _Column("flaps", lambda f: units.count(f.flaps)),
 )
 _EVERY = (
@@ -145,11 +147,11 @@ def _spread(together: OutageKind) -> list[tuple[str, str, str, str, str]]:
 
 
 def _of(one: Spread) -> str:
-    return f"{one.n:,}" + (f", {one.never:,} never" if one.never else "")
+    return f"{one.n:,}" + (f", {one.never:,} not seen" if one.never else "")
 
 
 def _time(value: float | None) -> str:
-    return "never" if value is None else units.seconds(value)
+    return "not seen" if value is None else units.seconds(value)
 
 
 def _more(values: Sequence[int | None]) -> str:

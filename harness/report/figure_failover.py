@@ -22,7 +22,7 @@ from harness.report import palette, units
 from harness.report.drawing import FONT, Drawn, draw
 from harness.report.series import rows
 from harness.report.toll import unharmed
-from harness.report.words import served
+from harness.report.words import not_back, served
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,7 +109,7 @@ def late(outages: Sequence[Failover]) -> list[Milestone]:
         return []
     changes = flaps(outages)
     note = units.plural(changes, "flap") if changes else ""
-    return [Milestone("failed back", tuple(f.failback_s for f in outages), "never", note)]
+    return [Milestone("failed back", tuple(f.failback_s for f in outages), not_back(outages), note)]
 
 
 def _injected(axes: Axes, outages: Sequence[Failover], y: float) -> None:

@@ -78,7 +78,7 @@ def _times(group: Sequence[Failover], together: OutageKind | None) -> list[str]:
         _median(together.impact_s, n, "none"),
         _median(together.failover_s, n, "not seen" if provider else units.NONE),
         "no harm" if all(map(unharmed, group)) else _median(together.recovery_s, n, "never"),
-        _median(together.failback_s, n, "never" if provider else units.NONE),
+        _median(together.failback_s, n, words.not_back(group) if provider else units.NONE),
         units.count(sum(f.failed_requests for f in group)), units.count(flaps(group)),
     ]  # fmt: skip
 

@@ -156,6 +156,12 @@ def served(failovers: Sequence[Failover]) -> bool:
     return any(f.failover_s or f.failback_s or f.failback_censored for f in failovers)
 
 
+def not_back(failovers: Sequence[Failover]) -> str:
+    """Return what is said where a provider was not seen to serve its share again: for how long at least."""
+    least = min((f.failback_beyond_s for f in failovers if f.failback_censored), default=0.0)
+    return f"not within {units.seconds(least)}" if least else "not watched to it"
+
+
 def witness(one: CacheWitness | str) -> str:
     """Return a cache witness in words."""
     if isinstance(one, str) or one.hit_rate is None:

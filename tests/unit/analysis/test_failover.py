@@ -58,11 +58,24 @@ def test_failures_from_the_fault_on_and_back(tmp_path: Path) -> None:
     assert span(found.impact_s) == pytest.approx((1.9, 2.0))
     assert span(found.recovery_s) == pytest.approx((4.9, 5.0))
     assert span(found.failover_s) == pytest.approx((4.949, 5.049))
-    assert (found.failback_s, found.failback_censored) == (None, True), "never is an answer"
+    assert (found.failback_s, found.failback_censored) == (None, True)
+    assert found.failback_beyond_s == pytest.approx(15, abs=0.01), "cleared at 40, watched to 60, a window of 5"
     assert found.failed_requests == 30
     assert found.unavailable_s == pytest.approx(3.0)
     assert found.worst_stall_s == pytest.approx(3.1)
     assert found.answers == {"ok": 170, "degraded": 0, "failed": 30}
+
+
+def test_a_return_whose_window_is_cut_off_is_no_flap(tmp_path: Path) -> None:
+    def story(b: RecordingBuilder) -> None:
+        steady(b, 0, 20)
+        for begin, end, provider in ((20, 45, "openai"), (45, 47, "bedrock"), (47, 56, "openai"), (56, 60, "bedrock")):
+            steady(b, begin, end, provider=provider)
+
+    found = outage(tmp_path, story)
+    assert (found.failback_s, found.failback_censored) == (None, True)
+    assert found.failback_beyond_s == pytest.approx(15, abs=0.01)
+    assert found.flaps == 2, "there and away again; whether it stays the second time, nobody saw"
 
 
 def test_slow_requests_and_those_in_flight_at_t0(tmp_path: Path) -> None:
