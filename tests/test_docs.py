@@ -293,7 +293,7 @@ def desk(tmp_path: Path, recording: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     shutil.copyfile(desk / "audits" / "happyos.yaml", desk / "audits" / "ours.yaml")
     for night in ("20261120T010000Z_demo", "20261121T010000Z_demo", *(f"20261122T010000Z_{run}" for run in TOGETHER)):
         shutil.copytree(recording, desk / "reports" / night)
-    for run in ("steady", "capacity"):
+    for run in ("steady", "spike"):
         shutil.copytree(recording, desk / "reports" / "sample" / run)
     monkeypatch.setenv("COLUMNS", "200")
     return desk

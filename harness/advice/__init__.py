@@ -57,15 +57,18 @@ OF_INVALID = ("generator", "invalid", "shortened")
 MOST_RISKS, MOST_RECOMMENDATIONS = 5, 7
 
 
-def advise(*cases: Case) -> tuple[Advice, ...]:
+def advise(*cases: Case, only: Mapping[str, int] | None = None) -> tuple[Advice, ...]:
     """Return all advice on one run, or on several of one system together, worst first.
 
-    Of each rule what is worst only, whichever run shows it, so that one trouble does not hide the others.
+    Of each rule what is worst only, whichever run shows it, so that one trouble does not hide the others. `only` names
+    rules that a single run is asked for, by its number: what one run was too short to tell, another may have told.
     """
     found: dict[str, tuple[int, Advice]] = {}
     for number, case in enumerate(cases):
         for place, (rule, look) in enumerate(RULES.items()):
             if not case.findings.validity.valid and rule not in OF_INVALID:
+                continue
+            if only and only.get(rule, number) != number:
                 continue
             for advice in look(case):
                 worst = found.get(advice.rule)

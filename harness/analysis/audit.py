@@ -76,10 +76,11 @@ def _doubted(said: Answer, seen: Seen) -> Answer:
 
 
 def _deciding(found: list[tuple[str, Answer]]) -> tuple[str, Answer]:
-    """Return the answer that counts: a failure; else of those that did what was asked the worst, then the largest."""
+    """Return the answer that counts: a failure; else of those that did what was asked the one with most evidence, and
+    of equals the worst: three outages that prove nothing do not take back what 29 have shown."""
     failed = [f for f in found if f[1].verdict is FAIL]
     whole = [f for f in found if f[1].whole]
-    return min(failed or whole or found, key=lambda f: (not f[1].whole, RANK[f[1].verdict], -f[1].n))
+    return min(failed or whole or found, key=lambda f: (not f[1].whole, -f[1].n, RANK[f[1].verdict]))
 
 
 def _together(row: Row, rows: dict[str, Answered]) -> Answered:

@@ -53,13 +53,15 @@ class Tile:
 
 def executive(told: Sequence[Told], language: Language) -> dict[str, Any]:
     """Return the tiles, risks and recommendations of a run, or of several together, for the template."""
-    phrases, advice = language.phrases, advise(*(run.case for run in told))
+    phrases, best = language.phrases, [_best(answer, told) for answer in ANSWERS]
+    only = {rule: run for answer, run in zip(ANSWERS, best, strict=True) for rule in answer.rules}
+    advice = advise(*(run.case for run in told), only=only)
     chosen = recommendations(advice)
     left_out = len(advice) - len(chosen)
     again = told[0].case.again if len(told) == 1 else ""
     return {
         "words": phrases,
-        "tiles": [_best(answer, told, language) for answer in ANSWERS],
+        "tiles": [_tile(answer, told, run, language) for answer, run in zip(ANSWERS, best, strict=True)],
         "risks": [_risk(one, told[one.run], language) for one in risks(advice)],
         "recommendations": [_recommendation(one, told[one.run], language) for one in chosen],
         "verify_all": again if sum(one.verify == again for one in chosen) > 1 else "",
@@ -67,12 +69,16 @@ def executive(told: Sequence[Told], language: Language) -> dict[str, Any]:
     }
 
 
-def _best(answer: Answer, told: Sequence[Told], language: Language) -> Tile:
-    """Return the tile of the run that has most to say; what others saw otherwise is among the risks."""
-    valid = [run for run in told if run.case.findings.validity.valid]
-    run = max(valid or told, key=lambda run: answer.weight(run.case))
+def _best(answer: Answer, told: Sequence[Told]) -> int:
+    """Return the number of the run that has most to say; what others saw otherwise is among the risks."""
+    cases = [run.case for run in told]
+    return max(range(len(told)), key=lambda n: (cases[n].findings.validity.valid, answer.weight(cases[n])))
+
+
+def _tile(answer: Answer, told: Sequence[Told], number: int, language: Language) -> Tile:
+    run = told[number]
     tile = answer.tile(run.case, language, run.load)
-    if not valid:
+    if not run.case.findings.validity.valid:
         return Tile(tile.title, tile.link, note=language.phrases.no_figures)
     if len(told) == 1:
         return tile
@@ -249,10 +255,12 @@ def _moves(series: SoakSeries, language: Language) -> str:
 
 @dataclass(frozen=True)
 class Answer:
-    """A question of the page: what a run answers, and how much it has to say on it (0: nothing)."""
+    """A question of the page: what a run answers, how much it has to say on it (0: nothing), and the rules that say
+    only what more it would take to answer it in full."""
 
     tile: Callable[[Case, Language, str], Tile]
     weight: Callable[[Case], float]
+    rules: tuple[str, ...] = ()
 
 
 def _priced(case: Case) -> float:
@@ -261,9 +269,13 @@ def _priced(case: Case) -> float:
 
 
 ANSWERS = (
-    Answer(_capacity, lambda case: sum(bool(s.levels) for s in case.capacity.states) if case.capacity else 0),
-    Answer(_cost, _priced),
-    Answer(_sla, lambda case: sum(claim.outages for claim in case.findings.claims)),
-    Answer(_soak, lambda case: case.soak.length_s if case.soak else 0),
+    Answer(
+        _capacity,
+        lambda case: sum(bool(s.levels) for s in case.capacity.states) if case.capacity else 0,
+        ("capacity_beyond",),
+    ),
+    Answer(_cost, _priced, ("unpriced",)),
+    Answer(_sla, lambda case: sum(claim.outages for claim in case.findings.claims), ("claim",)),
+    Answer(_soak, lambda case: case.soak.length_s if case.soak else 0, ("soak_short",)),
 )
 """The four answers, in the order of the page."""

@@ -101,7 +101,7 @@ def _told(runs: Sequence[Run], folder: Path, speech: Speech) -> list[Told]:
 
 
 def _link(run: Run, folder: Path, name: str) -> str:
-    return quote(os.path.relpath((run.recording.path / name).resolve(), folder.resolve()))
+    return quote(os.path.relpath(run.recording.path.resolve() / name, folder.resolve()))
 
 
 def _title(runs: Sequence[Run], phrases: Phrases) -> str:

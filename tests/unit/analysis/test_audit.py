@@ -191,6 +191,13 @@ def test_a_run_that_did_what_was_asked_outranks_one_that_did_less(happyos: Audit
     assert (alone.verdict, alone.answer.notes) == (OPEN, ("short",))
 
 
+def test_little_evidence_does_not_take_back_what_much_has_shown(happyos: Audit, stormy: Seen) -> None:
+    much, little = seen(stormy, name="much"), seen(stormy, name="little", load=group(2900, n=500))
+    assert row_of(happyos, "PERF-4", little).verdict is OPEN
+    both = row_of(happyos, "PERF-4", little, much)
+    assert (both.verdict, both.recording, both.heard) == (PASS, "much", 2)
+
+
 def test_of_runs_that_did_what_was_asked_the_worst_counts(happyos: Audit, stormy: Seen) -> None:
     runs = [seen(stormy, name="good"), seen(stormy, name="close", load=group(2900)), seen(stormy, name="good2")]
     assert row_of(happyos, "PERF-4", *runs).recording == "close"

@@ -80,6 +80,16 @@ def test_every_link_leads_to_a_place_that_is_there(runs: list[overview.Run], tmp
     assert "](../../runs/outages%20one/report.md)" in markdown
 
 
+def test_what_one_run_was_too_short_for_is_not_asked_again_where_another_told(told: Reported, tmp_path: Path) -> None:
+    (hangs, _), more = told.findings.claims, {"outages": 29, "recovered": 29, "share": 0.902, "more_needed": None}
+    few = run(told, tmp_path / "few", Verdict.PASS)
+    many = run(told, tmp_path / "many", Verdict.PASS, claims=(hangs.model_copy(update=more),))
+    alone, _ = written([few], tmp_path / "alone")
+    both, _ = written([few, many], tmp_path / "both")
+    assert 'id="advice-claim"' in alone
+    assert 'id="advice-claim"' not in both
+
+
 @pytest.mark.parametrize(
     ("verdicts", "expected", "english", "swedish"),
     [
