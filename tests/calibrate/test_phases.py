@@ -78,7 +78,6 @@ def dispersion(times: Any, begin: float, end: float) -> float:
 PACED = {
     "constant_pacing(6)": ("constant_pacing(6)", "", 6.0),
     "constant_throughput(1/6)": ("constant_throughput(1/6)", "", 6.0),
-    "constant(6)": ("constant(6)", "", 6.05),
     # What one would write to get out of step: Locust's pacing takes the sleep for run time and waits so much less.
     "constant_pacing(6) after a login": (
         "constant_pacing(6)",
