@@ -26,7 +26,8 @@ demo: $(DONE) ## 90 s of load, two real Bedrock outages, a report; TARGET=compos
 test: $(DONE) ## every test that needs no Docker, quick ones first
 	-@$(BIN)/agentstorm tools install k6  # once, some minutes; without it the tests of k6 are skipped
 	@$(BIN)/python -m pytest -n auto -m "not real and not slow and not docker"
-	@$(BIN)/python -m pytest -m "(real or slow) and not docker"  # one at a time: they have the machine to themselves
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "(real or slow) and not docker and not alone"
+	@$(BIN)/python -m pytest -m "alone and not docker"  # one at a time
 
 test-docker: $(DONE) ## the tests on real containers; needs a Docker engine (and, without a registry, `make images`)
 	@$(BIN)/python -m pytest -m docker

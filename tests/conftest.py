@@ -16,6 +16,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--write-docs", action="store_true", help="measure what docs/ shows of it, and rewrite that")
 
 
+def _alone(item: pytest.Item) -> bool:
+    """Tell whether a test of real components wants the machine to itself: it measures, or compares to the millisecond.
+    Contract suites do neither, but for the one that holds two Toxiproxies against each other."""
+    real = any(item.get_closest_marker(name) for name in ("real", "slow"))
+    return real and ("contract" not in item.path.parts or item.path.name == "test_toxiproxy_same.py")
+
+
 def _rank(item: pytest.Item) -> int:
     first = item.path.relative_to(TESTS).parts[0].removesuffix(".py")
     return ORDER.index(first) if first in ORDER else 0
@@ -23,6 +30,8 @@ def _rank(item: pytest.Item) -> int:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=_rank)
+    for item in filter(_alone, items):
+        item.add_marker("alone")
 
 
 @pytest.fixture(autouse=True)
