@@ -9,6 +9,7 @@ from harness.analysis import analyse
 from harness.judge import judge
 from harness.memory import frugal
 from harness.recording import layout
+from harness.whole import write_whole
 
 if TYPE_CHECKING:
     from harness.model.base import Frozen
@@ -28,6 +29,5 @@ def assess(recording: Recording) -> tuple[Findings, Verdicts]:
 
 
 def _write(recording: Recording, name: str, data: Frozen) -> None:
-    draft = recording.path / f"{name}.tmp"
-    draft.write_text(json.dumps(data.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    draft.replace(recording.path / name)
+    text = json.dumps(data.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
+    write_whole(recording.path / name, text)

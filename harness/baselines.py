@@ -13,6 +13,7 @@ from harness.errors import RecordingError
 from harness.model.base import nearest
 from harness.recording.reader import Recording
 from harness.store import REPORTS
+from harness.whole import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,10 +58,8 @@ class Baselines:
             Recording.open(recording)
         known = self.all() | {name: list(recordings)}
         self._folder.mkdir(parents=True, exist_ok=True)
-        draft = self._path.with_suffix(".tmp")
         told = {name: [self._told(path) for path in paths] for name, paths in sorted(known.items())}
-        draft.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-        draft.replace(self._path)
+        write_whole(self._path, json.dumps(told, indent=1) + "\n")
 
     def _told(self, path: Path) -> str:
         absolute, folder = path.resolve(), self._folder.resolve()

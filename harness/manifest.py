@@ -14,6 +14,7 @@ import psutil
 from harness.clock import anchor
 from harness.planfile import plan_hash
 from harness.recording import layout
+from harness.whole import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,6 +54,4 @@ class Manifest:
         self._write()
 
     def _write(self) -> None:
-        draft = self._path.with_suffix(".tmp")
-        draft.write_text(json.dumps(self._data, indent=1, default=str) + "\n")
-        draft.replace(self._path)
+        write_whole(self._path, json.dumps(self._data, indent=1, default=str) + "\n")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from harness.whole import write_whole
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -49,7 +51,5 @@ def write_all(
         if old not in texts:
             old.unlink(missing_ok=True)
     for path, text in texts.items():
-        draft = path.with_name(path.name + ".tmp")
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
+        write_whole(path, text)
     return list(texts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -16,7 +17,8 @@ from harness.report.languages import LANGUAGES
 from harness.report.markup import plain, table
 from harness.report.micro import mark
 from harness.report.template import render
-from harness.report.timeline import timeline
+from harness.report.timeline import Timeline, timeline
+from harness.whole import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +43,11 @@ class Run:
     findings: Findings
     verdicts: Verdicts
 
+    @cached_property
+    def axis(self) -> Timeline:
+        """When things happened in it."""
+        return timeline(self.recording)
+
 
 def together(runs: Sequence[Run]) -> Verdict:
     """Return the verdict on all runs."""
@@ -58,9 +65,7 @@ def write(runs: Sequence[Run], folder: Path, readiness: Readiness | None = None,
         folder / "overview.md": _markdown(runs, folder, readiness),
     }
     for path, text in texts.items():
-        draft = path.with_name(path.name + ".tmp")
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
+        write_whole(path, text)
     return list(texts)
 
 
@@ -105,8 +110,11 @@ def _link(run: Run, folder: Path, name: str) -> str:
 
 
 def _title(runs: Sequence[Run], phrases: Phrases) -> str:
-    targets = dict.fromkeys(run.recording.plan.target.target for run in runs)
-    return phrases.overview.format(n=len(runs), target=", ".join(targets))
+    return phrases.overview.format(n=len(runs), target=_targets(runs))
+
+
+def _targets(runs: Sequence[Run]) -> str:
+    return ", ".join(dict.fromkeys(run.recording.plan.target.target for run in runs))
 
 
 def why(runs: Sequence[Run], phrases: Phrases) -> str:
@@ -124,10 +132,9 @@ def why(runs: Sequence[Run], phrases: Phrases) -> str:
 
 def _facts(runs: Sequence[Run], speech: Speech) -> list[tuple[str, str]]:
     phrases = speech.language.phrases
-    started = sorted(when for run in runs if (when := timeline(run.recording).started))
+    started = sorted(when for run in runs if (when := run.axis.started))
     versions = dict.fromkeys(fact for run in runs for fact in blocks.version(run.recording))
-    targets = dict.fromkeys(run.recording.plan.target.target for run in runs)
-    told = [(phrases.target, ", ".join(targets))]
+    told = [(phrases.target, _targets(runs))]
     if started:
         first, last = speech.moment(started[0]), speech.moment(started[-1])
         told.append((phrases.ran, first if first == last else f"{first} \u2013 {last}"))
@@ -136,7 +143,7 @@ def _facts(runs: Sequence[Run], speech: Speech) -> list[tuple[str, str]]:
 
 def _row(run: Run, told: Told, speech: Speech) -> dict[str, Any]:
     """Return a run's cells; `sort` has what its numbers are sorted by."""
-    load, axis, say = run.findings.load, timeline(run.recording), speech.language.say
+    load, axis, say = run.findings.load, run.axis, speech.language.say
     p95, failed = load.response_ms.p95.value, load.failed_share.value
     reason, quoted = speech.why(run.verdicts, run.findings)
     return {
