@@ -6,6 +6,12 @@ DONE   := $(VENV)/.installed
 TARGET ?= local
 SOURCES := harness reference scenarios tests benchmarks
 
+# Tests of real components share the machine with whoever else is on it, and some wait for things that take milliseconds.
+# What fails is tried once more, by itself, and fails the build if it fails again; the first failure stays in the output.
+twice = $(BIN)/python -m pytest $(1) -m "$(2)" || \
+  { echo "Once more, one at a time, what failed:"; \
+    $(BIN)/python -m pytest --last-failed --last-failed-no-failures none -m "$(2)"; }
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-docker images check lint types bench bench-quick report reference format clean
 
@@ -26,11 +32,11 @@ demo: $(DONE) ## 90 s of load, two real Bedrock outages, a report; TARGET=compos
 test: $(DONE) ## every test that needs no Docker, quick ones first
 	-@$(BIN)/agentstorm tools install k6  # once, some minutes; without it the tests of k6 are skipped
 	@$(BIN)/python -m pytest -n auto -m "not real and not slow and not docker"
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "(real or slow) and not docker and not alone"
-	@$(BIN)/python -m pytest -m "alone and not docker"  # one at a time
+	@$(call twice,-n 2 --dist loadfile,(real or slow) and not docker and not alone)
+	@$(call twice,,alone and not docker)
 
 test-docker: $(DONE) ## the tests on real containers; needs a Docker engine (and, without a registry, `make images`)
-	@$(BIN)/python -m pytest -m docker
+	@$(call twice,,docker)
 
 images: ## every image of docker-compose.test.yml on a host without a registry: from Debian packages, Go and PyPI
 	@reference/docker/offline.sh

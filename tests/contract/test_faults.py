@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import os
 import signal
 import socket
@@ -46,7 +47,7 @@ PATIENCE_S = {"blackhole": 0.5}
 
 PROXY_KINDS = {name: kind for name, kind in KINDS.items() if issubclass(kind, ProxyFault)}
 SETTINGS: dict[str, dict[str, str]] = {
-    "slow": {"latency": f"{SLOW_S}s", "jitter": "30ms"},
+    "slow": {"latency": f"{2 * SLOW_S}s", "jitter": "30ms"},
     "jitter": {"most": f"{2 * SLOW_S}s"},
     "bandwidth": {"rate": "1kB/s"},
     "sliced": {"size": "10B", "delay": f"{SLOW_S / 10}s"},
@@ -317,16 +318,17 @@ def test_the_intervals_contain_the_truth(rig: Rig, kind: str) -> None:
     requests += steady
 
     effective, cleared = (rig.event(state, f"{kind}-bedrock-1") for state in ("effective", "cleared"))
-    before = [r.met for r in requests if r.end_ns <= effective["low_ns"]]
+    before = [r for r in requests if r.end_ns <= effective["low_ns"]]
     # A connection in the queue of a listener that closes is cut instead of refused; none is after `high`.
     during = [r.met for r in requests if r.sent_ns >= effective["high_ns"] and r.end_ns <= cleared["low_ns"]]
-    after = [r.met for r in requests if r.sent_ns >= cleared["high_ns"]]
+    after = [r for r in requests if r.sent_ns >= cleared["high_ns"]]
     assert min(len(before), len(during), len(after)) >= 5
-    # A busy machine can make any answer late; only where late is the fault does it count.
-    served = {"ok"} if kind == "slow" else {"ok", "late"}
-    assert set(before) <= served
     assert set(during) <= EFFECT[kind]
-    assert set(after) <= served
+    # A busy machine can make any answer late. It counts where late is the fault, if the fault can have done it.
+    harmed_ns = (0.9 * 2 * SLOW_S if kind == "slow" else math.inf) * NS_PER_S
+    for r in before + after:
+        assert r.met in {"ok", "late"}
+        assert r.end_ns - r.sent_ns < harmed_ns
 
 
 @pytest.mark.parametrize("kind", ["reset", "blackhole"])
