@@ -9,8 +9,8 @@ the two sides (Student's on logarithms, Welch 1947) against the tolerance: wholl
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -42,14 +42,38 @@ class _Held:
         return self.quantity.limit(self.tolerance)
 
     @property
+    def best(self) -> Contrast:
+        """The difference if whatever is not known of the requests speaks for the candidate."""
+        return self._if_known(-1)
+
+    @property
+    def worst(self) -> Contrast:
+        """The difference if it speaks against the candidate."""
+        return self._if_known(1)
+
+    def _if_known(self, side: Literal[-1, 1]) -> Contrast:
+        return replace(self.contrast, shift=self.contrast.shift + side * slack(self.quantity, *self.sides, side))
+
+    @property
+    def sides(self) -> tuple[tuple[Figure, ...], tuple[Figure, ...]]:
+        return self.base, self.candidate
+
+    @property
     def beyond(self) -> float:
         """p-value of "not worse than the tolerance"."""
-        return self.contrast.above(self.limit)
+        return self.best.above(self.limit)
 
     @property
     def within(self) -> float:
         """p-value of "at least as much worse as the tolerance"."""
-        return Contrast(-self.contrast.shift, self.contrast.error, self.contrast.freedom).above(-self.limit)
+        return _within(self.worst, self.limit)
+
+    @property
+    def changed(self) -> float:
+        """p-value of "there is no difference"."""
+        if self.best.shift * self.worst.shift <= 0:
+            return 1.0 if self.best.shift != self.worst.shift else self.contrast.other_than_none
+        return max(self.best.other_than_none, self.worst.other_than_none)
 
 
 def compare(
@@ -67,9 +91,7 @@ def compare(
     held = {name: _hold(QUANTITIES[name], tolerances, base, candidate) for name in names}
     whole = [one for one in held.values() if isinstance(one, _Held)]
     beyond = dict(zip((h.quantity.name for h in whole), holm([h.beyond for h in whole]), strict=True))
-    changed = dict(
-        zip((h.quantity.name for h in whole), holm([h.contrast.other_than_none for h in whole]), strict=True)
-    )
+    changed = dict(zip((h.quantity.name for h in whole), holm([h.changed for h in whole]), strict=True))
     return [
         one if isinstance(one, Change) else _change(one, beyond[name], changed[name], len(whole))
         for name, one in held.items()
@@ -84,6 +106,18 @@ def chosen(runs: Sequence[Mapping[str, Figure]], metrics: Sequence[str]) -> list
 def linear(quantity: Quantity, figures: Sequence[Figure]) -> Array:
     """Return the values of runs on the scale where differences add up, larger ones being worse."""
     return quantity.sign * np.array([quantity.linear(f.value) for f in figures])
+
+
+def slack(quantity: Quantity, base: Sequence[Figure], candidate: Sequence[Figure], side: Literal[-1, 1]) -> float:
+    """Return how much worse (`side` 1) or better (-1) the difference of the means can be than the one observed, because
+    nobody knows what became of some requests: each of them is taken as it suits the one side, then the other (Manski,
+    *Partial Identification of Probability Distributions*, 2003, ch. 1). 0 where all are known."""
+    up, down = (candidate, base) if side * quantity.sign > 0 else (base, candidate)
+    return float(np.mean([f.above for f in up]) + np.mean([f.below for f in down]))
+
+
+def _within(contrast: Contrast, limit: float) -> float:
+    return replace(contrast, shift=-contrast.shift).above(-limit)
 
 
 def binomial_floor(quantity: Quantity, *sides: Sequence[Figure]) -> float:
@@ -132,7 +166,7 @@ def _unknown(quantity: Quantity, tolerance: float, base: tuple[Figure, ...], can
 def _change(held: _Held, beyond: float, changed: float, metrics: int) -> Change:
     quantity, contrast = held.quantity, held.contrast
     n = len(held.base) + len(held.candidate)
-    low, high = contrast.interval()
+    low, high = held.best.interval()[0], held.worst.interval()[1]
     certain = changed <= 2 * LEVEL
     needed = needed_for(quantity, held.tolerance, _spread(held), held.pair.freedom, metrics)
     verdict, why = _judge(held, beyond, needed)
@@ -180,6 +214,11 @@ def needed_for(quantity: Quantity, tolerance: float, spread: float, freedom: int
 def _judge(held: _Held, beyond: float, needed: int | None) -> tuple[Verdict, str]:
     fewest = min(len(held.base), len(held.candidate))
     more = f"about {needed} runs of each side would tell" if needed else "no number of runs up to 100 would tell"
+    if (
+        held.contrast.above(held.limit) <= LEVEL < held.beyond
+        or _within(held.contrast, held.limit) <= LEVEL < held.within
+    ):
+        more = "what became of the lost requests would tell"
     if beyond <= LEVEL:
         return Verdict.FAIL, "is worse than the tolerance allows"
     if held.beyond <= LEVEL:

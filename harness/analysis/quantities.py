@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from harness.model.comparison import Scale
-    from harness.model.findings import Estimate, Findings
+    from harness.model.findings import Estimate, Findings, LoadFindings
 
 TOLERANCE = 0.05
 """How much worse a candidate may be if nobody says otherwise."""
@@ -28,10 +28,13 @@ _FAILURES = 0.005
 
 @dataclass(frozen=True)
 class Figure:
-    """A quantity of one run. Of a share: how many of `n` it is, which bounds its spread from below."""
+    """A quantity of one run. Of a share: how many of `n` it is, which bounds its spread from below; `below` and `above`
+    are how far the share may lie from `value` because of requests nobody knows the outcome of (Manski's bounds)."""
 
     value: float
     n: int = 0
+    below: float = 0.0
+    above: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -78,15 +81,18 @@ def _positive(estimate: Estimate) -> Figure | None:
     return Figure(estimate.value, estimate.n) if estimate.value else None
 
 
-def _failed(findings: Findings) -> Figure | None:
-    share = findings.load.failed_share
-    return None if share.value is None else Figure(share.value, share.n)
+def _share_of(hits: Callable[[LoadFindings], int]) -> Callable[[Findings], Figure | None]:
+    """Read a share of the answered requests; the lost ones could have been any of them."""
 
+    def read(findings: Findings) -> Figure | None:
+        load = findings.load
+        answered = load.ok + load.degraded + load.failed + load.timeout
+        if not answered:
+            return None
+        value, whole = hits(load) / answered, answered + load.lost
+        return Figure(value, answered, value - hits(load) / whole, (hits(load) + load.lost) / whole - value)
 
-def _degraded(findings: Findings) -> Figure | None:
-    load = findings.load
-    answered = load.ok + load.degraded + load.failed + load.timeout
-    return Figure(load.degraded / answered, answered) if answered else None
+    return read
 
 
 def _cache(findings: Findings) -> Figure | None:
@@ -132,8 +138,8 @@ QUANTITIES: Mapping[str, Quantity] = {
         Quantity("response_time.p95", "ms", "low", "ratio", _percentile("response_ms", "p95")),
         Quantity("response_time.p99", "ms", "low", "ratio", _percentile("response_ms", "p99")),
         Quantity("service_time.p95", "ms", "low", "ratio", _percentile("service_ms", "p95")),
-        Quantity("failed", "share", "low", "points", _failed, _FAILURES),
-        Quantity("degraded", "share", "low", "points", _degraded, _FAILURES),
+        Quantity("failed", "share", "low", "points", _share_of(lambda load: load.failed + load.timeout), _FAILURES),
+        Quantity("degraded", "share", "low", "points", _share_of(lambda load: load.degraded), _FAILURES),
         Quantity("cache_hit", "share", "high", "points", _cache),
         Quantity("throughput", "per_s", "high", "ratio", _throughput),
         Quantity("recovery_time", "s", "low", "ratio", _recovery),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from harness.analysis.compare import chosen, on_scale
+from harness.analysis.compare import chosen, on_scale, slack
 from harness.analysis.dependence import CONFIDENCE, Array, effective_size, long_run, student
 from harness.analysis.quantities import QUANTITIES, Figure, Quantity
 from harness.model.comparison import Change
@@ -76,7 +76,8 @@ def _change(
     shift = quantity.sign * (values[1] - values[0])
     tails = (1 - CONFIDENCE) / 2
     low, high = np.quantile(quantity.sign * (second - first), [tails, 1 - tails])
-    low, high = min(float(low), shift), max(float(high), shift)
+    better, worse = (slack(quantity, figures[:1], figures[1:], side) for side in (-1, 1))
+    low, high = min(float(low), shift) - better, max(float(high), shift) + worse
     agree, why = _agreement(low, high, quantity.limit(tolerance))
     unseen = quantity.worsening((high - low) / 2)
     if agree == "agree":

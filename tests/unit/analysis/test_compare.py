@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from itertools import combinations
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -11,10 +13,15 @@ from scipy import stats as scipy_stats
 
 from harness.analysis.compare import compare
 from harness.analysis.noise import noise_floor
-from harness.analysis.quantities import QUANTITIES, Figure, tolerances
+from harness.analysis.quantities import QUANTITIES, Figure, figures, tolerances
 from harness.analysis.two_samples import Pair, _mann_whitney_quantile, hodges_lehmann, holm, runs_needed
+from harness.analysis.within_run import Series, within_run
+from harness.model.findings import Estimate
 from harness.model.verdict import Verdict
 from harness.seeds import generator
+
+if TYPE_CHECKING:
+    from harness.model.comparison import Change
 
 
 def runs(name: str, *values: float, n: int = 1000) -> list[dict[str, Figure]]:
@@ -126,3 +133,67 @@ def test_tolerances_are_read() -> None:
     ):  # fmt: skip
         with pytest.raises(ValueError, match=says):
             tolerances((text,))
+
+
+def lossy(lost: int, *failed: int, n: int = 2000) -> list[dict[str, Figure]]:
+    """Runs of which so many of `n` answered requests failed, and `lost` more were never heard of again."""
+    return [figures(findings_of(n, count, lost)) for count in failed]
+
+
+def findings_of(n: int, failed: int, lost: int) -> Any:
+    nothing = Estimate(value=None, low=None, high=None, n=0)
+    response = SimpleNamespace(p50=nothing, p95=nothing, p99=nothing)
+    load = SimpleNamespace(
+        requests=n + lost, ok=n - failed, degraded=0, failed=failed, timeout=0, lost=lost, dropped=0, rate_per_s=None,
+        response_ms=response, service_ms=response,
+    )  # fmt: skip
+    return SimpleNamespace(load=load, cache=SimpleNamespace(answers="unsupported"), failovers=[], cost="unsupported")
+
+
+def told(base: list[dict[str, Figure]], candidate: list[dict[str, Figure]]) -> Change:
+    (change,) = compare(base, candidate, {"failed": 0.005}, ["failed"])
+    return change
+
+
+def test_lost_requests_can_have_been_anything() -> None:
+    """Whatever becomes of them, what would be found then lies within what is said now."""
+    n, lost, base_failed, candidate_failed = 2000, 20, (10, 12, 9, 11, 10), (14, 15, 13, 16, 14)
+    change = told(lossy(lost, *base_failed), lossy(lost, *candidate_failed))
+    assert change.ratio.low is not None
+    assert change.ratio.high is not None
+    for base_share in (0, lost // 2, lost):
+        for candidate_share in (0, lost // 2, lost):
+            known = told(
+                lossy(0, *(f + base_share for f in base_failed), n=n + lost),
+                lossy(0, *(f + candidate_share for f in candidate_failed), n=n + lost),
+            )
+            assert known.ratio.value is not None
+            assert change.ratio.low <= known.ratio.value <= change.ratio.high
+
+
+def test_neither_side_is_flattered_by_what_it_lost() -> None:
+    well, ill = (10, 11, 9, 10, 10), (60, 61, 59, 60, 60)
+    for lost, verdict in ((0, Verdict.PASS), (40, Verdict.INCONCLUSIVE)):
+        assert told(lossy(0, *well), lossy(lost, *well)).verdict is verdict, "a candidate that loses requests"
+        assert told(lossy(lost, *well), lossy(0, *well)).verdict is Verdict.PASS, "a baseline that did"
+    for lost, verdict in ((0, Verdict.FAIL), (60, Verdict.INCONCLUSIVE)):
+        assert told(lossy(lost, *well), lossy(0, *ill)).verdict is verdict
+        assert told(lossy(0, *well), lossy(lost, *ill)).verdict is Verdict.FAIL
+    assert "what became of the lost requests would tell" in told(lossy(0, *well), lossy(40, *well)).why
+    assert told(lossy(60, *well), lossy(0, *ill)).changed is None, "all of it may be in what was lost"
+
+
+def test_one_run_against_one_knows_of_the_lost_ones_too() -> None:
+    def series(failed: int, lost: int) -> Series:
+        failures = np.arange(2000 + lost) % 100 < failed
+        answered = np.arange(2000 + lost) < 2000
+        return Series(np.full(2000 + lost, 1e8), answered, failures & answered, np.zeros(2000 + lost, bool))
+
+    sides = [figures(findings_of(2000, 20, lost)) for lost in (0, 100)]
+    (change,) = within_run(
+        series(1, 0), series(1, 100), (sides[0], sides[1]), {}, generator(1, "x"), metrics=["failed"]
+    )
+    (whole,) = within_run(series(1, 0), series(1, 0), (sides[0], sides[0]), {}, generator(1, "x"), metrics=["failed"])
+    assert whole.ratio.high is not None
+    assert change.ratio.high is not None
+    assert change.ratio.high - whole.ratio.high == pytest.approx(120 / 2100 - 0.01, abs=0.002)
