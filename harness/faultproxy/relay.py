@@ -41,6 +41,9 @@ class Route(Protocol):
     def effect(self, head: Head) -> tuple[str, Effect | None]:
         """Return the fault that is on a request, with its effect."""
 
+    def has(self, fault: str) -> bool:
+        """Return whether a fault is on."""
+
 
 class _Exchange:
     def __init__(self, head: Head, fault: str, effect: Effect | None) -> None:
@@ -275,9 +278,9 @@ class Relay(asyncio.Protocol):
             self._end(exchange, effect)
 
     def _end(self, exchange: _Exchange, effect: Effect) -> None:
-        """Let an answer go no further."""
+        """Let an answer go no further. Nobody would end the stall of a fault that was taken off since the request."""
         self.stalled_by = exchange.fault
-        if effect.then == "cut":
+        if effect.then == "cut" or not self._route.has(exchange.fault):
             self.close()
         elif self._upstream is not None:
             self._upstream.pause_reading()
@@ -316,10 +319,12 @@ class Relay(asyncio.Protocol):
         if exchange is None or effect is None:
             self._lose(error)
         elif effect.after is not None and exchange.answer is not None:  # ends with the connection: it does not
-            if effect.then == "stall":
+            if effect.then != "stall":
+                self._client.abort()
+            elif self._route.has(exchange.fault):
                 self.stalled_by = exchange.fault
             else:
-                self._client.abort()
+                self._lose(error)
         else:
             self._then(lambda: self._lose(error), exchange)
 

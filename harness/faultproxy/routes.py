@@ -44,13 +44,18 @@ class Route:
                 return name, effect
         return "", None
 
+    def has(self, fault: str) -> bool:
+        """Return whether a fault is on."""
+        return fault in self._faults
+
     def put(self, name: str, how: dict[str, Any]) -> None:
         """Put a fault on; one of that name that is there already stays as it is. BadEffectError."""
         if name not in self._faults:
             self._faults[name] = Misbehaviour(name, how, self._seed, asyncio.get_running_loop().time)
 
     def delete(self, name: str) -> None:
-        """Take a fault off. What it holds up is closed, for it would never be answered."""
+        """Take a fault off. What it holds up is closed, for it would never be answered; so is, later, what it would
+        have held up (`Relay`)."""
         self._faults.pop(name, None)
         for relay in [relay for relay in self.relays if relay.stalled_by == name]:
             relay.close()

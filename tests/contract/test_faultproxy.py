@@ -46,7 +46,8 @@ class Script:
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self.turns: list[tuple[bytes, bytes]] = []
         self.close_after = False
-        self.pause_s = 0.0
+        self.pause_s = self.late_s = 0.0
+        """After each piece of an answer, and before the first."""
         self.heard = b""
         self.connections = 0
         threading.Thread(target=self._serve, daemon=True).start()
@@ -70,6 +71,7 @@ class Script:
                         return
                     got += piece
                 self.heard += got
+                sleep(self.late_s)
                 at = 0
                 while at < len(answer):
                     step = draw.randint(1, 97) if len(answer) < 10_000 else 40_000
@@ -296,6 +298,22 @@ def test_an_answer_goes_so_far_and_no_further(
     route.behave("f-1")
     assert route.faults() == {}
     assert exchange(route, get(), 0.3)[1] == whole
+
+
+@pytest.mark.parametrize("answer", [PLAIN, OK + b"\r\nuntil the end"], ids=["length", "no length"])
+def test_an_answer_that_begins_after_its_stall_was_cleared_does_not_stall(
+    script: Script, route: HttpRoute, answer: bytes
+) -> None:
+    script.turns, script.late_s, script.close_after = [(get(), answer)], 0.3, True
+    route.misbehave("f-1", {"after": 200, "then": "stall"})
+    with connect(route) as connection:
+        connection.sendall(get())
+        while not route.faults()["f-1"]["met"]:
+            sleep(0.005)
+        route.behave("f-1")
+        began_ns = now_ns()
+        read(connection, patience_s=2.0)
+        assert (now_ns() - began_ns) / 1e9 < 1.0
 
 
 def test_a_late_answer_keeps_its_pace(script: Script, route: HttpRoute) -> None:
