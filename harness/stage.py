@@ -164,8 +164,11 @@ class Stage:
         if self._toxiproxy is not None and not self._toxiproxy.alive:
             self._went("proxy", "fault")
         else:
-            self.left += take_away(self.proxied, self._journal)
-            if self._proxies_died:  # the other one, and with it what was on it
+            left = take_away(self.proxied, self._journal)
+            self.left += left
+            if not left:
+                self._uncleared = [fault for fault in self._uncleared if fault.on_service]
+            if not left or self._proxies_died:  # a fault goes with what it is on
                 self._went("fault", of=lambda data: "proxy" in data)
 
     def _take_system_down(self) -> None:

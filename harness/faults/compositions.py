@@ -13,6 +13,7 @@ from pydantic import Field, field_serializer, model_validator
 
 from harness.clock import now_ns, wait_until
 from harness.errors import FaultFailed
+from harness.faultproxy.effects import MARK
 from harness.faults.fault import Question, Toxic, UpstreamFault, to_ms, to_ns
 from harness.faults.http import (
     Empty,
@@ -184,5 +185,7 @@ class Brownout(HttpFault):
         return answer.status == self.status and self._late(seen, healthy_ns)
 
     def lingers(self, seen: Seen, healthy_ns: int) -> bool:
-        """Either of them is enough."""
-        return self._late(seen, healthy_ns) or (seen.answer is not None and seen.answer.status == self.status)
+        """Either of them is enough; an error that the proxy has not made is the upstream's own."""
+        answer = seen.answer
+        made = answer is not None and MARK.decode() in answer.headers and answer.status == self.status
+        return made or self._late(seen, healthy_ns)

@@ -249,7 +249,7 @@ class Conductor:
         walk.on = (occurrence, spec, site.journal(self._journal, spec, occurrence.fault_id))
         lasts_ns = int((occurrence.end_s - occurrence.begin_s) * NS_PER_S)
         looks_ns = watch.takes_ns(spec, walk.healthy_ns)
-        self._journal.expires(walk.on[2], begin_ns + lasts_ns + int(spec.grace_s * NS_PER_S) + looks_ns)
+        self._expires(walk, spec, begin_ns + lasts_ns)
         self._tell("journalled", occurrence)
         if not wait_until(begin_ns, self._stop):
             return
@@ -272,6 +272,12 @@ class Conductor:
             self._on_effective(occurrence, moment)
         for state in spec.hold(site.ground, occurrence.fault_id, until_ns, walk.over):
             self._tell(state, occurrence)
+
+    def _expires(self, walk: _Walk, spec: Fault, over_ns: int) -> None:
+        """Note that what is on may be seen to go until some time after `over_ns`."""
+        if walk.on is not None:
+            looks_ns = watch.takes_ns(spec, walk.healthy_ns)
+            self._journal.expires(walk.on[2], over_ns + int(spec.grace_s * NS_PER_S) + looks_ns)
 
     def _clear(self, walk: _Walk) -> str | None:
         """Take back what is on and see it gone; return what is wrong if that fails, which is told the first time."""
@@ -316,6 +322,7 @@ class Conductor:
                 # A port that was given up may be in use for a moment by some outgoing connection.
                 if now_ns() >= deadline_ns or not wait_until(now_ns() + NS_PER_S // 20):
                     raise
+        self._expires(walk, spec, now_ns())  # nothing is left that the guardian could take back
         moment = Moment(since_ns, now_ns(), "read back")
         deadline_ns = now_ns() + self._deadline_ns  # a service may have taken long to be started again
         try:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.clock import NS_PER_S
 from harness.errors import FaultFailed
+from harness.faults import watch
 from harness.faults.fault import UpstreamFault
 from harness.faults.probe_socket import ProbeSocket
 from harness.faults.toxiproxy import Proxy, Toxiproxy, proxy_name
@@ -94,10 +95,15 @@ class Proxied:
         http = {} if self.route is None else {"http": {"admin": self.route.admin, "route": self.route.name}}
         return journal.fault(fault_id, api=self.proxy.server.address, proxy=self.proxy.name, toxics=toxics, **http)
 
-    def other_cause(self, fault: Fault, healthy_ns: int) -> str:  # noqa: ARG002 - whatever it was
-        """Ask the upstream past all faults: one that did not survive is not broken by us any more."""
-        direct = self.past.ask(NS_PER_S)
-        return "" if direct.outcome == "answered" else f"nor does the upstream when asked without the proxy: {direct}"
+    def other_cause(self, fault: Fault, healthy_ns: int) -> str:
+        """Ask the upstream past all faults what the fault's probes ask, as often as would have shown that it is gone:
+        one that did not survive, is late or errs by itself is not broken by us any more."""
+        patience_ns = max(NS_PER_S, fault.patience_ns(healthy_ns))
+        for _ in range(watch.answers_needed(fault.met_by())):
+            direct = self.past.ask(patience_ns, question=fault.question())
+            if direct.outcome != "answered" or fault.lingers(direct, healthy_ns):
+                return f"nor does the upstream when asked without the proxy: {direct}"
+        return ""
 
 
 def put_in_front(

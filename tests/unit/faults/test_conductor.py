@@ -9,10 +9,10 @@ import json
 import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pydantic import TypeAdapter
@@ -20,10 +20,11 @@ from pydantic import TypeAdapter
 from harness.clock import NS_PER_MS, NS_PER_S, now_ns, sleep
 from harness.errors import FaultFailed
 from harness.faults.conductor import Conductor, Uncleared
-from harness.faults.fault import PLAIN, Fault, Question, Toxic
+from harness.faults.fault import PLAIN, Fault, Question, Site, Toxic
 from harness.faults.lifecycle import Kill
-from harness.faults.network import Refuse, Reset
+from harness.faults.network import Refuse, Reset, Slow
 from harness.faults.probe_socket import Seen
+from harness.faults.proxies import Proxied
 from harness.faults.service import sites
 from harness.faults.timeline import occurrences
 from harness.journal import Journal
@@ -50,6 +51,9 @@ class Door:
         self.reset_from_ns: int | None = None
         """From when on a probe is reset, while a toxic is on."""
         self.toxics: set[str] = set()
+        self.late_ns = 0
+        """What an answer takes longer, whatever is on."""
+        self.server = SimpleNamespace(address="")
 
     @property
     def ground(self) -> Any:
@@ -80,6 +84,7 @@ class Door:
     def ask(self, patience_ns: int, stop: threading.Event | None = None, question: Question = PLAIN) -> Seen:
         sent_ns = now_ns()
         sleep(0.001)
+        sleep(self.late_ns / NS_PER_S)
         hit = bool(self.toxics) and self.reset_from_ns is not None and sent_ns >= self.reset_from_ns
         return Seen("refused" if not self.open else "reset" if hit else "answered", sent_ns, now_ns(), self.open)
 
@@ -142,7 +147,7 @@ class Rig:
     cleared: list[str] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
 
-    def conductor(self, *specs: Fault, deadline_s: float = 0.3, triggers: Triggers | None = None) -> Conductor:
+    def conductor(self, *specs: Fault, deadline_s: float = 0.3, triggers: Triggers | None = None, site: Site | None = None) -> Conductor:
         def gone(fault: Any, t_ns: int) -> None:
             self.gone.append(fault.fault_id)
             if triggers:
@@ -150,7 +155,7 @@ class Rig:
 
         return Conductor(
             occurrences([("storm", spec) for spec in specs]),
-            {"bedrock": self.door},
+            {"bedrock": site or self.door},
             sites({"agents": self.copies}, {}),
             events=self.events,
             journal=self.journal,
@@ -286,6 +291,38 @@ def test_a_service_that_runs_again_and_is_not_as_before_is_broken_by_nobody(rig:
     assert conductor.stuck == []
     assert conductor.stop() == []
     assert rig.journal.close(), "nothing is left for the guardian"
+
+
+def test_an_upstream_that_is_late_by_itself_is_broken_by_nobody(rig: Rig) -> None:
+    past, site = Door(), Proxied("bedrock", cast("Any", rig.door), cast("Any", rig.door), cast("Any", rig.door), {})
+    slow = Slow.model_validate({"kind": "slow", "upstream": "bedrock", "at": "0s", "for": "50ms", "latency": "20ms"})
+    assert site.other_cause(slow, 0) == ""
+    site = replace(site, past=cast("Any", past))
+    rig.door.late_ns = past.late_ns = 40 * NS_PER_MS
+    conductor = rig.conductor(slow, deadline_s=0.05, site=site)
+    conductor.start(now_ns())
+    until(lambda: conductor.done)
+    (failed,) = conductor.failed
+    assert "nor does the upstream when asked without the proxy: answered after" in failed
+    told = rig.told("slow-bedrock-1")
+    assert told["failed"]["data"]["healed"] is True
+    assert "cleared" not in told, "so that the run is invalid"
+    assert rig.bit == rig.cleared == rig.gone == ["slow-bedrock-1"]
+    assert conductor.stop() == []
+    assert rig.journal.close(), "nothing is left for the guardian"
+
+
+def test_the_guardian_takes_back_nothing_that_is_off_by_its_read_back(rig: Rig) -> None:
+    rig.door.late_ns = 40 * NS_PER_MS  # of the proxy itself, as it seems: nobody knows
+    slow = Slow.model_validate({"kind": "slow", "upstream": "bedrock", "at": "0s", "for": "50ms", "latency": "20ms"})
+    conductor = rig.conductor(slow, deadline_s=0.05)
+    conductor.start(now_ns())
+    until(lambda: bool(conductor.failed))
+    rows = [json.loads(line) for line in rig.journal.path.read_text().splitlines()]
+    first, *later = [row["expires_ns"] for row in rows if row["kind"] == "expires"]
+    assert later[0] > first
+    rig.door.late_ns = 0
+    assert conductor.stop() == []
 
 
 def test_an_engine_that_was_busy_for_a_moment_leaves_no_doubt(rig: Rig) -> None:

@@ -192,6 +192,7 @@ def test_an_upstream_that_fails_by_itself_is_no_fault_of_ours() -> None:
     unmarked = Seen("answered", 0, MS, True, answer=Answer(True, 503, {}, b""))
     assert not make("http_error").bites(unmarked, MS)
     assert not make("http_error").bites(seen("answered"), MS)
+    assert not make("brownout").lingers(unmarked, MS)
 
 
 def test_a_brownout_is_gone_when_neither_face_of_it_is_left() -> None:

@@ -1,0 +1,40 @@
+"""What is left of a run when its surroundings have been taken down."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from harness.errors import FaultFailed
+from harness.faults.conductor import Uncleared
+from harness.faults.proxies import Proxied
+from harness.journal import Journal
+from harness.recording.tables import EventLog
+from harness.stage import Stage
+from tests.recordings import plan
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_fault_that_was_not_cleared_goes_with_its_proxy(tmp_path: Path, gone: bool) -> None:
+    def delete(_name: str) -> None:
+        if not gone:
+            raise FaultFailed("it does not answer")
+
+    with closing(Journal(tmp_path, 5, tmp_path / "state")) as journal, closing(EventLog(tmp_path / "events")) as events:
+        stage = Stage(plan(), tmp_path, 5, events, journal, lambda _: None)
+        proxy: Any = SimpleNamespace(server=SimpleNamespace(delete=delete))
+        probe = cast("Any", None)
+        stage.proxied = {"bedrock": Proxied("bedrock", proxy, probe, probe, {"as-5-bedrock": journal.proxy("", "p")})}
+        journal.fault("slow-bedrock-1", api="", proxy="as-5-bedrock", toxics=[])
+        stage._undo.callback(stage._take_proxies_away)
+        stage.settle([Uncleared("slow-bedrock-1 could not be cleared", on_service=False)])
+        stage.down()
+        problems = ["proxy as-5-bedrock: it does not answer", "slow-bedrock-1 could not be cleared"]
+        assert stage.left == ([] if gone else problems)
+        assert journal.close() is gone
