@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from harness.clock import NS_PER_S
@@ -23,6 +24,8 @@ report's failback, over the SLO's window."""
 SETTLED_NS = 2 * NS_PER_S
 """How long it must have, before the next outage: one that came sooner would cut off the window that the report needs
 to see the failback at all, which would then be unknown for every outage."""
+_COUNT_NS = NS_PER_S
+"""Between one count of who answers and the next."""
 
 
 class _Look(NamedTuple):
@@ -41,12 +44,18 @@ class Triggers:
 
     def __init__(self, plan: Plan, conditions: Conditions) -> None:
         self._load, self._conditions = plan.scenario.load, conditions
-        self._left = Counter(occurrence.spec.called for occurrence in occurrences(plan.faults))
         self._cleared_ns: dict[str, int] = {}
         self._recovered_ns: dict[str, int] = {}
         self._gone_ns: dict[str, int] = {}
-        self._served: dict[str, float] = {}
-        """Share of the answers that each upstream gave before the first of the faults in turn on it."""
+        found = occurrences(plan.faults)
+        self._left = Counter(occurrence.spec.called for occurrence in found)
+        self._first_s = min((o.begin_s for o in found if o.trigger is None), default=inf)
+        self._begun = False
+        """Whether any fault has, of whatever kind."""
+        self._served = {o.spec.on: 0.0 for o in found if o.turn is not None}
+        """Share of the answers that each upstream with faults in turn gave before the first fault of the run: while
+        another is broken, it may give more."""
+        self._counted_ns = -_COUNT_NS
         self._back_ns: dict[str, int] = {}
         """Since when each upstream serves again, while it does."""
 
@@ -63,10 +72,22 @@ class Triggers:
         `start_ns` is when the load started, `zero_ns` when its warm-up ends: no trigger comes before that. `state` is
         the one that a search for capacity is in.
         """
+        self._count(now, zero_ns)
         if now < zero_ns:
             return ""
         level = self._load.planned((now - start_ns) / NS_PER_S) if self._load.open_loop else users
-        return _COME[type(fault.trigger)](self, fault.trigger, _Look(fault.spec.on, level, zero_ns, now, state))
+        said = _COME[type(fault.trigger)](self, fault.trigger, _Look(fault.spec.on, level, zero_ns, now, state))
+        self._begun = self._begun or bool(said)
+        return said
+
+    def _count(self, now: int, zero_ns: int) -> None:
+        """Take note of who gives which share of the answers, as long as nothing has been broken."""
+        self._begun = self._begun or now >= zero_ns + self._first_s * NS_PER_S
+        if self._begun or now < self._counted_ns + _COUNT_NS:
+            return
+        self._counted_ns = now
+        for on in self._served:
+            self._served[on] = self._conditions.served(on, now)
 
     def _during(self, trigger: During, look: _Look) -> str:
         return f"state {look.state} begins" if look.state == trigger.state else ""
@@ -76,8 +97,7 @@ class Triggers:
         if not turn.after:
             if now < look.zero_ns + round(turn.at_s * NS_PER_S):
                 return ""
-            self._served[on] = self._conditions.served(on, now)
-            return f"its time has come; {on} gives {self._served[on]:.0%} of the answers"
+            return f"its time has come; {on} gave {self._served[on]:.0%} of the answers before any fault"
         since_ns = self._gone_ns.get(turn.after)
         if since_ns is None or not self._conditions.good_for(since_ns, now):
             return ""

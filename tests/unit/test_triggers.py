@@ -32,9 +32,10 @@ class Rig:
     def __init__(self, load: dict[str, Any], *faults: Refuse) -> None:
         self.good = self.met = False
         self.served = 0.6
+        self.shares: dict[str, float] = {}
         conditions: Any = SimpleNamespace(
             good_for=lambda _since, _now: self.good,
-            served=lambda _provider, _now: self.served,
+            served=lambda provider, _now: self.shares.get(provider, self.served),
             met=lambda _threshold, _now: 0.4 if self.met else None,
         )
         named = [("x", fault) for fault in faults]
@@ -114,7 +115,7 @@ def test_outages_that_are_spaced_by_recovery_take_turns_and_wait_for_the_provide
     rig.good = True
     assert rig.come(first, 29) == ""  # 20 s after the warm-up of 10 s
     assert rig.come(second, 100) == ""  # its turn is after the first
-    assert rig.come(first, 30) == "its time has come; bedrock gives 60% of the answers"
+    assert rig.come(first, 30) == "its time has come; bedrock gave 60% of the answers before any fault"
     assert rig.come(second, 100) == ""
     rig.triggers.gone(first, 35 * NS_PER_S)
     rig.served = 0.4
@@ -142,3 +143,26 @@ def test_whoever_is_named_by_no_answer_need_not_serve_again() -> None:
     rig.triggers.gone(rig.found["refuse-bedrock-1"], 35 * NS_PER_S)
     assert not rig.come(rig.found["refuse-bedrock-2"], 48)
     assert rig.come(rig.found["refuse-bedrock-2"], 50)
+
+
+def test_what_an_upstream_gives_while_another_is_broken_is_not_what_it_gave_before() -> None:
+    often = {"repeat": 2, "spaced_by": "recovery"}
+    rig = Rig(USERS, refuse(at="10s", name="bedrock"), refuse(**often, upstream="openai", at="12s", name="openai"))
+    rig.shares = {"bedrock": 1.0, "openai": 0.0}
+    first, second = (rig.found[name] for name in ("openai-1", "openai-2"))
+    assert not rig.come(first, 19)
+    rig.shares = {"bedrock": 0.0, "openai": 1.0}  # bedrock-1 is on from 20 s on
+    assert rig.come(first, 22) == "its time has come; openai gave 0% of the answers before any fault"
+    rig.triggers.gone(first, 27 * NS_PER_S)
+    rig.good, rig.shares = True, {"bedrock": 1.0, "openai": 0.0}
+    assert not rig.come(second, 40)
+    assert rig.come(second, 42), "it serves as it did"
+
+
+def test_what_a_trigger_began_ends_the_counting_as_well() -> None:
+    rig = Rig(USERS, refuse(at={"load": "10%"}, upstream="openai"), refuse(at="12s", spaced_by="recovery", repeat=2))
+    rig.shares = {"bedrock": 0.5}
+    assert not rig.come(rig.found["refuse-bedrock-1"], 19)
+    assert rig.come(rig.found["refuse-openai-1"], 20, users=50)
+    rig.shares = {"bedrock": 1.0}
+    assert "gave 50%" in rig.come(rig.found["refuse-bedrock-1"], 22)
