@@ -145,11 +145,11 @@ def run(out: Path | None, lang: str, metrics_port: int | None, metrics_bind: str
     105 interrupted and healed, 108 stopped by an abort condition, 70 healing failed, 1 anything else.
     """
     from harness.conduct import conduct  # noqa: PLC0415
-    from harness.faults.timeline import occurrences  # noqa: PLC0415
+    from harness.planfile import faults_of  # noqa: PLC0415
 
     terminal = console(lasting=True)
     resolved = _resolve(**options)
-    faults = [fault.fault_id for fault in occurrences(resolved.faults)]
+    faults = [fault.fault_id for fault in faults_of(resolved)]
     with cli_export.live_metrics(resolved, faults, metrics_port, metrics_bind) as metrics:
         ended = conduct(resolved, out, terminal, metrics)
         try:
@@ -193,7 +193,7 @@ def _check_workload(resolved: Plan) -> None:
 
 def timeline(resolved: Plan) -> list[tuple[float | None, str]]:
     """Return (seconds after load start, what happens) in order; last, without a time, what waits for a trigger."""
-    from harness.faults.timeline import occurrences  # noqa: PLC0415
+    from harness.planfile import faults_of  # noqa: PLC0415
 
     load = resolved.scenario.load
     at_most = " at the latest" if load.kind == "capacity" else ""
@@ -202,7 +202,7 @@ def timeline(resolved: Plan) -> list[tuple[float | None, str]]:
     if load.warmup:
         rows.append((load.warmup, "warm-up ends, measuring starts"))
     rows += [(at, what) for at, what, _ in load.boundaries]
-    for fault in occurrences(resolved.faults):
+    for fault in faults_of(resolved):
         if fault.trigger is not None:
             if fault.spec.during is not None:
                 waiting.append((None, f"{fault.fault_id} injected {fault.trigger}, until it ends"))

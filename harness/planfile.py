@@ -16,7 +16,7 @@ from harness.document import Document, Loc, M, found, locate, override, plan_err
 from harness.errors import PlanError
 from harness.faults import KINDS as FAULT_KINDS
 from harness.faults.fault import UpstreamFault
-from harness.faults.timeline import Breakables
+from harness.faults.timeline import Breakables, Occurrence, occurrences
 from harness.faults.timeline import check as check_timeline
 from harness.model.base import nearest
 from harness.model.experiment import Experiment, FaultSpec
@@ -282,6 +282,11 @@ def _placing(plan: Plan, documents: Sequence[Document]) -> Iterator[None]:
                     files[named] = document.where(loc)
         where = ": ".join(filter(None, (files.get(error.where), error.where)))
         raise PlanError(error.what, where=where, hint=error.hint) from None
+
+
+def faults_of(plan: Plan) -> list[Occurrence]:
+    """Return every occurrence of the plan's faults, as `timeline.occurrences` does."""
+    return occurrences(plan.faults, _breakables(plan)) if plan.faults else []
 
 
 def _breakables(plan: Plan) -> Breakables:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from harness.clock import NS_PER_S, now_ns, sleep
 from harness.conditions import Conditions, longest_window_s
 from harness.errors import ExitCode, TrafficFailed
-from harness.faults.timeline import occurrences
 from harness.live import Recent, counts, percentiles_ms
 from harness.model.threshold import parse_abort
 from harness.model.trigger import During, When
+from harness.planfile import faults_of
 from harness.recording.tables import clean
 from harness.report.live import LiveState, LiveView
 from harness.searching import Searching
@@ -75,7 +75,7 @@ class Underway:
             if plan.scenario.load.kind == "capacity"
             else None
         )
-        self.occurrences = occurrences(plan.faults)
+        self.occurrences = faults_of(plan)
         self.steady = SteadyState(plan, self._conditions, events, lambda: self._pulses.in_flight)
         self._phase = ""
         self._on: set[str] = set()

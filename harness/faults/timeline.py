@@ -38,6 +38,8 @@ class Occurrence:
     is spaced by recovery is by itself."""
     turn: InTurn | None = None
     """Of one that is spaced by recovery: after which other it comes."""
+    place: str = ""
+    """Where it is on (`Breakables.place`)."""
 
     @property
     def trigger(self) -> Trigger | None:
@@ -50,9 +52,10 @@ class Occurrence:
         return f"{self.fault_id} ({self.begin_s:g} s to {self.end_s:g} s of {self.experiment})"
 
 
-def occurrences(specs: Iterable[tuple[str, FaultSpec]]) -> list[Occurrence]:
-    """Return every occurrence of all faults, by time, then those of each trigger; `specs` are (experiment, fault)."""
-    specs = list(specs)
+def occurrences(specs: Iterable[tuple[str, FaultSpec]], there: Breakables | None = None) -> list[Occurrence]:
+    """Return every occurrence of all faults, by time, then those of each trigger; `specs` are (experiment, fault).
+    Without `there` it is not known which upstreams are services, so each counts as a place of its own."""
+    specs, there = list(specs), there or Breakables({})
     drafts = [
         (number if spec.trigger is not None else 0, begin, end, spec, experiment)
         for number, (experiment, spec) in enumerate(specs, 1)
@@ -66,12 +69,15 @@ def occurrences(specs: Iterable[tuple[str, FaultSpec]]) -> list[Occurrence]:
         count[spec.called] += 1
         return f"{spec.called}-{count[spec.called]}"
 
-    found = [Occurrence(begin, end, called(spec), spec, name, group) for group, begin, end, spec, name in drafts]
-    last: dict[tuple[bool, str], str] = {}
+    found = [
+        Occurrence(begin, end, called(spec), spec, name, group, place=there.place(spec))
+        for group, begin, end, spec, name in drafts
+    ]
+    last: dict[str, str] = {}
     for group, (spec, name) in enumerate(_turns(specs), len(specs) + 1):
-        place, fault_id = (isinstance(spec, ServiceFault), spec.on), called(spec)
+        place, fault_id = there.place(spec), called(spec)
         turn = InTurn(after=last[place]) if place in last else InTurn(at_s=spec.at if isinstance(spec.at, float) else 0)
-        found.append(Occurrence(0.0, spec.for_s, fault_id, spec, name, group, turn))
+        found.append(Occurrence(0.0, spec.for_s, fault_id, spec, name, group, turn, place))
         last[place] = fault_id
     return found
 
@@ -122,7 +128,7 @@ def check(specs: Iterable[tuple[str, FaultSpec]], there: Breakables, load_end_s:
             _check_service(experiment, spec, there)
         else:
             _check_upstream(experiment, spec, there)
-    found = occurrences(specs)
+    found = occurrences(specs, there)
     for occurrence in found:
         if occurrence.end_s > load_end_s + _EPSILON_S:
             raise PlanError(
@@ -131,10 +137,10 @@ def check(specs: Iterable[tuple[str, FaultSpec]], there: Breakables, load_end_s:
                 hint="hold the load for longer, or begin the fault earlier, repeat it less or shorten its `for`",
                 about=occurrence.spec,
             )
-    _check_turns(found, there, load_end_s)
+    _check_turns(found, load_end_s)
     # What a trigger begins while another fault is on there is left out then, and told.
-    for place, group in {(there.place(o.spec), o.group) for o in found}:
-        for earlier, later in pairwise(o for o in found if (there.place(o.spec), o.group) == (place, group)):
+    for place, group in {(o.place, o.group) for o in found}:
+        for earlier, later in pairwise(o for o in found if (o.place, o.group) == (place, group)):
             if later.begin_s < earlier.end_s - _EPSILON_S:
                 raise PlanError(
                     f"{earlier} and {later} overlap on {place}",
@@ -144,11 +150,11 @@ def check(specs: Iterable[tuple[str, FaultSpec]], there: Breakables, load_end_s:
                 )
 
 
-def _check_turns(found: Sequence[Occurrence], there: Breakables, load_end_s: float) -> None:
+def _check_turns(found: Sequence[Occurrence], load_end_s: float) -> None:
     """Those that are spaced by recovery must fit into the load even if service never had to recover."""
     turns = [o for o in found if o.turn is not None]
-    for place in {there.place(o.spec) for o in turns}:
-        mine = [o for o in turns if there.place(o.spec) == place]
+    for place in {o.place for o in turns}:
+        mine = [o for o in turns if o.place == place]
         begin_s = min(o.turn.at_s for o in mine if o.turn is not None and not o.turn.after)
         on_s = sum(o.end_s for o in mine)
         if begin_s + on_s > load_end_s + _EPSILON_S:

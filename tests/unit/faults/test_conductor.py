@@ -26,7 +26,7 @@ from harness.faults.network import Refuse, Reset, Slow
 from harness.faults.probe_socket import Seen
 from harness.faults.proxies import Proxied
 from harness.faults.service import sites
-from harness.faults.timeline import occurrences
+from harness.faults.timeline import Breakables, occurrences
 from harness.journal import Journal
 from harness.model.instance import Instance, State
 from harness.model.load import Load
@@ -147,14 +147,14 @@ class Rig:
     cleared: list[str] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
 
-    def conductor(self, *specs: Fault, deadline_s: float = 0.3, triggers: Triggers | None = None, site: Site | None = None) -> Conductor:
+    def conductor(self, *specs: Fault, deadline_s: float = 0.3, triggers: Triggers | None = None, site: Site | None = None, there: Breakables | None = None) -> Conductor:
         def gone(fault: Any, t_ns: int) -> None:
             self.gone.append(fault.fault_id)
             if triggers:
                 triggers.gone(fault, t_ns)
 
         return Conductor(
-            occurrences([("storm", spec) for spec in specs]),
+            occurrences([("storm", spec) for spec in specs], there),
             {"bedrock": site or self.door},
             sites({"agents": self.copies}, {}),
             events=self.events,
@@ -192,8 +192,8 @@ def refuse(**settings: Any) -> Refuse:
     return Refuse.model_validate({"kind": "refuse", "upstream": "bedrock", "at": "0s", "for": "50ms", **settings})
 
 
-def kill() -> Kill:
-    return Kill.model_validate({"kind": "kill", "service": "agents", "at": "0s", "for": "50ms"})
+def kill(**settings: Any) -> Kill:
+    return Kill.model_validate({"kind": "kill", "service": "agents", "at": "0s", "for": "50ms", **settings})
 
 
 def reset(for_: str) -> Reset:
@@ -322,6 +322,32 @@ def test_the_guardian_takes_back_nothing_that_is_off_by_its_read_back(rig: Rig) 
     first, *later = [row["expires_ns"] for row in rows if row["kind"] == "expires"]
     assert later[0] > first
     rig.door.late_ns = 0
+    assert conductor.stop() == []
+
+
+@pytest.mark.parametrize("begin_s", [0.3, 0.7])
+def test_an_upstream_and_the_service_that_it_is_have_one_fault_at_a_time(rig: Rig, begin_s: float) -> None:
+    there = Breakables({}, {"agents": 1}, {"bedrock": "agents"})
+    load_80 = kill(at={"load": "80%"}, **{"for": "200ms"})
+    conductor = rig.conductor(refuse(**{"for": "500ms"}), load_80, there=there)
+    zero_ns = now_ns()
+    conductor.start(zero_ns)
+    (waiting,) = conductor.waiting
+    until(lambda: now_ns() > zero_ns + begin_s * NS_PER_S)
+    conductor.fire(waiting, now_ns(), "its load")
+    until(lambda: conductor.done)
+    assert conductor.failed == ([] if begin_s > 0.5 else ["kill-agents-1: left out: refuse-bedrock-1 is still on"])
+    assert conductor.stop() == []
+
+
+def test_by_the_clock_the_next_one_on_a_place_waits_for_the_end_of_the_last(rig: Rig) -> None:
+    there = Breakables({}, {"agents": 1}, {"bedrock": "agents"})
+    rig.door.late_ns = 30 * NS_PER_MS
+    conductor = rig.conductor(refuse(at="500ms"), kill(at="550ms"), there=there)
+    conductor.start(now_ns())
+    until(lambda: conductor.done)
+    assert conductor.failed == []
+    assert rig.told("kill-agents-1")["injecting"]["t_ns"] > rig.told("refuse-bedrock-1")["cleared"]["t_ns"]
     assert conductor.stop() == []
 
 

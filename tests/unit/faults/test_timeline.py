@@ -179,6 +179,21 @@ def test_an_upstream_and_the_service_behind_it_are_one_place() -> None:
             check([("a", kill("bedrock", 1, 5)), ("a", later)], SERVICES, 60)
 
 
+def test_an_upstream_and_the_service_behind_it_take_turns() -> None:
+    often: dict[str, Any] = {"repeat": 2, "spaced_by": "recovery"}
+    turns = [("a", kill("bedrock", 1, 5, **often)), ("a", triggered("bedrock", at="2s", **often))]
+    found = occurrences(turns, SERVICES)
+    assert [(o.fault_id, str(o.trigger)) for o in found] == [
+        ("kill-bedrock-1", "at 1 s"),
+        ("refuse-bedrock-1", "after kill-bedrock-1 has recovered"),
+        ("kill-bedrock-2", "after refuse-bedrock-1 has recovered"),
+        ("refuse-bedrock-2", "after kill-bedrock-2 has recovered"),
+    ]
+    assert {o.place for o in found} == {"service bedrock"}
+    with pytest.raises(PlanError, match="4 faults in turn on service bedrock are on for 20 s together"):
+        check(turns, SERVICES, 20)
+
+
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
