@@ -32,6 +32,12 @@ def is_local(host: str) -> bool:
     return address.is_loopback
 
 
+def is_foreign(host: str, allow_hosts: Collection[str]) -> bool:
+    """Tell whether traffic may not go to `host` (as in `is_local`): it is not on loopback, nor in `allow_hosts`."""
+    name = host.strip("[]").lower()
+    return not (is_local(host) or name in {allowed.strip("[]").lower() for allowed in allow_hosts})
+
+
 def host_of(url: str) -> str:
     """Return the host of a URL or a ``host:port``, in lower case; ValueError when it has none."""
     filled = _OUR_OWN.sub("127.0.0.1:1", url)
@@ -61,7 +67,7 @@ def refuse_foreign(url: str, allow_hosts: Collection[str], *, where: str = "") -
         raise PlanError(
             f"{url!r} is no address: {error}", where=where, hint="as in http://127.0.0.1:8000 or 127.0.0.1:6379"
         ) from None
-    if is_local(host) or host in {allowed.strip("[]").lower() for allowed in allow_hosts}:
+    if not is_foreign(host, allow_hosts):
         return
     raise PlanError(
         f"{url!r} is not on this machine: traffic and faults go to {host} only if the target says so",

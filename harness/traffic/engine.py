@@ -110,6 +110,7 @@ class LocustEngine:
             "recording": str(self._recording),
             "seed": plan.seed,
             "run_id": self._run_id,
+            "allow_hosts": plan.target.allow_hosts,
             "observe": plan.target.observe.model_dump(mode="json", by_alias=True, exclude_none=True),
             # As numbers: how durations and rates are written in files is not the generator's business.
             "load": {**_numbers(load), "total_s": load.total_s, "open_loop": load.open_loop, **self._replayed()},

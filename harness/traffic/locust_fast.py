@@ -19,6 +19,7 @@ from harness.clock import NS_PER_MS, NS_PER_S, now_ns, wall_s
 from harness.traffic.locust_answer import Asking, ReadResponse, Reply
 from harness.traffic.locust_client import LazyCookieJar
 from harness.traffic.locust_heads import METHODS, SPAN, SPAN_HOLE, Template, Templates, fill, place, template
+from harness.traffic.locust_hosts import refuse
 from harness.traffic.locust_measuring import (
     OUR_LISTENERS,
     Context,
@@ -57,13 +58,14 @@ def _nothing(_: Head) -> bool:
 
 
 class Agent(fasthttp.LocustUserAgent):
-    """Locust's user agent; an answer that was begun elsewhere is handed to it."""
+    """Locust's user agent; an answer that was begun elsewhere is handed to it. Asked for every hop of a request."""
 
     handed: Handed | None = None
 
     def _urlopen(self, request: Any) -> Any:
         handed, self.handed = self.handed, None
         if handed is None:
+            refuse(request.url_split.host)
             return super()._urlopen(request)  # type: ignore[no-untyped-call]
         response = handed(request)
         return self.response_type(response, request=request, sent_request=response._sent_request)  # noqa: SLF001

@@ -16,6 +16,7 @@ from geventhttpclient.client import HTTPClient
 from locust.contrib import fasthttp
 
 from harness.traffic.locust_client import KnownUrl
+from harness.traffic.locust_hosts import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,13 +51,14 @@ class Place(NamedTuple):
 
 @lru_cache(maxsize=_MOST)
 def place(base_url: str | None, path: str) -> Place | None:
-    """Return where `path` of a session with `base_url` lies; None when its URL is not a plain one."""
+    """Return where `path` of a session with `base_url` lies; None when its URL is not a plain one, or foreign."""
     try:
         url = KnownUrl(path if fasthttp.absolute_http_url_regexp.match(path) else f"{base_url}{path}")
         found = Place(url, (url.host, url.port), url.quoted_uri)
     except ValueError:  # no URL at all, or a port that is no number
         return None
-    return found if found.client[0] and _PLAIN_URI.fullmatch(found.uri) else None
+    host = found.client[0]
+    return found if host and _PLAIN_URI.fullmatch(found.uri) and not refusal(host) else None
 
 
 class _Length:

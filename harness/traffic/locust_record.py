@@ -21,6 +21,7 @@ from harness.clock import now_ns
 from harness.model.request import UNKNOWN, Outcome, first_request_id
 from harness.observe import Answer, Observation, Reading
 from harness.tokens import NOTHING_HEARD, Passing, hear
+from harness.traffic.locust_hosts import ForeignHostError
 from harness.traffic.locust_turn import prepared_ns, take_due
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ UNREAD = "stream not read to its end by the workload"
 def explain(error: BaseException) -> tuple[Outcome, str]:
     """Return the outcome and a text for an exception: the same text for the same cause, without addresses or ids."""
     error = getattr(error, "original", None) or error  # what made geventhttpclient give up retrying
+    if isinstance(error, ForeignHostError):
+        return Outcome.FAILED, str(error)
     if isinstance(error, TimeoutError | gevent.Timeout | requests.exceptions.Timeout):
         return Outcome.TIMEOUT, "no answer in time"
     if isinstance(error, HTTPConnectionClosed):

@@ -18,7 +18,15 @@ from harness.recording import layout
 from harness.recording.requests import WORDS, RequestWriter
 from harness.recording.spool import Nowhere
 from harness.recording.tokens import TokenWriter
-from harness.traffic import locust_complaints, locust_load, locust_phase, locust_session, locust_turn, locust_workload
+from harness.traffic import (
+    locust_complaints,
+    locust_hosts,
+    locust_load,
+    locust_phase,
+    locust_session,
+    locust_turn,
+    locust_workload,
+)
 from harness.traffic.locust_levels import LevelsLoad
 from harness.traffic.locust_measuring import Measuring
 from harness.traffic.locust_pulse import PulseMaker
@@ -95,6 +103,7 @@ class Run:
             stream_end=observe.stream_end or "",
             stream=order["stream"],
         )
+        locust_hosts.allow(order["allow_hosts"])
         locust_session.install(self._environment, self._recorder, self._statistics, order["run_id"])
         part = locust_load.Part(self._environment, self._recorder, seed, *order["share"])
         self._load = locust_load.make(part, order["load"])

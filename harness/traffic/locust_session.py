@@ -7,6 +7,7 @@ measured unchanged (`locust_measuring` says how).
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import geventhttpclient.client
 from geventhttpclient.connectionpool import ConnectionPool
@@ -18,6 +19,7 @@ from harness.clock import NS_PER_MS, now_ns
 from harness.traffic.locust_answer import TimedResponse
 from harness.traffic.locust_client import LazyCookieJar, is_alive
 from harness.traffic.locust_fast import Agent, FastContext, FastSession
+from harness.traffic.locust_hosts import ForeignHostInRequestsError, refuse
 from harness.traffic.locust_measuring import Context, Measuring, Reporting, lowered, open_exchange, size_of, traced
 from harness.traffic.locust_record import Exchange
 from harness.traffic.locust_turn import take_due
@@ -57,6 +59,11 @@ class SlowSession(clients.HttpSession):
             exchange.ended(now_ns(), error)
             exchange.write()
             raise
+
+    def send(self, request: Any, **kwargs: Any) -> Any:
+        """Send one hop of a request."""
+        refuse(urlsplit(request.url).hostname or "", ForeignHostInRequestsError)
+        return super().send(request, **kwargs)
 
     def _send_request_safe_mode(self, method: Any, url: Any, **kwargs: Any) -> Any:
         exchange: Exchange = kwargs.pop("exchange")

@@ -147,7 +147,14 @@ class Rig:
     cleared: list[str] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
 
-    def conductor(self, *specs: Fault, deadline_s: float = 0.3, triggers: Triggers | None = None, site: Site | None = None, there: Breakables | None = None) -> Conductor:
+    def conductor(
+        self,
+        *specs: Fault,
+        deadline_s: float = 0.3,
+        triggers: Triggers | None = None,
+        site: Site | None = None,
+        there: Breakables | None = None,
+    ) -> Conductor:
         def gone(fault: Any, t_ns: int) -> None:
             self.gone.append(fault.fault_id)
             if triggers:
