@@ -49,10 +49,21 @@ function hex(number) {
   return number.toString(16).padStart(16, "0");
 }
 
+// Why a request may not be sent there, "" when it may: as `harness.hosts` and `locust_hosts` say it. What cannot be read
+// for certain is foreign.
+function refusal(address) {
+  const found = /^https?:\/\/([^/?#\\\s]*)(?=[/?#]|$)/i.exec(address);
+  const host = found ? found[1].replace(/^.*@/, "").replace(/:\d*$/, "").toLowerCase() : "";
+  const local = /^(localhost|.+\.localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(host.replace(/\.$/, ""));
+  if (local || (host && order.allow_hosts.indexOf(host.replace(/[[\]]/g, "")) >= 0)) return "";
+  return `not sent: ${host || address} is neither this machine nor in the target's allow_hosts`;
+}
+
 function opened(method, where, params) {
   const given = typeof where === "object" ? where : { url: String(where), name: "" };
   if (owed < 0 && ended()) throw over;
-  const address = given.url.startsWith("/") ? begin.url + given.url : given.url;
+  const own = given.url.startsWith("/");
+  const address = own ? begin.url + given.url : given.url;
   const name = (params && params.tags && params.tags.name) || given.name || given.url.replace(begin.url, "");
   const id = order.first_id + exec.vu.idInTest * PER_VU + sent++;
   const headers = Object.assign({}, params && params.headers);
@@ -63,8 +74,8 @@ function opened(method, where, params) {
   tell("begin", id, { name, team: tags.team, agent: tags.agent, tenant: tags.tenant, arrival: owed });
   owed = -1;
   exec.vu.metrics.metadata.agentstorm_id = String(id);
-  // Without tags: ours say it all, and cost k6 no time series.
-  return { id, address, params: Object.assign({ timeout }, params, { headers, tags: {} }) };
+  // Without tags: ours say it all, and cost k6 no time series. A redirect may lead anywhere: it is the answer.
+  return { id, own, address, params: Object.assign({ timeout }, params, { headers, tags: {}, redirects: 0 }) };
 }
 
 // Length in UTF-8: every byte that is not a plain letter becomes %XX.
@@ -107,6 +118,8 @@ function broken(id, error) {
 
 function request(method, where, body, params) {
   const it = opened(method, where, params);
+  const refused = it.own ? "" : refusal(it.address);
+  if (refused) broken(it.id, new Error(refused));
   let response;
   try {
     response = raw.request(method, it.address, body, it.params);

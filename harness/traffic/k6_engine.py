@@ -85,6 +85,7 @@ class K6Engine:
                 "seed": python_random(plan.seed, "k6").randrange(_SEEDS),
                 "run_id": f"{self._run_id:016x}",
                 "first_id": first_request_id(_STREAM),
+                "allow_hosts": [host.strip("[]").lower() for host in plan.target.allow_hosts],
                 "longest_s": LONGEST_S,
                 "watch": f"{round(max(1.0, load.total_s) * 1000)}ms",
             },

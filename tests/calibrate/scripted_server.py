@@ -120,6 +120,9 @@ class Connection(asyncio.Protocol):
     async def on_status(self, rest: str, row: list[object]) -> None:
         self.send(row, b'{"detail": "scripted"}', int(rest))
 
+    async def on_redirect(self, rest: str, row: list[object]) -> None:
+        self.send(row, b'{"answer": "elsewhere"}', 302, f"location: /{rest}\r\n")
+
     async def on_body(self, rest: str, row: list[object]) -> None:
         self.send(row, rest.encode())
 

@@ -250,6 +250,19 @@ OUTCOMES = [
 ]
 
 
+def test_no_request_leaves_the_allowed_hosts(driver: Driver, url: str) -> None:
+    asked = ["http://far.example/", "http://127.0.0.1.far.example:1/", "http://127.0.0.1@far.example/", f"{url}/ms/1"]
+    asked += ["/redirect/status/500"]
+    head = f'import exec from "k6/execution";\nconst asked = {json.dumps(asked)};'
+    load = {"kind": "rate", "rate": "10/s", "hold": "0.5s"}
+    frame = driver.run(once("http.get(asked[exec.scenario.iterationInTest])", head), load, url)
+    said = "not sent: {} is neither this machine nor in the target's allow_hosts"
+    refused = [said.format("far.example"), said.format("127.0.0.1.far.example"), said.format("far.example")]
+    assert list(frame.error) == [*refused, "", ""]
+    assert list(frame.status) == [-1, -1, -1, 200, 302], "where a redirect leads, nobody knows"
+    assert [row[0] for row in server_log(url).values()][-2:] == ["/ms/1", "/redirect/status/500"]
+
+
 def test_outcomes(driver: Driver, url: str) -> None:
     paths = json.dumps([path for path, *_ in OUTCOMES])
     head = f'import exec from "k6/execution";\nexport const timeout = 1;\nconst paths = {paths};'
