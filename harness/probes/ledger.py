@@ -102,22 +102,26 @@ class Ledger(Periodic):
             raise OSError("; ".join(problems))
 
     def _read(self, book: _Book) -> list[dict[str, Any]]:
-        """Write down all new rows of one ledger; return the calls it is still answering."""
+        """Write down all new rows of one ledger, each once whatever it shows; return the calls it is still answering.
+        It is asked again only while it has more, and that page had some."""
         while True:
             after = book.after or 0
             page = book.page(after)
-            if page["next_seq"] <= after:
+            start = min(0, page["first_seq"] - 1)  # whether it counts from 1 or from 0
+            if page["next_seq"] <= after and start < after:
                 self._events.emit("probe", "ledger", "restarted", upstream=book.upstream, after=after)
-                book.after = 0
+                book.after = start
                 continue
             if page["first_seq"] > after + 1:
                 rows = page["first_seq"] - after - 1
                 self._events.emit("probe", "ledger", "gap", upstream=book.upstream, rows=rows, after=after)
                 book.after = page["first_seq"] - 1
+            read = after
             for row in page["rows"]:
-                self._write(book, row)
-                book.after = row["seq"]
-            if len(page["rows"]) < _PAGE:
+                if row["seq"] > after:
+                    self._write(book, row)
+                    book.after = read = max(row["seq"], read)
+            if read == after or read >= page["next_seq"] - 1:
                 in_flight: list[dict[str, Any]] = page["in_flight"]
                 return in_flight
 

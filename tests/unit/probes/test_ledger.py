@@ -22,6 +22,58 @@ ROW = {
 }  # fmt: skip
 
 
+class Odd:
+    """A ledger that heeds neither `after` nor `limit`."""
+
+    def __init__(self, first: int) -> None:
+        self.first, self.rows, self.asked = first, 0, 0
+
+    def page(self, _after: int) -> dict[str, Any]:
+        self.asked += 1
+        assert self.asked < 20, "asked again and again"
+        numbers = range(self.first, self.first + self.rows)
+        rows = [ROW | {"seq": seq, "trace_id": trace_id(RUN, seq)} for seq in numbers]
+        return {"first_seq": self.first, "next_seq": self.first + self.rows, "rows": rows, "in_flight": []}
+
+
+@pytest.mark.parametrize(("first", "before", "after"), [(0, 0, 3), (0, 4, 3), (0, 1, 1), (1, 0, 1500), (1, 1500, 1)])
+def test_each_row_is_read_once_and_the_reading_ends_whatever_a_ledger_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: int, before: int, after: int
+) -> None:
+    odd, table, events = Odd(first), LedgerWriter(tmp_path), EventLog(tmp_path / layout.EVENTS)
+    monkeypatch.setattr(probe._Book, "page", odd.page)
+    book = probe.Ledger({"bedrock": "http://127.0.0.1:1"}, RUN, table, events)
+    monkeypatch.setattr(book, "_run", lambda: None)  # looks by hand
+    book.start()
+    for odd.rows in (before, before, 0, 0, after):  # it begins anew in between
+        book.look()
+        odd.asked = 0
+    book.stop()
+    table.close()
+    events.close()
+    numbers = [row["request_id"] for row in read_stream(tmp_path / "ledger.arrows")[0].to_pylist()]
+    assert numbers == [*range(first, first + before), *range(first, first + after)]
+    told = (tmp_path / layout.EVENTS).read_text()
+    assert told.count("restarted") == bool(before)
+    assert "error" not in told
+
+
+def test_a_ledger_whose_pages_are_smaller_than_was_asked_is_read_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def page(after: int) -> dict[str, Any]:
+        rows = [ROW | {"seq": seq, "trace_id": trace_id(RUN, seq)} for seq in range(after + 1, min(after + 4, 11))]
+        return {"first_seq": 1, "next_seq": 11, "rows": rows, "in_flight": []}
+
+    monkeypatch.setattr(probe._Book, "page", staticmethod(page))
+    table, events = LedgerWriter(tmp_path), EventLog(tmp_path / layout.EVENTS)
+    probe.Ledger({"bedrock": "http://127.0.0.1:1"}, RUN, table, events).look()
+    table.close()
+    events.close()
+    rows = read_stream(tmp_path / "ledger.arrows")[0].to_pylist()
+    assert [row["request_id"] for row in rows] == [*range(1, 11)]
+
+
 def look(path: Path, monkeypatch: pytest.MonkeyPatch, odd: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
     """Return the rows written for an odd row and a good one after it, and the events."""
     page = {"first_seq": 1, "next_seq": 3, "rows": [ROW | odd, ROW | {"seq": 2}], "in_flight": []}
