@@ -37,6 +37,10 @@ class FaultSpan:
     """Whether nothing gets to the upstream while it is on."""
     failed: str = ""
     """Why it was not seen to bite, or not to heal."""
+    healed: bool = False
+    """It was taken back all the same: what was seen afterwards was not its doing."""
+    cut_short: str = ""
+    """Why it broke off before its end, although it had been seen to bite."""
 
     def on(self, end_ns: int) -> Span:
         """Return the longest stretch the fault may have been on, up to `end_ns` when it was never cleared."""
@@ -104,8 +108,10 @@ def _faults(events: Iterable[Event]) -> tuple[FaultSpan, ...]:
         if span is None:
             continue
         moment = (int(data.get("low_ns", event.t_ns)), int(data.get("high_ns", event.t_ns)))
-        if state == "failed":
-            span = replace(span, failed=str(data.get("evidence", "")))
+        if state == "failed" and data.get("cut_short") is True:
+            span = replace(span, cut_short=str(data.get("evidence", "")))
+        elif state == "failed":
+            span = replace(span, failed=str(data.get("evidence", "")), healed=data.get("healed") is True)
         elif state == "effective" and span.effective is None:
             span = replace(span, effective=moment, blocks=data.get("blocks") is True)
         elif state == "clearing" and span.clearing_ns is None:

@@ -282,8 +282,12 @@ def _faults(facts: Facts) -> Iterator[str]:
             yield f"{name} was {fault.failed}. Wait for something that comes, or let the load last longer."
         elif fault.effective is None:
             yield f"{name} did not bite, so nothing was tested{why}."
+        elif fault.cleared is None and fault.healed:
+            yield f"{name} was taken back, and nobody saw it gone{why}. Nothing of it is left: run it again."
         elif fault.cleared is None:
             yield f"{name} was not seen to heal{why}: run `agentstorm heal` before the next run."
+        elif fault.cut_short:
+            yield f"{name} broke off before its end, so not all of it was tested: {fault.cut_short}."
     for event in facts.recording.events:
         if event.kind == "run" and event.subject == "ended" and event.data.get("left"):
             left = ", ".join(map(str, event.data["left"]))

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from harness.faults.answer import Answer
     from harness.faults.probe_socket import Seen
 
+SHORTEST_PERIOD_S = 0.2
+"""Of a flapping fault, scaled or not: each turn is read back."""
 _OF_THE_WHOLE = ("name", "upstream", "at", "after", "when", "during", "for", "repeat", "every", "spaced_by")
 _SHARED = ("upstream", "at", "after", "when", "during", "for")
 """Where and when the fault within is on is where and when the whole is."""
@@ -61,7 +63,7 @@ class Flapping(UpstreamFault):
     kind: Literal["flapping"] = "flapping"
     client_sees: ClassVar[str] = "What the fault within shows, in turns with good answers"
     fault: Inner
-    period: PlanSeconds = Field(ge=0.2)
+    period: PlanSeconds = Field(ge=SHORTEST_PERIOD_S)
     duty: float = Field(default=0.5, ge=0.05, le=0.95)
 
     @model_validator(mode="before")

@@ -339,11 +339,12 @@ class Conductor:
         return moment, ""
 
     def _failed(self, occurrence: Occurrence, reason: str) -> None:
-        if self._stop.is_set():
-            reason = f"stopped before it was seen: {reason}"
-        else:
+        bit, stopped = occurrence.fault_id in self._effective, self._stop.is_set()
+        if not stopped:
             self.failed.append(f"{occurrence.fault_id}: {reason}")
-        self._tell("failed", occurrence, evidence=reason, bit=False)
+        elif not bit:
+            reason = f"stopped before it was seen: {reason}"
+        self._tell("failed", occurrence, evidence=reason, bit=bit, cut_short=bit and not stopped)
 
     def _tell(
         self, state: str, occurrence: Occurrence, moment: Moment | None = None, *, t_ns: int | None = None, **data: Any

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from harness.errors import PlanError
+from harness.faults.compositions import SHORTEST_PERIOD_S, Flapping
 from harness.faults.fault import UpstreamFault
 from harness.faults.service import ServiceFault
 from harness.model.base import nearest
@@ -124,6 +125,7 @@ def check(specs: Iterable[tuple[str, FaultSpec]], there: Breakables, load_end_s:
     _check_names(specs)
     for experiment, spec in specs:
         _check_repeats(experiment, spec)
+        _check_period(experiment, spec)
         if isinstance(spec, ServiceFault):
             _check_service(experiment, spec, there)
         else:
@@ -196,6 +198,17 @@ def _check_names(specs: Sequence[tuple[str, FaultSpec]]) -> None:
                     hint="begin one of them `at` a time",
                     about=spec,
                 )
+
+
+def _check_period(experiment: str, spec: FaultSpec) -> None:
+    """`--scale` shortens a period that was long enough as it was written."""
+    if isinstance(spec, Flapping) and spec.period < SHORTEST_PERIOD_S - _EPSILON_S:
+        raise PlanError(
+            f"flapping on {spec.on} has a period of {spec.period:g} s as scaled, shorter than {SHORTEST_PERIOD_S:g} s",
+            where=f"experiment {experiment}",
+            hint="give it a longer `period`, or shorten the plan by less (`--scale`)",
+            about=spec,
+        )
 
 
 def _check_repeats(experiment: str, spec: FaultSpec) -> None:

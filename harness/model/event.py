@@ -32,7 +32,8 @@ class Event(Frozen):
     Shapes of `data` by kind:
       phase       {}                                       subject: one of PHASES; it lasts until the next phase event
       fault       {state, kind, upstream, low_ns, high_ns, evidence, experiment, ...}   subject: fault id
-                  ``effective`` and ``cleared`` carry the interval the moment lies in
+                  ``effective`` and ``cleared`` carry the interval the moment lies in; ``failed`` with cut_short: it
+                  had been effective and broke off before its end
       breaker     {state, was, low_ns, high_ns}            subject: provider
       health      {status, http_status, providers}         subject: url path
       load        {...}                                    subject: started, stopped or step

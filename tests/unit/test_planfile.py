@@ -556,6 +556,9 @@ def test_flapping_is_scaled_and_survives_its_file(files: Path) -> None:
     assert told["fault"] == {"kind": "slow", "share": 1.0, "latency": "1s", "jitter": "0s"}
     again = load_plan(dump(short))
     assert again.model_dump(mode="json", by_alias=True) == short.model_dump(mode="json", by_alias=True)
+    with pytest.raises(PlanError, match=r"period of 0\.15 s as scaled, shorter than 0\.2 s") as caught:
+        resolve("scenarios/s.yaml", ["chaos/c.yaml"], "targets/t.yaml", seed=1, scale=0.03)
+    assert "chaos/c.yaml:3" in caught.value.where
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,18 @@ def refused(builder: RecordingBuilder) -> None:
         builder.request(i, outcome="failed", error="connection refused", ledger=False)
 
 
+def cut_short(builder: RecordingBuilder) -> None:
+    builder.fault("f1", 20.0, 40.0)
+    told = {"kind": "flapping", "upstream": "bedrock", "bit": True, "cut_short": True}
+    builder.event(30, "fault", "f1", state="failed", evidence="its second turn was refused", **told)
+
+
+def late_by_itself(builder: RecordingBuilder) -> None:
+    builder.fault("f1", 20.0, None)
+    builder.event(40, "fault", "f1", state="clearing")
+    builder.event(45, "fault", "f1", state="failed", evidence="nor does the upstream", healed=True)
+
+
 def fault(effective: float | None, cleared: float | None) -> Story:
     return lambda b: b.fault("f1", effective, cleared, injecting_s=19.9)
 
@@ -66,6 +78,8 @@ def fault(effective: float | None, cleared: float | None) -> Story:
         (lambda b: b.event(9, "instrument", "died", error="exit 1"), "The load generator died: exit 1."),
         (lambda b: b.event(9, "instrument", "workload", error="w.py: x"), "own code failed and made no load: w.py: x."),
         (fault(None, None), "Fault f1 (blackhole on bedrock) did not bite, so nothing was tested: probe unaffected."),
+        (cut_short, "Fault f1 (blackhole on bedrock) broke off before its end, so not all of it was tested: its"),
+        (late_by_itself, "was taken back, and nobody saw it gone: nor does the upstream. Nothing of it is left"),
         (fault(20.0, None), "was not seen to heal: run `agentstorm heal`"),
         (lambda b: b.event(61, "run", "ended", left=["proxy bedrock"]), "left broken or running: proxy bedrock"),
         (lambda b: b.event(9, "system", "gateway", state="died"), "gateway died during the run"),

@@ -302,10 +302,10 @@ def test_a_service_that_runs_again_and_is_not_as_before_is_broken_by_nobody(rig:
 
 def test_an_upstream_that_is_late_by_itself_is_broken_by_nobody(rig: Rig) -> None:
     past, site = Door(), Proxied("bedrock", cast("Any", rig.door), cast("Any", rig.door), cast("Any", rig.door), {})
-    slow = Slow.model_validate({"kind": "slow", "upstream": "bedrock", "at": "0s", "for": "50ms", "latency": "20ms"})
+    slow = Slow.model_validate({"kind": "slow", "upstream": "bedrock", "at": "0s", "for": "50ms", "latency": "200ms"})
     assert site.other_cause(slow, 0) == ""
     site = replace(site, past=cast("Any", past))
-    rig.door.late_ns = past.late_ns = 40 * NS_PER_MS
+    rig.door.late_ns = past.late_ns = 250 * NS_PER_MS
     conductor = rig.conductor(slow, deadline_s=0.05, site=site)
     conductor.start(now_ns())
     until(lambda: conductor.done)
@@ -320,8 +320,8 @@ def test_an_upstream_that_is_late_by_itself_is_broken_by_nobody(rig: Rig) -> Non
 
 
 def test_the_guardian_takes_back_nothing_that_is_off_by_its_read_back(rig: Rig) -> None:
-    rig.door.late_ns = 40 * NS_PER_MS  # of the proxy itself, as it seems: nobody knows
-    slow = Slow.model_validate({"kind": "slow", "upstream": "bedrock", "at": "0s", "for": "50ms", "latency": "20ms"})
+    rig.door.late_ns = 250 * NS_PER_MS  # of the proxy itself, as it seems: nobody knows
+    slow = Slow.model_validate({"kind": "slow", "upstream": "bedrock", "at": "0s", "for": "50ms", "latency": "200ms"})
     conductor = rig.conductor(slow, deadline_s=0.05)
     conductor.start(now_ns())
     until(lambda: bool(conductor.failed))
@@ -355,6 +355,22 @@ def test_by_the_clock_the_next_one_on_a_place_waits_for_the_end_of_the_last(rig:
     until(lambda: conductor.done)
     assert conductor.failed == []
     assert rig.told("kill-agents-1")["injecting"]["t_ns"] > rig.told("refuse-bedrock-1")["cleared"]["t_ns"]
+    assert conductor.stop() == []
+
+
+def test_one_that_breaks_off_after_it_bit_says_so(rig: Rig) -> None:
+    class Breaks(Refuse):
+        def hold(self, *_: Any) -> Iterator[str]:
+            yield "off"
+            raise FaultFailed("its second turn was refused")
+
+    conductor = rig.conductor(Breaks.model_validate({"kind": "refuse", "upstream": "bedrock", "at": "0s", "for": "1s"}))
+    conductor.start(now_ns())
+    until(lambda: conductor.done)
+    told = rig.told("refuse-bedrock-1")
+    assert list(told) == ["journalled", "injecting", "effective", "off", "failed", "clearing", "cleared"]
+    assert told["failed"]["data"]["cut_short"] is told["failed"]["data"]["bit"] is True
+    assert conductor.failed == ["refuse-bedrock-1: its second turn was refused"]
     assert conductor.stop() == []
 
 
