@@ -333,6 +333,7 @@ class Conductor:
                 spec, site.probe, since_ns=since_ns, healthy_ns=walk.healthy_ns, deadline_ns=deadline_ns
             )
         except FaultFailed as error:
+            self._expires(walk, spec, now_ns())
             if not (cause := site.other_cause(spec, walk.healthy_ns)):
                 raise
             return moment, f"{error}; {cause}"  # not our doing any more
