@@ -80,7 +80,7 @@ class LocustEngine:
         self._pulses: list[Pulse] = []
         self._in_flight: dict[str, int] = {}
         self._workers: dict[str, dict[str, Any]] = {name: {} for name in self._names}
-        """What is known of each: host, pid, nice, clock, user classes."""
+        """What is known of each: host, pid, nice, scheduler, clock, user classes."""
         self._master: dict[str, Any] = {}
         self._ready: set[str] = set()
         self._ended: set[str] = set()
@@ -317,7 +317,7 @@ class LocustEngine:
 
     def describe(self) -> dict[str, Any]:
         """Return what belongs in the manifest: versions, and of each process its id, host, priority and clock."""
-        mine = ("pid", "nice", "host", "remote", "clock")
+        mine = ("pid", "nice", "scheduler", "host", "remote", "clock")
         workers = [{"name": n, **{k: known[k] for k in mine if k in known}} for n, known in self._workers.items()]
         told: dict[str, Any] = {
             "kind": "locust",

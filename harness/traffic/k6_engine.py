@@ -214,7 +214,7 @@ class K6Engine:
             "versions": {"k6": program.version if program else ""},
             "path": str(program.path) if program else "",
             "how": program.how if program else "",
-            "workers": [{"name": WORKER, "pid": self._ready.get("pid"), "nice": self._ready.get("nice")}],
+            "workers": [{"name": WORKER, **{k: self._ready.get(k) for k in ("pid", "nice", "scheduler")}}],
             "vus": about.get("vus"),
             "longest_request_s": about.get("timeout_s"),
             "clock_uncertainty_us": self._ready.get("uncertainty_ns", 0) * 1e6 / NS_PER_S,

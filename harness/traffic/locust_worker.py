@@ -244,7 +244,11 @@ def _generate(order: dict[str, Any], link: Link, environment: Environment, comma
         link.say("refused", worker=order["worker"], where=error.where, what=error.what, hint=error.hint)
         return f"the workload cannot be used here: {error.what}"
     link.say(
-        "ready", worker=order["worker"], user_classes=run.user_classes, clock=link.clock(), **locust_process.settle()
+        "ready",
+        worker=order["worker"],
+        user_classes=run.user_classes,
+        clock=link.clock(),
+        **locust_process.settle(alone=False),
     )
     serve(run, commands)
     return ""
