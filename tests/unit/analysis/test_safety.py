@@ -43,6 +43,22 @@ def test_what_was_on_its_way_is_no_traffic_past_the_proxy(tmp_path: Path) -> Non
     assert validity(tmp_path, lambda b: b.call("bedrock", 20.05, None)).reasons == ()
 
 
+@pytest.mark.parametrize("joined", [True, False])
+def test_what_waited_in_a_providers_queue_is_no_traffic_past_the_proxy(tmp_path: Path, joined: bool) -> None:
+    """The call was through before the fault; the provider took it from its queue 300 ms later. One of a request that
+    was sent since went past."""
+
+    def called(sent_s: float) -> Story:
+        def story(builder: RecordingBuilder) -> None:
+            request = builder.request(sent_s, 1.0, provider="", outcome="failed")
+            builder.call("bedrock", 20.3 if sent_s < 20 else sent_s + 0.3, None, *(request,) * joined)
+
+        return story
+
+    assert validity(tmp_path / "before", called(19.9)).reasons == ()
+    assert "its ledger has 1 calls" in reasons(tmp_path / "since", called(22))
+
+
 def test_calls_that_a_ledger_has_from_a_blocked_time_went_past_the_proxy(tmp_path: Path) -> None:
     def past(builder: RecordingBuilder) -> None:
         for second in (19, 22, 25, 31):
