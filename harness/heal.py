@@ -171,8 +171,8 @@ def _take_back_expired(found: Found, undone: list[str], problems: list[str]) -> 
 def _end_run(found: Found) -> None:
     """Have a living run end in order: it has once its journal is gone. Else kill it; FaultFailed if it stays.
 
-    One that is stopped (Ctrl-Z) hears nothing and is not waited for. It alone is killed: a shell puts what its output is
-    piped into in its group, and what it started itself is on a leash, or in a session of its own that ends with it.
+    One that is stopped (Ctrl-Z) hears nothing and is not waited for. It alone is killed: a shell puts what its output
+    is piped into in its group, and what it started itself is on a leash, or in a session of its own that ends with it.
     """
     with suppress(ProcessLookupError):
         os.kill(found.pid, signal.SIGTERM)
