@@ -66,8 +66,9 @@ class Underway:
         self._events, self._interrupt, self._guardian = events, interrupt, guardian
         self._aborts = [parse_abort(text) for e in plan.experiments for text in e.abort]
         whens = [f.trigger.threshold for e in plan.experiments for f in e.faults if isinstance(f.trigger, When)]
-        self._recent = Recent((longest_window_s([*self._aborts, *whens]) if plan.experiments else _VIEW_S) + 2)
-        self._conditions = Conditions(self._recent, plan.scenario.slo)
+        slo = plan.scenario.slo
+        self._recent = Recent((longest_window_s([*self._aborts, *whens], slo) if plan.experiments else _VIEW_S) + 2)
+        self._conditions = Conditions(self._recent, slo)
         self._triggers = Triggers(plan, self._conditions)
         self._pulses = Pulses(round(_VIEW_S) + 1)
         self._searching = (

@@ -222,7 +222,7 @@ class Target(Frozen):
     system: System
     url: str
     """Base URL that requests go to; ``${services.NAME}`` is filled in."""
-    upstreams: dict[str, Upstream] = {}
+    upstreams: dict[Name, Upstream] = {}
     groups: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = {}
     """Upstreams that fail together (a region, all providers): a fault's `upstream` may name one."""
     observe: Observe = Observe()

@@ -147,6 +147,9 @@ def edit(folder: Path, name: str, old: str, new: str) -> None:
         ("targets/t.yaml", "127.0.0.1:9000", "api.openai.com:443", "t.yaml:5", "in front of it (docs/docker.md)"),
         ("targets/t.yaml", "127.0.0.1:9000", "https://api.openai.com/v1", "t.yaml:5", "host:port, without https://"),
         ("targets/t.yaml", "  bedrock:", "\tbedrock:", "t.yaml:5", "indent with spaces"),
+        ("targets/t.yaml", "bedrock:", "my provider:", "t.yaml:5", "upstreams.my provider"),  # parts of URLs
+        ("targets/t.yaml", "bedrock:", "eu/bedrock:", "t.yaml:5", "upstreams.eu/bedrock"),
+        ("targets/t.yaml", "bedrock:", "a=b:", "t.yaml:5", "upstreams.a=b"),
         ("chaos/c.yaml", "kind: refuse\n    upstream", "upstream", "c.yaml:3", "a 'kind'; known: refuse, reset, "),
         ("chaos/c.yaml", "kind: refuse", "kind: refus", "c.yaml:3", "did you mean 'refuse'"),
         ("chaos/c.yaml", "upstream: bedrock", "upstream: bedrok", "c.yaml:3", "did you mean 'bedrock'"),

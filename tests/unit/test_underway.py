@@ -17,6 +17,7 @@ from harness.interrupt import Interrupt
 from harness.model.plan import Slo
 from harness.recording.tables import EventLog
 from harness.traffic import Progress, Pulse
+from tests.unit.test_live import batch
 
 
 class Stuck:
@@ -114,3 +115,16 @@ def test_half_an_emoji_in_an_exception_of_the_workload_ends_nothing(driven: Any,
     told = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
     assert [e["data"]["error"] for e in told if e["subject"] == "raised"] == ["ValueError: ?"], "once"
     assert set(shown) == {"ValueError: ?"}
+
+
+def test_recovery_is_asked_of_the_whole_of_a_long_slo_window(tmp_path: Path) -> None:
+    slo, nothing = Slo.model_validate({"window": "60s"}), SimpleNamespace()
+    experiment = SimpleNamespace(experiment="x", abort=(), faults=(), steady_state=None)
+    load = SimpleNamespace(kind="users", boundaries=())
+    plan: Any = SimpleNamespace(experiments=[experiment], faults=(), scenario=SimpleNamespace(load=load, slo=slo))
+    run = underway.Underway(plan, *(nothing,) * 5)  # type: ignore[arg-type]
+    for second in range(100, 161):  # one a second is answered, and failed 40 s ago
+        end_ns, outcome = second * NS_PER_S, "failed" if second == 120 else "ok"
+        rows: list[dict[str, object]] = [{"due_ns": end_ns - NS_PER_S // 10, "end_ns": end_ns, "outcome": outcome}]
+        run._recent.add(end_ns, [batch(tmp_path / str(second), rows)])
+    assert not run._conditions.good_for(0, 160 * NS_PER_S)
