@@ -189,3 +189,21 @@ def test_a_wall_clock_that_is_set_ends_no_worker() -> None:
         pass
     assert ended == []
     """)
+
+
+def test_what_an_answer_is_may_be_said_twice() -> None:
+    passes("""
+    import gevent.monkey; gevent.monkey.patch_all()
+    from geventhttpclient.header import Headers
+    from harness.model.target import Observe
+    from harness.observe import Observation
+    from harness.traffic.locust_measuring import lowered
+    from harness.traffic.locust_record import Recorder
+
+    recorder = Recorder(None, None, Observation(Observe(token="sse:$.delta")), stream_end="", stream=1)
+    for kinds, stream in ((["text/event-stream"] * 2, True), (["application/json", "text/event-stream"], False)):
+        headers = Headers()
+        for kind in kinds:
+            headers.add("Content-Type", kind)
+        assert recorder.hears(headers) == recorder.hears(lowered(headers.iterlower())) == stream
+    """)
