@@ -43,6 +43,9 @@ LEFT_OUT = "not injected: "
 NEVER = "never injected: "
 """How the reason of a fault begins that was left out because the system was sick (`_sick_before` tells), and of one
 whose trigger never fired."""
+_GIVEN_UP = (
+    "were not recorded, because the disk stayed full: make room where the recording is written, and run it again."
+)
 SILENT_AFTER_S = 5.0
 """A worker reports once a second; this long without a word before the load ended, it was dead or stuck."""
 
@@ -167,6 +170,8 @@ def _wholeness(facts: Facts) -> Iterator[str]:
     for missing in recording.truncated:
         yield f"Part of the recording is missing: {missing}."
     for event in recording.events:
+        if event.kind == "instrument" and event.subject == "unrecorded":
+            yield f"{event.data.get('rows', 0)} rows of samples and of providers' ledgers {_GIVEN_UP}"
         if event.kind == "run" and event.subject == "interrupted":
             yield "The run was interrupted before the load had ended. Run it again."
         if event.kind == "abort":
@@ -225,10 +230,7 @@ def _generator(facts: Facts, instrument: dict[str, float | int | None]) -> Itera
     own = _Workers(facts.recording.samples, facts.when, aside).percentile("lateness_p99_ms", 99)
     lateness = lateness if own is None else min(lateness, own)
     if unrecorded := _Workers(facts.recording.samples, facts.when).last("unrecorded"):
-        yield (
-            f"{unrecorded} requests were made and not recorded, because the disk stayed full: make room where the "
-            "recording is written, and run it again."
-        )
+        yield f"{unrecorded} rows of requests and their tokens {_GIVEN_UP}"
     search = searched.is_search(facts.recording.plan)
     if search:
         yield from searched.unreached(facts.recording.events)

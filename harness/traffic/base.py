@@ -42,7 +42,7 @@ class Pulse:
     trouble: str = ""
     """Why rows could not be written just now (a full disk): they wait."""
     unrecorded: int = 0
-    """Rows given up because that lasted too long."""
+    """Rows, of requests and of their tokens, given up because that lasted too long."""
     clock_uncertainty_ms: float = 0.0
     """How wrong this worker's times may be by the recording's clock; 0 where it reads that clock itself."""
 

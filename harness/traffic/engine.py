@@ -140,6 +140,7 @@ class LocustEngine:
                 local=self._local,
                 remote=self._plan.remote_workers,
                 password=self._password,
+                prepare_s=_PREPARE_S,
             )
             for name in self._local:
                 self._start(name)

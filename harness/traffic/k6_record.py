@@ -165,9 +165,12 @@ class Book:
         if status > 0:
             streamed = lower.get("content-type", "").startswith("text/event-stream")
             reading = self.observation.read(Answer(status, lower, body, streamed=streamed))
-        outcome, error = explain(int(said["code"]), said["error"]) or (reading.outcome, reading.error)
+        broke = explain(int(said["code"]), said["error"])
+        outcome, error = broke or (reading.outcome, reading.error)
         receiving_ns = round(said.get("receiving", 0) * NS_PER_MS)
-        length = lower.get("content-length", "")
+        # The length an answer names is what came (compressed, if it was) where its body came whole: to HEAD comes none,
+        # and of one that was cut k6 shows nothing.
+        length = lower.get("content-length", "") if body and not broke else ""
         self._row(
             exchange, request_id, outcome, error, reading,
             first_byte_ns=exchange.end_ns - receiving_ns if status > 0 else UNKNOWN,

@@ -173,7 +173,8 @@ class OpenLoad(Load):
         why, begun, stays = "the task made no request", False, True
         try:
             turn.session = self._idle[kind].pop() if self._idle[kind] else self._new_session(kind)
-            turn.due_ns, begun = due_ns, True
+            turn.owe(due_ns)
+            begun = True
             turn.session.run_task(lambda: turn.due_ns >= 0)
         except ENDS:
             why, stays = "its user was stopped before its request", False

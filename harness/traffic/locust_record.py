@@ -210,7 +210,12 @@ class Recorder:
     def hears(self, answer: Any) -> bool:
         """Tell whether an answer may be a stream whose tokens the target tells (`answer.get` reads its headers)."""
         tokens = self._observation.tokens
-        return tokens is not None and bool(tokens.hears(answer.get("content-type"), answer.get("content-length")))
+        if tokens is None:
+            return False
+        kind = answer.get("content-type")
+        if isinstance(kind, list):  # it came several times; all of them, as `_read` will see them
+            kind = ", ".join(kind)
+        return bool(tokens.hears(kind, answer.get("content-length")))
 
     def shorten(self, x: Exchange) -> None:
         """Drop the middle of a stream that is too long to keep; its tokens are read first."""

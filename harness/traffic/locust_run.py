@@ -192,7 +192,7 @@ class Run:
         pulse = {
             "worker": self._worker,
             "trouble": self._writer.trouble or self._tokens.trouble,
-            "unrecorded": self._writer.unrecorded,
+            "unrecorded": self._writer.unrecorded + self._tokens.unrecorded,
             **pulses.pulse(self._load, self._recorder),
         }
         self._announce("flushed", worker=self._worker, batches=self._writer.batches, pulse=pulse)

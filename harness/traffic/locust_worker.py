@@ -7,6 +7,7 @@ to the master's clock, kept right by an exchange every second. So everything tha
 from __future__ import annotations
 
 import contextlib
+import math
 import tempfile
 from collections import defaultdict
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import gevent
 import locust
+import locust.runners
 from gevent.event import Event
 from gevent.queue import Empty, Queue
 from locust.env import Environment
@@ -44,9 +46,10 @@ class Outbox:
 
     closed = False
     error = ""
-    full = False
 
     def __init__(self) -> None:
+        self.full = False
+        """As the master says: the disk is its."""
         self._waiting = bytearray()
         self.taken = 0
 
@@ -70,10 +73,10 @@ class Outbox:
     def close(self) -> None:
         """Do nothing: the end of the stream is still to be sent."""
 
-    def take(self) -> bytes:
-        """Return what was written since the last call."""
+    def take(self) -> tuple[int, bytes]:
+        """Return what was written since the last call, and where in the stream it begins."""
         taken, self._waiting = bytes(self._waiting), bytearray()
-        return taken
+        return self.taken - len(taken), taken
 
 
 class Link:
@@ -108,6 +111,10 @@ class Link:
     def _do(self, msg: Message) -> None:
         if msg.data["do"] == "leave":
             self.dismissed.set()
+        if msg.data["do"] == "hold_back":
+            for table, box in self.outboxes.items():
+                box.full = table in msg.data["tables"]
+            return
         self._commands.put(msg.data)
 
     def _ping(self) -> None:
@@ -158,7 +165,7 @@ class Link:
         """Announce something to the harness, through the master."""
         if say == "flushed":
             data["pulse"]["clock_uncertainty_ms"] = self.clock()["uncertainty_ns"] / clock.NS_PER_MS
-        if rows := {table: new for table, box in self.outboxes.items() if (new := box.take())}:
+        if rows := {table: new for table, box in self.outboxes.items() if (new := box.take())[1]}:
             data["rows"] = rows
         if say == "ended":
             data["clock"] = self.clock()
@@ -179,6 +186,8 @@ def work(told: dict[str, Any], commands: Queue, announce: Callable[..., None]) -
     `announce` tells whoever started us: joined, or refused and why; left, and whether in peace.
     """
     host, port = told["master"]
+    # Locust measures the master's silence by the wall clock, and would end us when that is set; `Link.watch` counts.
+    locust.runners.MASTER_HEARTBEAT_TIMEOUT = math.inf  # type: ignore[assignment] # a number of seconds
     environment = Environment(events=locust.events)
     try:
         runner = environment.create_worker_runner(host, port)

@@ -64,6 +64,32 @@ def test_a_file_that_changed_after_the_plan_was_made_is_refused(driver: Driver, 
         engine.prepare()
 
 
+# --- what a task sends
+
+
+def test_of_what_a_task_sends_at_once_the_first_is_due_and_nothing_is_dropped(driver: Driver, url: str) -> None:
+    workload = """
+        import gevent
+        from gevent.pool import Pool
+        class U(FastHttpUser):
+            def on_start(self):
+                gevent.spawn(self.poll)  # what it sends is on nobody's schedule
+            def poll(self):
+                gevent.sleep(0.02)
+                self.client.get("/ms/1", name="poll")
+            @task
+            def t(self):
+                gevent.sleep(0.05)
+                Pool(2).map(lambda _: self.client.get("/ms/5", name="ask"), range(3))
+    """
+    frame = driver.run(workload, {"kind": "rate", "rate": "20/s", "hold": "1s", "drain": "5s"}, url)
+    assert set(frame.outcome) == {"ok"}
+    due = frame[frame.due_ns < frame.start_ns]
+    assert sorted(due.due_ns - driver.start_ns) == [i * 50_000_000 for i in range(20)]
+    assert set(due.name) == {"ask"}
+    assert Counter(frame.name)["ask"] > 40
+
+
 # --- steps
 
 

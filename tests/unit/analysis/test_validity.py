@@ -63,6 +63,8 @@ def fault(effective: float | None, cleared: float | None) -> Story:
         (lambda b: b.instrument(0, 60, "w1", cpu=0.93), "used 93% of a core for 10 s (limit 60%)"),
         (lambda b: b.instrument(0, 30, "w1"), "Worker w1 fell silent 30 s before the load ended"),
         (lambda b: b.sample(59, "worker:w0", "errors", 12.0), "own code raised 12 times for 60 requests"),
+        (lambda b: b.sample(59, "worker:w0", "unrecorded", 7.0), "7 rows of requests and their tokens were not"),
+        (lambda b: b.event(61, "instrument", "unrecorded", rows=3), "3 rows of samples and of providers' ledgers"),
         (lambda b: b.event(9, "instrument", "died", error="exit 1"), "The load generator died: exit 1."),
         (lambda b: b.event(9, "instrument", "workload", error="w.py: x"), "own code failed and made no load: w.py: x."),
         (fault(None, None), "Fault f1 (blackhole on bedrock) did not bite, so nothing was tested: probe unaffected."),

@@ -214,6 +214,23 @@ def test_every_arrival_becomes_a_row_at_its_due_time(tmp_path: Path) -> None:
     assert (told.lost, told.book.sent, told.book.dropped) == (1, 2, 3)
 
 
+@pytest.mark.parametrize(
+    ("said", "received"),
+    [
+        ({"headers": {"Content-Length": "2"}}, 2),
+        ({"headers": {"Content-Length": "22", "Content-Encoding": "gzip"}, "body": "x" * 1000}, 22),
+        ({"headers": {}, "cut": 3_000_000}, 3_000_000),
+        ({"headers": {"Content-Length": "5000"}, "body": ""}, 0),  # of an answer to HEAD
+        ({"headers": {"Content-Length": "5000"}, "body": "", "error": "unexpected EOF", "code": 1000}, 0),
+    ],
+)
+def test_bytes_are_those_that_came(tmp_path: Path, said: dict[str, Any], received: int) -> None:
+    told = Told(tmp_path, open_loop=False)
+    told.samples.feed(line("agentstorm_begin", 0.2, 7001, {"name": "a"}))
+    told.samples.feed(line("agentstorm_end", 51.4, 7001, ANSWER | said))
+    assert list(told.rows().bytes_in) == [received]
+
+
 def test_a_request_past_our_functions_is_no_silence(tmp_path: Path) -> None:
     told = Told(tmp_path, open_loop=False)
     told.samples.feed(line("http_req_duration", 5, 3))
