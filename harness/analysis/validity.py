@@ -229,6 +229,11 @@ def _generator(facts: Facts, instrument: dict[str, float | int | None]) -> Itera
             f"{unrecorded} requests were made and not recorded, because the disk stayed full: make room where the "
             "recording is written, and run it again."
         )
+    if misread := _Workers(facts.recording.samples, facts.when).last("misread"):
+        yield (
+            f"{misread} answers could not be read, and what their rows say of them is not true: see "
+            f"logs/{facts.recording.plan.engine}.log, and report it as a mistake of agentstorm."
+        )
     search = searched.is_search(facts.recording.plan)
     if search:
         yield from searched.unreached(facts.recording.events)

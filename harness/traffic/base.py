@@ -43,6 +43,8 @@ class Pulse:
     """Why rows could not be written just now (a full disk): they wait."""
     unrecorded: int = 0
     """Rows given up because that lasted too long."""
+    misread: int = 0
+    """Answers that made us raise: their rows hold what else is known."""
     clock_uncertainty_ms: float = 0.0
     """How wrong this worker's times may be by the recording's clock; 0 where it reads that clock itself."""
 
