@@ -167,6 +167,8 @@ def _wholeness(facts: Facts) -> Iterator[str]:
     for missing in recording.truncated:
         yield f"Part of the recording is missing: {missing}."
     for event in recording.events:
+        if event.kind == "instrument" and event.subject == "cut":
+            yield f"The load was not made to its end: {event.data.get('error', 'see logs/')}. Run it again."
         if event.kind == "run" and event.subject == "interrupted":
             yield "The run was interrupted before the load had ended. Run it again."
         if event.kind == "abort":

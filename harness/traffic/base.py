@@ -97,6 +97,9 @@ class Engine(Protocol):
     def finished(self) -> bool:
         """Whether the load is over and every row has been handed out by `batches`."""
 
+    asked: str
+    """Who was asked to end the load by somebody else than us, and how; "" while nobody was. It then ends by itself."""
+
     def stop(self, reason: str, *, at_once: bool = False) -> None:
         """Make no new requests; wait for those in flight up to the load's `drain`, or not at all."""
 

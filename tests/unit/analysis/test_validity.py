@@ -64,6 +64,8 @@ def fault(effective: float | None, cleared: float | None) -> Story:
         (lambda b: b.instrument(0, 30, "w1"), "Worker w1 fell silent 30 s before the load ended"),
         (lambda b: b.sample(59, "worker:w0", "errors", 12.0), "own code raised 12 times for 60 requests"),
         (lambda b: b.event(9, "instrument", "died", error="exit 1"), "The load generator died: exit 1."),
+        (lambda b: b.event(9, "instrument", "cut", error="w0 was asked to stop"), "not made to its end: w0 was asked"),
+        (lambda b: b.sample(59, "worker:w0", "misread", 2.0), "2 answers could not be read"),
         (lambda b: b.event(9, "instrument", "workload", error="w.py: x"), "own code failed and made no load: w.py: x."),
         (fault(None, None), "Fault f1 (blackhole on bedrock) did not bite, so nothing was tested: probe unaffected."),
         (fault(20.0, None), "was not seen to heal: run `agentstorm heal`"),
