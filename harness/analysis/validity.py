@@ -172,6 +172,8 @@ def _wholeness(facts: Facts) -> Iterator[str]:
     for event in recording.events:
         if event.kind == "instrument" and event.subject == "unrecorded":
             yield f"{event.data.get('rows', 0)} rows of samples and of providers' ledgers {_GIVEN_UP}"
+        if event.kind == "instrument" and event.subject == "cut":
+            yield f"The load was not made to its end: {event.data.get('error', 'see logs/')}. Run it again."
         if event.kind == "run" and event.subject == "interrupted":
             yield "The run was interrupted before the load had ended. Run it again."
         if event.kind == "abort":
@@ -231,6 +233,11 @@ def _generator(facts: Facts, instrument: dict[str, float | int | None]) -> Itera
     lateness = lateness if own is None else min(lateness, own)
     if unrecorded := _Workers(facts.recording.samples, facts.when).last("unrecorded"):
         yield f"{unrecorded} rows of requests and their tokens {_GIVEN_UP}"
+    if misread := _Workers(facts.recording.samples, facts.when).last("misread"):
+        yield (
+            f"{misread} answers could not be read, and what their rows say of them is not true: see "
+            f"logs/{facts.recording.plan.engine}.log, and report it as a mistake of agentstorm."
+        )
     search = searched.is_search(facts.recording.plan)
     if search:
         yield from searched.unreached(facts.recording.events)

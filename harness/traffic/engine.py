@@ -84,7 +84,7 @@ class LocustEngine:
         self._master: dict[str, Any] = {}
         self._ready: set[str] = set()
         self._ended: set[str] = set()
-        self._broken = ""
+        self._broken = self.asked = ""
         """What makes the workload useless."""
         self._dead: dict[str, str] = {}
         """Who has died, and how."""
@@ -100,6 +100,7 @@ class LocustEngine:
             "ended": self._is_over,
             "died": self._has_died,
             "broken": self._is_broken,
+            "asked": self._was_asked,
             "left": lambda **_: None,
         }
 
@@ -250,6 +251,9 @@ class LocustEngine:
 
     def _is_broken(self, *, what: str, **_: Any) -> None:
         self._broken = self._broken or what
+
+    def _was_asked(self, *, worker: str, reason: str, **_: Any) -> None:
+        self.asked = self.asked or f"{worker} was asked to stop ({reason})"
 
     def _has_died(self, *, worker: str, why: str) -> None:
         """Take note of a death, and end the rest: nobody needs hours of a run that is invalid."""

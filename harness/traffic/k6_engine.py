@@ -62,7 +62,7 @@ class K6Engine:
         self._reader: pa.RecordBatchReader | None = None
         self._read = 0
         self._ended = False
-        self._failed = ""
+        self._failed = self.asked = ""
         self._ready: dict[str, Any] = {}
 
     def _order(self, program: Program) -> dict[str, Any]:
@@ -165,6 +165,8 @@ class K6Engine:
             self._ended = self._ended or said["say"] == "ended"
             if said["say"] == "failed":
                 self._failed = said["what"]
+            if said["say"] == "asked":
+                self.asked = f"{WORKER} was asked to stop ({said['reason']})"
             if "pulse" in said:
                 pulses.append(Pulse(**said["pulse"]))
         progress = Progress([self._next_batch() for _ in range(flushed - self._read)], pulses)

@@ -13,6 +13,7 @@ import os
 import select
 import signal
 import tempfile
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,11 @@ class Server:
         self._run.step()
 
 
+def _asked(run: Run) -> None:
+    announce("asked", reason="SIGTERM")
+    run.stop("SIGTERM", at_once=False)
+
+
 def main() -> int:
     """Serve one load; the exit code is 0 unless it failed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the harness's to answer
@@ -101,7 +107,7 @@ def main() -> int:
     given = privileges.ask()  # k6 has threads for every processor
     with tempfile.TemporaryDirectory(prefix="agentstorm-k6-") as folder:
         run = Run(orders[0], Path(folder), announce)
-        signal.signal(signal.SIGTERM, lambda *_: run.stop("SIGTERM", at_once=False))
+        signal.signal(signal.SIGTERM, lambda *_: _asked(run))
         problem = ""
         for work in (Server(commands, run, given).serve, run.close):  # whatever happened, what is known is written
             try:
@@ -110,6 +116,9 @@ def main() -> int:
                 problem = problem or str(error)
             except OSError as error:  # a full disk
                 problem = problem or f"its recording cannot be written: {error}"
+            except Exception as error:  # noqa: BLE001 - a mistake of ours: what is known is written even so
+                traceback.print_exc()
+                problem = problem or f"its keeper failed: {type(error).__name__}: {error}"
         if problem:
             announce("failed", what=problem)
     return 1 if problem or commands.gone else 0

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from harness.clock import NS_PER_MS
 from harness.model.request import UNKNOWN, Outcome
 from harness.observe import Answer, Observation, Reading
+from harness.recording.requests import MOST_BYTES
 
 if TYPE_CHECKING:
     from harness.recording.requests import RequestWriter
@@ -240,8 +241,8 @@ class Book:
             "cache_hits": reading.cache_hits,
             "tokens_in": reading.tokens_in,
             "tokens_out": reading.tokens_out,
-            "bytes_in": bytes_in,
-            "bytes_out": bytes_out,
+            "bytes_in": min(bytes_in, MOST_BYTES),
+            "bytes_out": min(bytes_out, MOST_BYTES),
         }
         if exchange.index >= 0 and self.schedule is not None and self.schedule.zero_ns < 0:
             self._held.append(row)

@@ -6,6 +6,7 @@ a worker that is killed leaves all that it had flushed), and tells the harness (
     {"say": "listening", "port", "files", "bytes"}         what is sent to a worker on another host
     {"say": "joined", "worker", "host", "pid", ...}  |  {"say": "turned_away", "who", "why"}
     {"say": "ready" | "refused" | "flushed" | "broken" | "ended", "worker", ...}       as the worker said it
+    {"say": "asked", "worker", "reason"}                   one was asked to stop, and so are all
     {"say": "died", "worker", "why"}                       one on another host; the harness holds those on this one
 
 The workload is imported here too, and hears ``init``, ``test_start`` and ``test_stop``, as on Locust's own master.
@@ -181,6 +182,7 @@ class Master:
         if "pulse" in said:
             said["pulse"]["trouble"] = next((s.error for s in worker.spools.values() if s.error), "")
         if say == "asked":
+            self._announce("asked", worker=f"{worker.name} on {worker.host}", reason=said["reason"])
             self.stop(f"{worker.name} on {worker.host} was asked to stop: {said['reason']}", at_once=False)
             return
         if say == "broken":

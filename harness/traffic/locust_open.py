@@ -194,9 +194,13 @@ class OpenLoad(Load):
         user = self._environment.user_classes[kind](self._environment)
         self.users += 1
         session = Session(user)
-        began_ns = now_ns()
-        user.on_start()
-        gevent.getcurrent().prepared_ns = now_ns() - began_ns
+        turn, began_ns = gevent.getcurrent(), now_ns()
+        turn.preparing = True
+        try:
+            user.on_start()
+        finally:
+            turn.preparing = False
+        turn.prepared_ns = now_ns() - began_ns
         return session
 
     def _leave(self, session: Session) -> None:

@@ -35,6 +35,8 @@ class Turn(Greenlet):
         """Of an arrival."""
         self.phase: Phase | None = None
         """Of a user that thinks."""
+        self.preparing = False
+        """Whether its user, new for an arrival, is getting ready (on_start): the arrival's request is yet to come."""
         self.leaving = False
         """Whether its user is to go instead of sending a further request."""
 
@@ -59,7 +61,7 @@ def _owing() -> Turn | None:
 def is_due() -> bool:
     """Tell whether the running turn still owes its schedule a request."""
     turn = _owing()
-    return turn is not None and turn.due_ns >= 0
+    return turn is not None and (turn.due_ns >= 0 or turn.preparing)
 
 
 def take_due() -> int:
@@ -105,10 +107,15 @@ class PerTurnRandom(random.Random):
         """Return `k` random bits."""
         return self._stream().getrandbits(k)
 
-    def seed(self, *args: Any, **kwargs: Any) -> None:
-        """Seed the running turn's stream only."""
-        if args or kwargs:
-            self._stream().seed(*args, **kwargs)
+    def gauss(self, mu: float = 0.0, sigma: float = 1.0) -> float:
+        """Return a number of a normal distribution. Numbers are made two at a time, and a stream keeps its second."""
+        return self._stream().gauss(mu, sigma)
+
+    def seed(self, a: Any = None, version: int = 2) -> None:
+        """Seed the running turn's stream only; with None, which would be chance (and is what `__init__` asks for), do
+        nothing."""
+        if a is not None:
+            self._stream().seed(a, version)
 
     def getstate(self) -> Any:
         """Return the state of the running turn's stream."""

@@ -23,6 +23,7 @@ from locust.exception import RPCError
 
 from harness import clock
 from harness.clock import own_ns
+from harness.recording.tables import clean
 from harness.traffic import locust_process, messages, workload_files
 from harness.traffic.clock_offset import ClockOffset, Exchange
 
@@ -170,7 +171,7 @@ class Link:
         if say == "ended":
             data["clock"] = self.clock()
         try:
-            self._runner.send_message(messages.SAY, {"say": say, **data})
+            self._runner.send_message(messages.SAY, clean({"say": say, **data}))  # Locust's protocol is strict UTF-8
         except RPCError as error:  # a connection that takes nothing for many seconds is none
             self._give_up(f"the master cannot be reached: {error}")
 

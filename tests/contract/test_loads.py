@@ -202,6 +202,20 @@ def test_time_to_log_in_is_no_lateness_of_the_generator(driver: Driver, url: str
     assert max(p.lateness_p99_ms for p in driver.pulses) < 100
 
 
+def test_an_arrival_whose_user_logs_in_as_the_load_ends_is_sent(driver: Driver, url: str) -> None:
+    workload = """
+        class U(FastHttpUser):
+            def on_start(self):
+                for _ in range(3):
+                    self.client.get("/ms/300", name="login")
+            @task
+            def t(self): self.client.get("/ms/1", name="t")
+    """
+    frame = driver.run(workload, {"kind": "rate", "rate": "4/s", "hold": "1s"}, url)
+    assert Counter(zip(frame.name, frame.outcome, strict=True)) == {("login", "ok"): 12, ("t", "ok"): 4}
+    assert frame.start_ns.max() > driver.start_ns + 1.6 * NS_PER_S, "after the end of the load"
+
+
 def test_an_arrival_goes_on_where_its_user_is_and_leaves_what_interrupts(driver: Driver, url: str) -> None:
     workload = """
         class Cart(SequentialTaskSet):

@@ -424,6 +424,14 @@ def test_workers_that_cannot_be(files: Path, options: dict[str, Any], said: str)
         plan(**options)
 
 
+def test_workers_share_the_users_of_steps_where_there_are_most(files: Path) -> None:
+    steps = "load: {kind: steps, steps: [{users: 1, hold: 60s}, {users: 3, hold: 1s}]}"
+    (files / "scenarios" / "s.yaml").write_text(f"scenario: tiny\nworkload: w.py\n{steps}\n")
+    plan(workers=3)
+    with pytest.raises(PlanError, match="4 workers cannot share users: 3"):
+        plan(workers=4)
+
+
 def test_where_workers_join_is_not_what_is_planned(files: Path) -> None:
     here, there = (resolve("s", [], "t", seed=1, workers=0, remote_workers=1, bind=b) for b in ("a:1", "b:2"))
     assert plan_hash(here) == plan_hash(there)

@@ -24,6 +24,7 @@ class Stuck:
     """A generator that never says it is done."""
 
     finished = False
+    asked = ""
 
     def __init__(self) -> None:
         self.stops: list[bool] = []
@@ -99,6 +100,43 @@ def test_a_service_that_stays_broken_ends_the_load_in_order(driven: Any) -> None
     assert driven.engine.stops == [True]
     assert driven.run.message == driven.faults.stuck[0]
     assert driven.run.ended is ExitCode.PASS, "the judge calls it invalid"
+
+
+def events(folder: Path, kind: str) -> list[dict[str, Any]]:
+    told = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    return [event for event in told if event["kind"] == kind]
+
+
+@pytest.mark.parametrize("heard", ["before it ends", "as it ends"])
+def test_a_generator_that_somebody_asked_to_stop_has_not_made_the_load(driven: Any, tmp_path: Path, heard: str) -> None:
+    driven.run.end_ns += 60 * NS_PER_S
+
+    def then_end() -> Progress:
+        driven.engine.asked = "locust-0 was asked to stop (SIGTERM)"
+        driven.engine.finished = heard == "as it ends" or driven.engine.stops == [True]
+        return Progress()
+
+    driven.engine.batches = then_end
+    driven.drive()
+    assert driven.run.message == driven.engine.asked
+    assert [(e["subject"], e["data"]) for e in events(tmp_path, "instrument")] == [
+        ("cut", {"error": "locust-0 was asked to stop (SIGTERM)"})
+    ]
+    assert events(tmp_path, "load")[-1]["data"] == {"early": True}
+    assert driven.run.ended is ExitCode.PASS, "the judge calls it invalid"
+
+
+@pytest.mark.parametrize(("missing_s", "cut"), [(60, True), (0, False)])
+def test_a_generator_that_ends_too_early_is_told_of_whatever_made_it(
+    driven: Any, tmp_path: Path, missing_s: int, cut: bool
+) -> None:
+    driven.run.end_ns += missing_s * NS_PER_S
+    driven.engine.finished = True
+    driven.drive()
+    assert [e["subject"] for e in events(tmp_path, "instrument")] == ["cut"] * cut
+    assert bool(driven.run.message) is cut
+    assert [e["subject"] for e in events(tmp_path, "phase")] == ["cooldown"]
+    assert events(tmp_path, "load")[-1]["data"] == {"early": cut}
 
 
 def test_half_an_emoji_in_an_exception_of_the_workload_ends_nothing(driven: Any, tmp_path: Path) -> None:

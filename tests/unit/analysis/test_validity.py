@@ -66,6 +66,8 @@ def fault(effective: float | None, cleared: float | None) -> Story:
         (lambda b: b.sample(59, "worker:w0", "unrecorded", 7.0), "7 rows of requests and their tokens were not"),
         (lambda b: b.event(61, "instrument", "unrecorded", rows=3), "3 rows of samples and of providers' ledgers"),
         (lambda b: b.event(9, "instrument", "died", error="exit 1"), "The load generator died: exit 1."),
+        (lambda b: b.event(9, "instrument", "cut", error="w0 was asked to stop"), "not made to its end: w0 was asked"),
+        (lambda b: b.sample(59, "worker:w0", "misread", 2.0), "2 answers could not be read"),
         (lambda b: b.event(9, "instrument", "workload", error="w.py: x"), "own code failed and made no load: w.py: x."),
         (fault(None, None), "Fault f1 (blackhole on bedrock) did not bite, so nothing was tested: probe unaffected."),
         (fault(20.0, None), "was not seen to heal: run `agentstorm heal`"),
