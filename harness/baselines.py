@@ -50,10 +50,15 @@ class Baselines:
             raise RecordingError(f"no baseline {name!r}; {there} (agentstorm baseline set NAME DIR...)")
         return known[name]
 
-    def set(self, name: str, recordings: Sequence[Path]) -> None:
-        """Give runs a name, replacing what had it. RecordingError: a directory is no recording, or no such name."""
+    def check(self, name: str) -> None:
+        """Raise RecordingError if `set` could not give runs this name: it is none, or the file cannot be read."""
         if not _NAME.fullmatch(name):
             raise RecordingError(f"{name!r} cannot be the name of a baseline; letters, digits and . + - _ can")
+        self.all()
+
+    def set(self, name: str, recordings: Sequence[Path]) -> None:
+        """Give runs a name, replacing what had it. RecordingError: as of `check`, or a directory is no recording."""
+        self.check(name)
         for recording in recordings:
             Recording.open(recording)
         known = self.all() | {name: list(recordings)}

@@ -41,7 +41,8 @@ def _figure_options(command: Any) -> Any:
                 "tolerance_texts",
                 multiple=True,
                 metavar="[METRIC=]SHARE",
-                help="How much worse passes, as in 10% or response_time.p95=10%; of shares in points. Repeatable.",
+                help="How much worse passes, as in 10% or response_time.p95=15%; of shares in points, and only if "
+                "named: failed=1%. Repeatable.",
             ),
             click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Only this figure; repeatable."),
             click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table."),

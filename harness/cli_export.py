@@ -24,7 +24,8 @@ def export() -> None:
     """Write alerts and a dashboard whose limits are what recordings DIR... measured.
 
     Each limit says what was measured, in which recording, how surely, and the margin put on it. What was not measured
-    makes no alert; which run would give it is said. Several recordings of one target: the limit that is quiet in all.
+    makes no alert; which run would give it is said. Several recordings of one target: the limit that is quiet in all,
+    and the lowest load at which to scale out.
     """
 
 

@@ -90,6 +90,14 @@ def _differences(sides: Sequence[Sequence[Run]]) -> list[str]:
     return notes
 
 
+def check(runs: Sequence[Run]) -> None:
+    """Refuse runs that nothing can be compared with: invalid ones, one given twice, those of different plans.
+
+    NotComparable says which and why.
+    """
+    _Sides((runs,), force=False, skip_invalid=False)
+
+
 def compare(
     base: Sequence[Run],
     candidate: Sequence[Run],
@@ -173,8 +181,10 @@ def _agreement(changes: Sequence[Change]) -> tuple[Verdict, str]:
     unclear = [change.metric for change in changes if change.agree == "unclear"]
     if apart:
         return Verdict.FAIL, f"Fails: the two runs differ by more than the tolerance in {', '.join(apart)}."
-    if unclear or not changes:
-        return Verdict.INCONCLUSIVE, f"Inconclusive: {', '.join(unclear) or 'nothing'} could be told apart or together."
+    if not changes:
+        return Verdict.INCONCLUSIVE, "Inconclusive: nothing was measured that could be compared."
+    if unclear:
+        return Verdict.INCONCLUSIVE, f"Inconclusive: the two runs may agree or differ in {', '.join(unclear)}."
     blind = max(changes, key=lambda change: change.detectable or 0.0)
     return Verdict.PASS, f"Passes: the two runs agree in all {len(changes)} figures. {blind.metric}: {blind.why}."
 
@@ -218,6 +228,9 @@ def _floor_verdict(floors: Sequence[Floor]) -> tuple[Verdict, str]:
             Verdict.FAIL,
             f"Refused: the tolerance of {', '.join(tight)} is tighter than the noise between equal runs.",
         )
+    unknown = [floor for floor in floors if floor.verdict is Verdict.INCONCLUSIVE]
+    if unknown:
+        return Verdict.INCONCLUSIVE, f"Inconclusive: {'; '.join(f'{floor.metric} {floor.why}' for floor in unknown)}."
     if not floors:
         return Verdict.INCONCLUSIVE, "Inconclusive: nothing was measured in all of the runs."
     return Verdict.PASS, f"Passes: the tolerances of all {len(floors)} figures lie above the noise between equal runs."

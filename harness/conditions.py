@@ -54,9 +54,9 @@ class Checked:
         return f"{self.threshold} (observed {self.observed:.4g} of {self.n:,} requests)"
 
 
-def longest_window_s(thresholds: list[Threshold]) -> float:
-    """Return how far back these conditions look."""
-    return max([STEADY_S, *(threshold.window_s or 0.0 for threshold in thresholds)])
+def longest_window_s(thresholds: list[Threshold], slo: Slo) -> float:
+    """Return how far back these conditions look, and what is asked by an SLO's window (`Conditions.good_for`)."""
+    return max([STEADY_S, slo.window, *(threshold.window_s or 0.0 for threshold in thresholds)])
 
 
 def steady_state(experiment: Experiment, slo: Slo) -> Mapping[str, tuple[str, ...]]:

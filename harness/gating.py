@@ -14,7 +14,7 @@ from harness.gate import Side, check_same_question, make
 from harness.model.verdict import Verdict
 from harness.planfile import resolve
 from harness.report.comparison import markdown
-from harness.runs import Run
+from harness.runs import Run, differing
 from harness.seeds import fresh_seed
 from harness.store import REPORTS
 
@@ -44,6 +44,11 @@ class Request:
     tolerances: Mapping[str, float]
     metrics: Sequence[str]
 
+    @property
+    def named(self) -> str | None:
+        """The baseline's name, if runs made now get it rather than being held against it."""
+        return self.baseline if self.aa or self.baseline_target else None
+
     def plan(self, target: str, seed: int) -> Plan:
         """Return the plan of one run."""
         return resolve(target=target, seed=seed, **self.options)
@@ -66,9 +71,11 @@ class Ended:
 def perform(request: Request, out: Path | None, console: Console) -> Ended:
     """Make the runs and compare them; everything is written to a folder of its own.
 
-    Everything that can be refused is refused before the first run: a plan that the baseline is not about, a tolerance
-    tighter than the baseline's noise.
+    Everything that can be refused is refused before the first run: a name that no baseline can have, stored runs that
+    are invalid or about another plan or without a figure that was asked for, a tolerance tighter than their noise.
     """
+    if request.named:
+        Baselines().check(request.named)
     seed = fresh_seed() if request.seed is None else request.seed
     plan = request.plan(request.target, seed)
     sides = [Side("candidate", lambda seed: request.plan(request.target, seed))]
@@ -77,7 +84,8 @@ def perform(request: Request, out: Path | None, console: Console) -> Ended:
         sides = [Side(name, sides[0].plan) for name in ("a", "b")]
     elif request.baseline_target:
         base = request.baseline_target
-        request.plan(base, seed)
+        if apart := differing(request.plan(base, seed), plan):
+            raise NotComparable(f"{base} and {request.target} make runs of different plans: {'; '.join(apart)}")
         sides.insert(0, Side("base", lambda seed: request.plan(base, seed)))
     else:
         stored = _stored(request, plan)
@@ -93,12 +101,16 @@ def perform(request: Request, out: Path | None, console: Console) -> Ended:
 def _stored(request: Request, plan: Plan) -> list[Run]:
     runs = [Run.open(path) for path in Baselines().get(request.baseline or "")]
     check_same_question(plan, runs)
+    comparing.check(runs)
+    unknown = [name for name in request.metrics if not any(name in run.figures for run in runs)]
+    if unknown:
+        raise NotComparable(f"no run of {request.baseline!r} has {', '.join(unknown)}; leave --metric of it out")
     if len(runs) >= FEWEST:
         floor = comparing.noise(runs, request.tolerances, request.metrics)
-        tight = {f.metric: f.floor for f in floor.floors if f.verdict is Verdict.FAIL}
+        tight = {f.metric: f.floor for f in floor.floors if f.floor is not None and f.verdict is Verdict.FAIL}
         if tight:
             wider = " ".join(f"--tolerance {name}={100 * value * 1.1:.2g}%" for name, value in tight.items())
-            others = [f.metric for f in floor.floors if f.metric not in tight]
+            others = [f.metric for f in floor.floors if f.verdict is Verdict.PASS]
             alone = " ".join(f"--metric {name}" for name in others)
             raise NotComparable(
                 f"the runs of {request.baseline!r} differ among themselves by more than the tolerance: "
@@ -132,7 +144,7 @@ def _keep(
         name = "noise" if one.kind == "aa" else "comparison"
         (folder / f"{name}.json").write_text(one.model_dump_json(indent=1) + "\n", encoding="utf-8")
         (folder / f"{name}.md").write_text(markdown(one), encoding="utf-8")
-    if request.baseline and len(made) > 1:
+    if request.named:
         kept = [run.recording.path for side in (made if request.aa else made[:1]) for run in side]
-        Baselines().set(request.baseline, kept)
-        console.print(f"baseline {request.baseline}: {len(kept)} runs", style="dim")
+        Baselines().set(request.named, kept)
+        console.print(f"baseline {request.named}: {len(kept)} runs", style="dim")

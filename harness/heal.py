@@ -171,7 +171,8 @@ def _take_back_expired(found: Found, undone: list[str], problems: list[str]) -> 
 def _end_run(found: Found) -> None:
     """Have a living run end in order: it has once its journal is gone. Else kill it; FaultFailed if it stays.
 
-    One that is stopped (Ctrl-Z) hears nothing and is not waited for.
+    One that is stopped (Ctrl-Z) hears nothing and is not waited for. It alone is killed: a shell puts what its output
+    is piped into in its group, and what it started itself is on a leash, or in a session of its own that ends with it.
     """
     with suppress(ProcessLookupError):
         os.kill(found.pid, signal.SIGTERM)
@@ -179,7 +180,7 @@ def _end_run(found: Found) -> None:
     while found.path.exists() and found.owned and not _stopped(found.pid) and now_ns() < deadline_ns:
         sleep(0.05)
     if found.path.exists():
-        _end_process(found.pid, found.create_time)
+        _end_process(found.pid, found.create_time, grouped=False)
 
 
 def _stopped(pid: int) -> bool:
@@ -301,15 +302,16 @@ def _process_by_hand(data: dict[str, Any]) -> str:
     return f"look at it with `ps -p {data['pid']}`, end it, then run `agentstorm heal` again"
 
 
-def _end_process(pid: int, create_time: Start) -> None:
-    """SIGTERM, then SIGKILL, to the process and (when it leads its group) all of its group; FaultFailed if some stay.
+def _end_process(pid: int, create_time: Start, *, grouped: bool = True) -> None:
+    """SIGTERM, then SIGKILL, to the process and (when it leads its group, and that is its own: `grouped`) all of its
+    group; FaultFailed if some stay.
 
     Each is signalled by its own id and start time, never the group as such: once the leader has gone, its number may
     be anybody's.
     """
     ours = {(pid, create_time)}
     for number, patience_s in ((signal.SIGTERM, _TERM_S), (signal.SIGKILL, _KILL_S)):
-        if is_same(pid, create_time):
+        if grouped and is_same(pid, create_time):
             ours |= _group(pid)
         for member, started in ours:
             if is_same(member, started):

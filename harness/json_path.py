@@ -6,6 +6,7 @@ the library to.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 PathError = jsonpath.JSONPathError
 ABSENT = object()
-"""What a path returns that leads nowhere."""
+"""What a path returns that leads nowhere, or cannot be followed: ``..`` goes no deeper than 100."""
 _STEP = re.compile(r"\.([A-Za-z_]\w*)|\[(-?\d+)\]")
 _STEPS = re.compile(rf"\$(?:{_STEP.pattern})+")
 
@@ -51,7 +52,10 @@ def first(query: str) -> Callable[[Any], Any]:
         return _walk(steps)
 
     def read(document: Any) -> Any:
-        match = path.match(document) if isinstance(document, (dict, list)) else None
+        try:
+            match = path.match(document) if isinstance(document, (dict, list)) else None
+        except PathError:
+            return ABSENT
         return ABSENT if match is None else match.value
 
     return read
@@ -65,6 +69,9 @@ def every(query: str) -> Callable[[Any], Iterator[Any]]:
         return lambda document: iter(() if (value := one(document)) is ABSENT else (value,))
 
     def read(document: Any) -> Iterator[Any]:
-        return (m.value for m in path.finditer(document)) if isinstance(document, (dict, list)) else iter(())
+        if isinstance(document, (dict, list)):
+            with contextlib.suppress(PathError):
+                for match in path.finditer(document):
+                    yield match.value
 
     return read

@@ -112,10 +112,12 @@ def _steady_again(experiment: Experiment, findings: Findings) -> Iterator[Check]
     after the last fault? What an SLO implies is only noted (`analysis.safety`)."""
     looks = [look for look in findings.steady_state if (look.experiment, look.when) == (experiment.experiment, "after")]
     seen = {check.threshold: check for look in looks for check in look.checks}
-    for threshold in parse_all(experiment.steady_state or {}):
+    asked = parse_all(experiment.steady_state or {})
+    silent = bool(seen.keys() - {threshold.text for threshold in asked})  # all that is looked at beside the conditions
+    for threshold in asked:
         check = seen.get(threshold.text)
         observed = None if check is None else check.observed
-        verdict, why = _held(threshold, check, valid=findings.validity.valid)
+        verdict, why = _held(threshold, check, valid=findings.validity.valid, silent=silent)
         said = "" if observed is None else f" (observed {quantity(observed, threshold.unit)})"
         yield Check(
             threshold=threshold.text,
@@ -131,10 +133,14 @@ def _steady_again(experiment: Experiment, findings: Findings) -> Iterator[Check]
         )
 
 
-def _held(threshold: Threshold, check: SteadyCheck | None, *, valid: bool) -> tuple[Verdict, str]:
-    """Return whether a condition holds after the last fault, and the words that stand before it."""
-    if check is None or check.observed is None:
+def _held(threshold: Threshold, check: SteadyCheck | None, *, valid: bool, silent: bool) -> tuple[Verdict, str]:
+    """Return whether a condition holds after the last fault, and the words that stand before it. `silent`: requests
+    were on their way then, and nobody was answered."""
+    if check is None:
         return Verdict.INCONCLUSIVE, "Inconclusive: the load ended too soon after the last fault to see whether"
+    if check.observed is None:
+        nothing = "nobody was answered" if silent else "nothing was measured"
+        return Verdict.INCONCLUSIVE, f"Inconclusive: {nothing} at the end, after the last fault, to see whether"
     if check.state == "sick":
         return Verdict.FAIL, "Fails: after the last fault it is no longer true that"
     if not valid or not all(side is not None and threshold.holds(side) for side in (check.low, check.high)):

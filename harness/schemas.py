@@ -80,6 +80,11 @@ class _AsWritten(GenerateJsonSchema):
             made["default"] = _WRITTEN[reads][1](made["default"])
         return made
 
+    def dict_schema(self, schema: core_schema.DictSchema) -> JsonSchemaValue:
+        """Allow no other names where they have a pattern."""
+        made = super().dict_schema(schema)
+        return {**made, "additionalProperties": False} if "patternProperties" in made else made
+
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
         """Say of each key what its docstring says."""
         made = super().model_schema(schema)

@@ -265,6 +265,8 @@ class Stage:
         for table in (self.samples, self._ledger):
             with contextlib.suppress(OSError):  # a disk still full: the reader sees that the table was never closed
                 table.close()
+        if unrecorded := self.samples.unrecorded + self._ledger.unrecorded:
+            self._events.emit("instrument", "stage", "unrecorded", rows=unrecorded)
 
     def _safely(self, what: str, undo: Callable[..., Any], *arguments: Any) -> None:
         try:

@@ -55,7 +55,8 @@ class SteadyState:
             steady = steady_state(experiment, self._slo)
             checks = self._conditions.well(steady, now, window_s)
             if steady and not any(check.n for check in checks):
-                checks += self._silence(now)
+                # Of the time before the last fault only what was looked at counts: they were answered then.
+                checks += self._silence(window_s if subject == "after" else (now - self.begin_ns) / NS_PER_S)
             state = overall(checks)
             about = {"experiment": experiment.experiment, "window_s": window_s, "checks": as_data(checks)}
             self._events.emit("steady", "conduct", subject, t_ns=now, state=state, **about)
@@ -64,9 +65,9 @@ class SteadyState:
             return ""
         return f"the system was not in its steady state before the first fault: {'; '.join(c.words for c in wrong)}"
 
-    def _silence(self, now: int) -> list[Checked]:
-        """Return what is wrong when requests are on their way and not one was answered in twice the SLO's time."""
-        waited_s = (now - self.begin_ns) / NS_PER_S
+    def _silence(self, waited_s: float) -> list[Checked]:
+        """Return what is wrong when requests are on their way and not one was answered in `waited_s`, which is twice
+        the SLO's time or more."""
         if waited_s < 2 * self._slo.response_time or not (waiting := self._in_flight()):
             return []
         return [Checked(f"requests: count>0 over {waited_s:.0f}s", "sick", 0.0, 0.0, 0.0, waiting, holds=False)]

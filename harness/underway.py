@@ -42,6 +42,8 @@ _FAR_HEAD_START_NS = NS_PER_S
 _TICK_S = 0.25
 _GRACE_NS = 10 * NS_PER_S
 """How much longer than promised the generator may take to end before it is killed."""
+_CLOCKS_NS = NS_PER_S // 10
+"""How much earlier than by our clock a load may be over by that of its generator."""
 _MOST_MESSAGES = 50
 """Different exceptions of the workload that are kept; the log has them all."""
 _VIEW_S = 5.0
@@ -66,8 +68,9 @@ class Underway:
         self._events, self._interrupt, self._guardian = events, interrupt, guardian
         self._aborts = [parse_abort(text) for e in plan.experiments for text in e.abort]
         whens = [f.trigger.threshold for e in plan.experiments for f in e.faults if isinstance(f.trigger, When)]
-        self._recent = Recent((longest_window_s([*self._aborts, *whens]) if plan.experiments else _VIEW_S) + 2)
-        self._conditions = Conditions(self._recent, plan.scenario.slo)
+        slo = plan.scenario.slo
+        self._recent = Recent((longest_window_s([*self._aborts, *whens], slo) if plan.experiments else _VIEW_S) + 2)
+        self._conditions = Conditions(self._recent, slo)
         self._triggers = Triggers(plan, self._conditions)
         self._pulses = Pulses(round(_VIEW_S) + 1)
         self._searching = (
@@ -162,6 +165,14 @@ class Underway:
                 self.metrics.update(state, self._stage.probe_ok)
             sleep(_TICK_S)
         self._take_in(now_ns())
+        if not stopping:
+            self._over_by_itself(now_ns(), faults)
+
+    def _over_by_itself(self, now: int, faults: Conductor) -> None:
+        """The load has ended before we saw that it was time, or before it was."""
+        if now < self.end_ns - _CLOCKS_NS and not self._asked():
+            self._cut_short(f"the load generator ended {(self.end_ns - now) / NS_PER_S:.1f} s too early")
+        self._stop_load(now if self.message else max(now, self.end_ns), faults)
 
     def _search(self, now: int, faults: Conductor) -> None:
         """Go on with a search for capacity; the load ends when that is over."""
@@ -211,8 +222,17 @@ class Underway:
             self._engine.kill()
             raise TrafficFailed("the load generator did not end; it was killed, and what it had flushed is kept")
 
+    def _asked(self) -> bool:
+        if self._engine.asked:
+            self._cut_short(self._engine.asked)
+        return bool(self._engine.asked)
+
+    def _cut_short(self, why: str) -> None:
+        self.message = why
+        self._events.emit("instrument", "conduct", "cut", error=why)
+
     def _must_stop(self, now: int, faults: Conductor) -> bool:
-        if self._interrupted():
+        if self._interrupted() or self._asked():
             return True
         for died in self._stage.died():
             self.message = died.message

@@ -45,7 +45,7 @@ def _listed(key: dict[str, Any]) -> str:
 
 
 def _mapping(key: dict[str, Any]) -> str:
-    inner = key.get("additionalProperties")
+    inner = next(iter(key.get("patternProperties", {}).values()), key.get("additionalProperties"))
     return f"name: {_type(inner)}" if isinstance(inner, dict) else "keys and values"
 
 

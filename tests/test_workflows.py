@@ -113,6 +113,22 @@ def test_what_commands_put_into_the_summary_is_not_put_there_again(path: Path) -
                 assert script.startswith("unset GITHUB_STEP_SUMMARY")
 
 
+def test_nights_of_another_plan_do_not_come_between() -> None:
+    """Runs of another scenario, target or scale cannot be compared: one dispatch would end it for ten nights."""
+    steps = [step.get("with", {}) for step in read(ROOT / ".github/workflows/nightly.yml")["jobs"]["soak"]["steps"]]
+    keys = [inputs[name] for inputs in steps for name in ("key", "restore-keys") if name in inputs]
+    assert len(keys) == 3, "fetched and kept"
+    for key in keys:
+        assert key.startswith("nightly-${{ env.SCENARIO }}-${{ env.TARGET }}-${{ env.SCALE }}-")
+
+
+def test_every_gate_judges_by_the_tolerance_that_was_asked_for() -> None:
+    gates = [arguments for workflow, arguments in of("agentstorm") if (workflow, arguments[0]) == ("gate", "gate")]
+    assert len(gates) == 3
+    for arguments in gates:
+        assert parsed(arguments).params["tolerance_texts"] == ("10%",)
+
+
 GUIDE = (ROOT / "docs" / "how-to" / "ci-gate.md").read_text()
 
 

@@ -80,6 +80,6 @@ def analyse(recording: Recording, asked: Plan | None = None) -> tuple[Findings, 
         cost=spent,
         capacity=capacity(recording, load, calls, when, spent),
         steady_state=steady_looks(recording.events),
-        soak=soak(recording, load, calls, when, found),
+        soak=soak(recording, asked or plan, load, calls, when, found),
     )
     return findings, measure

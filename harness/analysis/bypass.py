@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from harness.analysis.frame import numbers, words
 from harness.analysis.ledger import losses
 from harness.clock import NS_PER_MS, NS_PER_S
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from harness.recording.reader import Recording
 
 _MARGIN_NS = 100 * NS_PER_MS
-"""What was on its way through the proxy when the fault came has arrived by then."""
+"""What was on its way through the proxy when the fault came has arrived by then, unless its provider let it wait."""
 _PROBED_NS = 2 * NS_PER_S
 """A fault's probe socket is connected from so long before the fault to so long after it."""
 _FEWEST_LOOKS = 10
@@ -41,7 +43,7 @@ def past_the_proxy(when: Timeline, calls: Calls, load: Scan) -> Iterator[str]:
         if span is None:
             continue
         if fault.upstream in calls.upstreams:
-            n = int((calls.by(fault.upstream) & (calls.received >= span[0]) & (calls.received < span[1])).sum())
+            n = _made(fault.upstream, calls, load, span)
             seen = f"its ledger has {n} calls"
         else:
             n = _answered(fault.upstream, load, span)
@@ -59,6 +61,32 @@ def _blocked(fault: FaultSpan, when: Timeline) -> Span | None:
     if not fault.blocks or fault.effective is None:
         return None
     return fault.effective[1] + _MARGIN_NS, fault.clearing_ns if fault.clearing_ns is not None else when.end_ns
+
+
+def _made(upstream: str, calls: Calls, load: Scan, span: Span) -> int:
+    """Return how many calls an upstream received within `span` that were certainly made within it, too.
+
+    One that had passed the proxy before may have waited in the upstream's own queue, which nobody sees. So those count
+    whose request was sent within it; where that is not known, those received once every request that was under way
+    at its beginning was over. Where all goes past the proxy none of these hangs, so that is soon.
+    """
+    rows = np.flatnonzero(calls.by(upstream) & (calls.received >= span[0]) & (calls.received < span[1]))
+    request = calls.load_row[rows]
+    known = request >= 0
+    n = int((calls.called.start[request[known]] >= span[0]).sum())
+    if known.all():
+        return n
+    return n + int((calls.received[rows[~known]] >= _under_way_until(span[0], load)).sum())
+
+
+def _under_way_until(moment: int, load: Scan) -> int:
+    """Return when the last of the requests was over that were under way at a moment, which is it if none was. Lost ones
+    are left out: nobody knows when they were."""
+    ends = (
+        frame.end[(frame.start >= 0) & (frame.start < moment) & (frame.end > moment)]
+        for frame in load.blocks(None, moment, alive_at=moment)
+    )
+    return max((int(end.max()) for end in ends if len(end)), default=moment)
 
 
 def _answered(provider: str, load: Scan, span: Span) -> int:

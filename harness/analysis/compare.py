@@ -82,10 +82,10 @@ def compare(
     tolerances: Mapping[str, float],
     metrics: Sequence[str] = (),
 ) -> list[Change]:
-    """Return what changed in every quantity (of `metrics`, if given) that both sides have.
+    """Return what changed in every quantity that a run has, or in `metrics`, if given.
 
     Both sides have at least one run, together at least three; `tolerances` replace the quantities' own. A quantity that
-    only one side has, or too few runs, is inconclusive.
+    only one side has, too few runs, or none although it was asked for, is inconclusive.
     """
     names = chosen((*base, *candidate), metrics)
     held = {name: _hold(QUANTITIES[name], tolerances, base, candidate) for name in names}
@@ -99,8 +99,9 @@ def compare(
 
 
 def chosen(runs: Sequence[Mapping[str, Figure]], metrics: Sequence[str]) -> list[str]:
-    """Return the names of the quantities that any of the runs has (of `metrics`, if given), in their order."""
-    return [name for name in QUANTITIES if (not metrics or name in metrics) and any(name in run for run in runs)]
+    """Return the names of the quantities to look at, in their order: those asked for, whether a run has them or not, so
+    that none passes unseen; else all that any of the runs has."""
+    return [name for name in QUANTITIES if (name in metrics if metrics else any(name in run for run in runs))]
 
 
 def linear(quantity: Quantity, figures: Sequence[Figure]) -> Array:
@@ -145,21 +146,28 @@ def _hold(
     tolerance = tolerances.get(quantity.name, quantity.tolerance)
     one, other = (tuple(run[quantity.name] for run in side if quantity.name in run) for side in (base, candidate))
     if not one or not other or len(one) + len(other) < 3:
-        return _unknown(quantity, tolerance, one, other)
+        return not_compared(quantity, tolerance, one, other, _lacking(one, other))
     pair = Pair(linear(quantity, one), linear(quantity, other))
     return _Held(quantity, tolerance, one, other, pair, pair.contrast(binomial_floor(quantity, one, other)))
 
 
-def _unknown(quantity: Quantity, tolerance: float, base: tuple[Figure, ...], candidate: tuple[Figure, ...]) -> Change:
-    missing = " and ".join(side for side, has in (("base", base), ("candidate", candidate)) if not has)
-    said = f"no {missing} run has it" if missing else "only one run of each side has it"
-    said = f"cannot be compared: {said}"
+def _lacking(base: Sequence[Figure], candidate: Sequence[Figure]) -> str:
+    if not base and not candidate:
+        return "no run has it"
+    missing = "base" if not base else "candidate"
+    return "only one run of each side has it" if base and candidate else f"no {missing} run has it"
+
+
+def not_compared(
+    quantity: Quantity, tolerance: float, base: Sequence[Figure], candidate: Sequence[Figure], why: str
+) -> Change:
+    """Return what there is to say about a quantity that cannot be compared: the values there are, and why."""
     nothing = Estimate(value=None, low=None, high=None, n=len(base) + len(candidate))
     return Change(
         metric=quantity.name, unit=quantity.unit, scale=quantity.scale, better=quantity.better,
         base=tuple(f.value for f in base), candidate=tuple(f.value for f in candidate), ratio=nothing, shift=nothing,
         tolerance=tolerance, changed=None, p_changed=None, p_beyond=None, detectable=None, runs_needed=None,
-        verdict=Verdict.INCONCLUSIVE, why=said,
+        verdict=Verdict.INCONCLUSIVE, why=f"cannot be compared: {why}",
     )  # fmt: skip
 
 

@@ -33,13 +33,21 @@ def noise_floor(
     random: np.random.Generator,
     metrics: Sequence[str] = (),
 ) -> list[Floor]:
-    """Return the noise of every quantity that all of at least `FEWEST` runs have.
+    """Return the noise of every quantity that all of at least `FEWEST` runs have, or in `metrics`, if given.
 
-    The floor is that of halves: of n/2 runs against n/2. `random` draws splits where there are too many.
+    The floor is that of halves: of n/2 runs against n/2. `random` draws splits where there are too many. What was asked
+    for and is not in all of the runs has no floor and is inconclusive.
     """
-    names = [name for name in chosen(runs, metrics) if all(name in run for run in runs)]
+    names = chosen(runs, metrics)
+    whole = [name for name in names if all(name in run for run in runs)]
     halves = _halves(len(runs), random)
-    return [_floor(name, [run[name] for run in runs], halves, tolerances, len(names)) for name in names]
+    return [
+        _floor(name, [run[name] for run in runs], halves, tolerances, len(whole))
+        if name in whole
+        else _unknown(name, [run[name] for run in runs if name in run], len(runs), tolerances)
+        for name in names
+        if name in whole or name in metrics
+    ]
 
 
 def _halves(n: int, random: np.random.Generator) -> Array:
@@ -52,6 +60,22 @@ def _halves(n: int, random: np.random.Generator) -> Array:
     masks = np.zeros((len(rows), n), bool)
     np.put_along_axis(masks, rows, values=True, axis=1)
     return masks
+
+
+def _unknown(name: str, figures: Sequence[Figure], runs: int, tolerances: Mapping[str, float]) -> Floor:
+    quantity = QUANTITIES[name]
+    return Floor(
+        metric=name,
+        unit=quantity.unit,
+        scale=quantity.scale,
+        values=tuple(f.value for f in figures),
+        splits=0,
+        floor=None,
+        tolerance=tolerances.get(name, quantity.tolerance),
+        runs_needed=None,
+        verdict=Verdict.INCONCLUSIVE,
+        why=f"has no noise floor: {len(figures) or 'none'} of the {runs} runs have it",
+    )
 
 
 def _floor(name: str, figures: Sequence[Figure], halves: Array, tolerances: Mapping[str, float], metrics: int) -> Floor:

@@ -127,8 +127,11 @@ def _recovery(findings: Findings) -> Figure | None:
 
 
 def _cost(findings: Findings) -> Figure | None:
-    cost = findings.cost.total.per_1k_requests if isinstance(findings.cost, CostFindings) else None
-    return Figure(cost) if cost else None
+    """None with calls of models without a price: they are counted as free, and a dearer version could be cheaper so."""
+    found = findings.cost
+    if not isinstance(found, CostFindings) or found.unpriced or not found.total.per_1k_requests:
+        return None
+    return Figure(found.total.per_1k_requests)
 
 
 QUANTITIES: Mapping[str, Quantity] = {
@@ -164,15 +167,18 @@ def known(name: str) -> str:
 
 
 def tolerances(texts: tuple[str, ...]) -> dict[str, float]:
-    """Return the tolerances that ``--tolerance 10%`` and ``--tolerance response_time.p95=10%`` ask for, by metric.
+    """Return the tolerances that ``--tolerance 10%`` and ``--tolerance failed=1%`` ask for, by metric.
 
-    Without a name it is that of all. Of shares it is in points. ValueError says what is wrong and what is known.
+    Without a name it is that of every ratio. Shares, whose tolerance is in points, keep their own unless they are
+    named: whoever lets answers take 10 % longer has not said that one request in ten may fail. ValueError says what is
+    wrong and what is known.
     """
+    ratios = [quantity.name for quantity in QUANTITIES.values() if quantity.scale == "ratio"]
     found: dict[str, float] = {}
     for text in sorted(texts, key=lambda t: "=" in t):  # the ones with a name are the closer ones
         name, equals, value = text.rpartition("=")
         tolerance = _share(value, text)
-        found.update(dict.fromkeys([known(name)] if equals else QUANTITIES, tolerance))
+        found.update(dict.fromkeys([known(name)] if equals else ratios, tolerance))
     return found
 
 

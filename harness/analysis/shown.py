@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 def shown(samples: pa.Table, metrics: Metrics | None, when: Timeline) -> ShownMetrics:
     """Return what the metrics of the target's file said in the healthy time; of a target without any, nothing.
 
-    That is the baseline, or all of the measured part of a run that breaks nothing.
+    That is the baseline, or all of the measured part of a run that breaks nothing; of a load that fills the system up
+    it is no healthy time, whatever it is called (`export.source.Source.full`).
     """
     found = scraped(samples)
     spans = when.spans("baseline") or when.spans("steady") or when.healthy

@@ -57,10 +57,12 @@ def asked(plan: Plan) -> bool:
 
 
 def soak(
-    recording: Recording, load: Scan, calls: Calls, when: Timeline, outages: tuple[Failover, ...]
+    recording: Recording, plan: Plan, load: Scan, calls: Calls, when: Timeline, outages: tuple[Failover, ...]
 ) -> SoakFindings | None:
-    """Return what drifted in the measured part; None where it was not `asked`, or cut off before it was long enough."""
-    plan = recording.plan
+    """Return what drifted in the measured part; None where it was not `asked`, or cut off before it was long enough.
+
+    `plan` is the recording's, or that with the thresholds that somebody asks now.
+    """
     if not asked(plan) or when.measured_s < min(LONG_S, plan.scenario.load.measured_s) * _LONG_ENOUGH:
         return None
     out = disturbed(when, outages)

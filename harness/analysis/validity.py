@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from harness.analysis.ledger import Calls
     from harness.analysis.sample import Sample
     from harness.analysis.scan import Scan
-    from harness.analysis.timeline import Span, Timeline
+    from harness.analysis.timeline import FaultSpan, Span, Timeline
     from harness.model.findings import Attribution, CacheFindings, Failover
     from harness.recording.reader import Recording
 
@@ -43,6 +43,9 @@ LEFT_OUT = "not injected: "
 NEVER = "never injected: "
 """How the reason of a fault begins that was left out because the system was sick (`_sick_before` tells), and of one
 whose trigger never fired."""
+_GIVEN_UP = (
+    "were not recorded, because the disk stayed full: make room where the recording is written, and run it again."
+)
 SILENT_AFTER_S = 5.0
 """A worker reports once a second; this long without a word before the load ended, it was dead or stuck."""
 
@@ -167,6 +170,10 @@ def _wholeness(facts: Facts) -> Iterator[str]:
     for missing in recording.truncated:
         yield f"Part of the recording is missing: {missing}."
     for event in recording.events:
+        if event.kind == "instrument" and event.subject == "unrecorded":
+            yield f"{event.data.get('rows', 0)} rows of samples and of providers' ledgers {_GIVEN_UP}"
+        if event.kind == "instrument" and event.subject == "cut":
+            yield f"The load was not made to its end: {event.data.get('error', 'see logs/')}. Run it again."
         if event.kind == "run" and event.subject == "interrupted":
             yield "The run was interrupted before the load had ended. Run it again."
         if event.kind == "abort":
@@ -225,9 +232,11 @@ def _generator(facts: Facts, instrument: dict[str, float | int | None]) -> Itera
     own = _Workers(facts.recording.samples, facts.when, aside).percentile("lateness_p99_ms", 99)
     lateness = lateness if own is None else min(lateness, own)
     if unrecorded := _Workers(facts.recording.samples, facts.when).last("unrecorded"):
+        yield f"{unrecorded} rows of requests and their tokens {_GIVEN_UP}"
+    if misread := _Workers(facts.recording.samples, facts.when).last("misread"):
         yield (
-            f"{unrecorded} requests were made and not recorded, because the disk stayed full: make room where the "
-            "recording is written, and run it again."
+            f"{misread} answers could not be read, and what their rows say of them is not true: see "
+            f"logs/{facts.recording.plan.engine}.log, and report it as a mistake of agentstorm."
         )
     search = searched.is_search(facts.recording.plan)
     if search:
@@ -273,25 +282,29 @@ def _faults(facts: Facts) -> Iterator[str]:
     cut_short = any(e.kind == "load" and e.data.get("early") for e in events)
     if len(facts.when.faults) < planned and facts.recording.finished and not cut_short:
         yield f"{planned - len(facts.when.faults)} of {planned} planned faults were never injected."
-    for fault in facts.when.faults:
-        name = f"Fault {fault.fault} ({fault.kind} on {fault.upstream})"
-        why = f": {fault.failed}" if fault.failed else ""
-        if fault.failed.startswith(LEFT_OUT):
-            continue
-        if fault.failed.startswith(NEVER):
-            yield f"{name} was {fault.failed}. Wait for something that comes, or let the load last longer."
-        elif fault.effective is None:
-            yield f"{name} did not bite, so nothing was tested{why}."
-        elif fault.cleared is None and fault.healed:
-            yield f"{name} was taken back, and nobody saw it gone{why}. Nothing of it is left: run it again."
-        elif fault.cleared is None:
-            yield f"{name} was not seen to heal{why}: run `agentstorm heal` before the next run."
-        elif fault.cut_short:
-            yield f"{name} broke off before its end, so not all of it was tested: {fault.cut_short}."
+    yield from filter(None, map(_about, facts.when.faults))
     for event in facts.recording.events:
         if event.kind == "run" and event.subject == "ended" and event.data.get("left"):
             left = ", ".join(map(str, event.data["left"]))
             yield f"Something was left broken or running: {left}. Run `agentstorm heal`."
+
+
+def _about(fault: FaultSpan) -> str:
+    """Return why one fault proves nothing; "" when it does, or when that is told elsewhere (`sick_before`)."""
+    name = f"Fault {fault.fault} ({fault.kind} on {fault.upstream})"
+    why = f": {fault.failed}" if fault.failed else ""
+    if fault.failed.startswith(LEFT_OUT):
+        return ""
+    if fault.failed.startswith(NEVER):
+        return f"{name} was {fault.failed}. Wait for something that comes, or let the load last longer."
+    if fault.effective is None:
+        return f"{name} did not bite, so nothing was tested{why}."
+    if fault.cleared is not None:
+        cut_short = f"{name} broke off before its end, so not all of it was tested: {fault.cut_short}."
+        return cut_short if fault.cut_short else ""
+    if fault.healed:
+        return f"{name} was taken back, and nobody saw it gone{why}. Nothing of it is left: run it again."
+    return f"{name} was not seen to heal{why}: run `agentstorm heal` before the next run."
 
 
 def _system(facts: Facts) -> Iterator[str]:

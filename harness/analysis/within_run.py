@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from harness.analysis.compare import chosen, on_scale, slack
+from harness.analysis.compare import chosen, not_compared, on_scale, slack
 from harness.analysis.dependence import CONFIDENCE, Array, effective_size, long_run, student
 from harness.analysis.quantities import QUANTITIES, Figure, Quantity
 from harness.model.comparison import Change
@@ -53,16 +53,28 @@ def within_run(
     random: np.random.Generator,
     metrics: Sequence[str] = (),
 ) -> list[Change]:
-    """Return what two runs say about each quantity (of `metrics`, if given) that can be read off their requests.
+    """Return what two runs say about each quantity that can be read off their requests, or in `metrics`, if given.
 
-    Each is inconclusive by itself; `agree` tells whether the two runs do. `figures` are those of their findings.
+    Each is inconclusive by itself; `agree` tells whether the two runs do, and is "unclear" of what was asked for and
+    cannot be told. `figures` are those of their findings.
     """
     changes = []
     for name in chosen(figures, metrics):
-        if name in _RESAMPLED and all(name in side for side in figures):
+        quantity = QUANTITIES[name]
+        first, second = ([side[name]] if name in side else [] for side in figures)
+        draws: list[Array | None] = []
+        if not (first and second):
+            why = "one of the two runs does not have it" if first or second else "neither run has it"
+        elif name not in _RESAMPLED:
+            why = "a single run's requests do not show how much it varies"
+        else:
             draws = [_RESAMPLED[name](series, random) for series in (base, candidate)]
-            if all(draw is not None for draw in draws):
-                changes.append(_change(QUANTITIES[name], [side[name] for side in figures], draws, tolerances))
+            why = "too few requests" if any(draw is None for draw in draws) else ""
+        if not why:
+            changes.append(_change(quantity, first + second, draws, tolerances))
+        elif name in metrics:
+            told = not_compared(quantity, tolerances.get(name, quantity.tolerance), first, second, why)
+            changes.append(told.model_copy(update={"agree": "unclear"}))
     return changes
 
 

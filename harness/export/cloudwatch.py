@@ -52,6 +52,8 @@ def template(found: HandOver) -> str:
 _CANNOT: Mapping[type[Signal], str] = {
     Slow: "Prometheus histograms do not reach CloudWatch as such; use the load balancer's TargetResponseTime",
     Growing: "CloudWatch has no slope over hours; MemoryNearLimit is what is left",
+    BreakerOpen: "the gauge's value for open is not known to lie beyond all others (metrics.breaker_states), and "
+    "CloudWatch compares with more and less only",
 }
 
 
@@ -135,16 +137,20 @@ def _single(signal: Signal, found: HandOver, *parts: Mapping[str, Any]) -> dict[
 
 
 def _breaker(signal: BreakerOpen, found: HandOver) -> dict[str, Any]:
+    """Of all replicas together: the value for open has to be the highest that any of them can show, or the lowest."""
+    if not signal.others or min(signal.others) < signal.limit < max(signal.others):
+        return {}
+    statistic, operator = ("Maximum", "Greater") if signal.limit > max(signal.others) else ("Minimum", "Less")
     made = {}
     for number, owner in enumerate(signal.owners):
         stated = {
             "Namespace": {"Ref": "Namespace"},
             "MetricName": signal.metric,
             "Dimensions": _dimensions(found, **{signal.label: owner}),
-            "Statistic": "Maximum",
+            "Statistic": statistic,
             "Period": 60,
         }
-        at = _compared(signal, 1) | {"ComparisonOperator": "GreaterThanOrEqualToThreshold"}
+        at = _compared(signal, 1) | {"ComparisonOperator": f"{operator}ThanOrEqualToThreshold"}
         named, tells = _named(signal, found, f"-{owner}"), {"AlarmActions": _tells(), "OKActions": _tells()}
         made[f"{signal.name}{number}"] = _alarm(named, stated, at, tells)
     return made

@@ -1,7 +1,8 @@
 """From recordings to signals: every limit from something measured, or the SLO; what was not measured is said.
 
 With several recordings each is derived for itself, and the limit that would have kept quiet in all of them counts:
-runs differ by more than requests within a run tell (`methods.md`, Comparing).
+runs differ by more than requests within a run tell (`methods.md`, Comparing). Of the loads at which to scale out it is
+the lowest. A load that fills the system up says only that: what is slow, open or failing then is no healthy baseline.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from harness.errors import ExitCode, NotComparable
 from harness.export import derive_limits, derive_traffic
-from harness.export.signals import HandOver, Missing, Shown, Signal
+from harness.export.signals import Above, HandOver, Missing, Shown, Signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +30,8 @@ DERIVATIONS: tuple[Callable[[Source], Iterator[Signal | Missing]], ...] = (
     derive_limits.silent,
     derive_limits.health,
 )
+_OF_ANY_LOAD = (derive_limits.scale_out, derive_limits.health)
+"""Those that need no healthy times to be held against."""
 
 
 def hand_over(
@@ -50,13 +53,14 @@ def hand_over(
             )
     signals: dict[str, Signal] = {}
     missing: dict[str, Missing] = {}
-    for source in sources:
+    for source in sorted(sources, key=lambda source: source.full):  # why a healthy run makes no alert is said first
         for derive in DERIVATIONS:
-            for found in derive(source):
+            for one in derive(source):
+                found = one if derive in _OF_ANY_LOAD or not source.full else _no_baseline(one.name, source)
                 if isinstance(found, Missing):
                     if found.noisy or found.name not in missing:
                         missing[found.name] = found
-                elif found.name not in signals or _quieter(found, signals[found.name]):
+                elif found.name not in signals or _counts(found, signals[found.name]):
                     signals[found.name] = found
     noisy = {one.name for one in missing.values() if one.noisy}
     made = [signal for signal in signals.values() if signal.name not in noisy]
@@ -72,8 +76,15 @@ def hand_over(
     )
 
 
-def _quieter(one: Signal, other: Signal) -> bool:
-    return one.limit > other.limit if one.rises else one.limit < other.limit
+def _no_baseline(name: str, source: Source) -> Missing:
+    kind = source.plan.scenario.load.kind
+    return Missing(name, f"a load of kind {kind} may fill the system up and shows no healthy times; a steady one does")
+
+
+def _counts(one: Signal, other: Signal) -> bool:
+    """Tell whether the limit of `one` counts rather than that of `other`."""
+    cautious = isinstance(one, Above) and one.cautious
+    return one.limit > other.limit if one.rises and not cautious else one.limit < other.limit
 
 
 def _shown(sources: Sequence[Source]) -> Shown:

@@ -28,21 +28,7 @@ def saturation(source: Source) -> Iterator[Signal | Missing]:
     if shown.cpu is None or cpu is None or known is None:
         yield Missing("CpuNearLimit", why if shown.cpu else "no counter of CPU seconds was recorded (metrics.cpu)")
     else:
-        used = source.said.busiest[shown.cpu] / source.said.healthy_s if source.said.healthy_s else 0.0
-        yield Above(
-            name="CpuNearLimit",
-            severity="ticket",
-            summary=f"A process uses {units.share(CPU_FULL)} of the CPU it may: work begins to queue",
-            limit=CPU_FULL * cpu,
-            unit="cores",
-            hold_s=_HOLD_S,
-            evidence=source.evidence(
-                f"{known[0]} used {units.cores(used)} while all was well; its limit is {units.cores(cpu)}",
-                "", source.said.looks, f"limit x {CPU_FULL:g}",
-            ),
-            metric=shown.cpu,
-            window_s=_WINDOW_S,
-        )  # fmt: skip
+        yield _cpu(source, shown.cpu, known[0], cpu)
     use = source.said.gauges.get(shown.memory or "")
     if use is None or memory is None or known is None or shown.memory is None:
         yield Missing("MemoryNearLimit", why if use else "no gauge of memory was recorded (metrics.memory)")
@@ -64,6 +50,31 @@ def saturation(source: Source) -> Iterator[Signal | Missing]:
             "", use.n, f"limit x {MEMORY_FULL:g}",
         ),
         metric=shown.memory,
+    )  # fmt: skip
+
+
+def _cpu(source: Source, metric: str, owner: str, cores: float) -> Signal | Missing:
+    limit, said = CPU_FULL * cores, source.said
+    used = said.busiest[metric] / said.healthy_s if said.healthy_s else 0.0
+    if used > limit:
+        return Missing(
+            "CpuNearLimit",
+            f"it would be on in healthy times: {units.cores(used)} of {units.cores(cores)} were in use on average",
+            noisy=True,
+        )
+    return Above(
+        name="CpuNearLimit",
+        severity="ticket",
+        summary=f"A process uses {units.share(CPU_FULL)} of the CPU it may: work begins to queue",
+        limit=limit,
+        unit="cores",
+        hold_s=_HOLD_S,
+        evidence=source.evidence(
+            f"{owner} used {units.cores(used)} while all was well; its limit is {units.cores(cores)}",
+            "", said.looks, f"limit x {CPU_FULL:g}",
+        ),
+        metric=metric,
+        window_s=_WINDOW_S,
     )  # fmt: skip
 
 
@@ -106,14 +117,33 @@ def _slope(value: float | None) -> str:
 
 def scale_out(source: Source) -> Iterator[Signal | Missing]:
     """Yield alerts at the load that one replica is to carry, from a capacity run."""
-    advice, shown = source.advice, source.shown
-    why = "it was not measured how much the system carries: a run of scenarios/capacity.yaml would give it"
-    if shown.requests is None or advice is None:
-        yield Missing(
-            "ScaleOutRequests", why if shown.requests else "no counter of answers was recorded (metrics.requests)"
+    shown, found = source.shown, source.findings.capacity
+    worst = found.governing if found else None
+    metrics = (
+        ("ScaleOutRequests", shown.requests, "no counter of answers was recorded (metrics.requests)"),
+        ("ScaleOutInFlight", shown.in_flight, "no gauge of requests in flight was recorded (metrics.in_flight)"),
+    )
+    if found is None or worst is None or worst.advice is None:
+        why, noisy = (
+            "it was not measured how much the system carries: a run of scenarios/capacity.yaml would give it",
+            False,
         )
+        if worst is not None and worst.capacity.state == "below":
+            why, noisy = f"not even the lowest load that was tried met the SLO (state {worst.state})", True
+        for name, metric, unnamed in metrics:
+            yield Missing(name, why if metric or noisy else unnamed, noisy=noisy)
+        return
+    advice, rate = worst.advice, worst.capacity.rate
+    measured, of = f"capacity at SLO in the worst state, {worst.state}: {units.per_second(rate.value)}", "the capacity"
+    if rate.value is None:
+        measured, of = f"no level missed the SLO in the worst state, {worst.state}", "the highest load shown to meet it"
+    headroom = f"{of} x headroom {found.headroom:g}, by replica"
+    if not advice.shown:
+        headroom += "; not itself shown to meet the SLO"
+    interval = units.between(rate.low, rate.high, "per_s")
+    if shown.requests is None:
+        yield Missing(metrics[0][0], metrics[0][2])
     else:
-        capacity = source.findings.capacity.governing.capacity.rate  # type: ignore[union-attr]
         yield Above(
             name="ScaleOutRequests",
             severity="ticket",
@@ -121,34 +151,25 @@ def scale_out(source: Source) -> Iterator[Signal | Missing]:
             limit=advice.rate_per_replica,
             unit="per_s",
             hold_s=_WINDOW_S,
-            evidence=source.evidence(
-                f"capacity at SLO in the worst state: {units.per_second(capacity.value)}",
-                units.between(capacity.low, capacity.high, "per_s"),
-                capacity.n,
-                "lower end x headroom, by replica",
-            ),
+            evidence=source.evidence(measured, interval, rate.n, headroom),
             metric=shown.requests[0],
             window_s=_WINDOW_S,
+            cautious=True,
         )
-    in_flight = getattr(advice, "in_flight_per_replica", None)
-    if shown.in_flight is None or in_flight is None:
-        yield Missing("ScaleOutInFlight", why if shown.in_flight else "no gauge of requests in flight was recorded "
-                      "(metrics.in_flight)")  # fmt: skip
+    if shown.in_flight is None or advice.in_flight_per_replica is None:
+        yield Missing(metrics[1][0], metrics[1][2])
         return
-    use = source.said.gauges.get(shown.in_flight)
     yield Above(
         name="ScaleOutInFlight",
         severity="ticket",
         summary="As much is in flight in a replica as it was shown to carry with headroom: add one",
-        limit=in_flight,
+        limit=advice.in_flight_per_replica,
         unit="count",
         hold_s=_WINDOW_S,
-        evidence=source.evidence(
-            f"{units.three(use.mean)} were in flight on average while all was well" if use else "the capacity",
-            "", use.n if use else 0, "requests in flight per replica at capacity x headroom",
-        ),
+        evidence=source.evidence(measured, interval, rate.n, f"requests in flight at {headroom}"),
         metric=shown.in_flight,
-    )  # fmt: skip
+        cautious=True,
+    )
 
 
 def silent(source: Source) -> Iterator[Signal | Missing]:

@@ -182,7 +182,8 @@ def breakers(source: Source) -> Iterator[Signal | Missing]:
         told = ", ".join(f"{owner} in {units.share(share)} of looks" for owner, share in was_open.items())
         yield Missing("BreakerOpen", f"it would be on in healthy times: open was {told}", noisy=True)
         return
-    values = [float(value) for value, state in spec.breaker_states.items() if state == "open"]
+    states = {float(value): state for value, state in spec.breaker_states.items()}
+    values = [value for value, state in states.items() if state == "open"]
     if len(values) != 1 or not source.said.looks:
         yield Missing(
             "BreakerOpen", "no single value of the gauge means open (metrics.breaker_states), or it was not read"
@@ -205,6 +206,7 @@ def breakers(source: Source) -> Iterator[Signal | Missing]:
         metric=metric,
         label=label,
         owners=tuple(source.said.breakers),
+        others=tuple(sorted(set(states) - set(values))),
     )
 
 

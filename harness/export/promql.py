@@ -89,7 +89,8 @@ def _any_spelling(le: str) -> str:
 
 
 def _breaker(signal: BreakerOpen, selector: str) -> str:
-    return f"max by ({signal.label}) ({series(signal.metric, selector)}) == {number(signal.limit)}"
+    # Of each replica first: one that is open counts whatever the others say, in whatever order the values are.
+    return f"max by ({signal.label}) ({series(signal.metric, selector)} == bool {number(signal.limit)}) == 1"
 
 
 def _cache(signal: CacheLow, selector: str) -> str:

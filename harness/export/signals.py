@@ -72,6 +72,8 @@ class BreakerOpen(Signal):
     metric: str
     label: str
     owners: tuple[str, ...]
+    others: tuple[float, ...]
+    """The gauge's values for all other states."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +103,8 @@ class Above(Signal):
 
     metric: str
     window_s: int | None = None
+    cautious: bool = False
+    """Of several recordings the lowest limit counts rather than the quietest: beyond it one was shown to get worse."""
 
 
 @dataclass(frozen=True, kw_only=True)

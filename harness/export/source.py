@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from harness.model.target import Metrics
 
 
+FILLING = ("capacity", "steps", "spike")
+"""Kinds of load that go up, to where a system is full or beyond."""
+
+
 def _parts(named: str) -> tuple[str, str]:
     name, _, label = named.rstrip("}").partition("{")
     return name, label
@@ -62,6 +66,11 @@ class Source:
             cpu=bare(spec.cpu),
         )
 
+    @property
+    def full(self) -> bool:
+        """Whether the load is one that may fill the system up: then no part of it is sure to be a healthy one."""
+        return self.plan.scenario.load.kind in FILLING
+
     @cached_property
     def healthy(self) -> Group | None:
         """The users' requests while nothing was broken."""
@@ -91,11 +100,6 @@ class Source:
             if name == service or (name.startswith(f"{service}-") and name[len(service) + 1 :].isdigit()):
                 return name, used
         return None
-
-    @cached_property
-    def advice(self) -> Any:
-        """Where to scale out (`model.capacity.ScalingAdvice`), of the worst state that was measured; None without."""
-        return getattr(getattr(self.findings.capacity, "governing", None), "advice", None)
 
     @cached_property
     def drift(self) -> Any:

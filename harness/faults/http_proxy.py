@@ -8,6 +8,7 @@ import select
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from harness import leash
 from harness.clock import NS_PER_S
@@ -48,7 +49,7 @@ class HttpRoute:
         where = f"the HTTP fault proxy at {self.admin}"
         connection = http.client.HTTPConnection(*split_address(self.admin), timeout=_ANSWER_S)
         try:
-            connection.request(method, f"/routes/{self.name}{path}", body)
+            connection.request(method, quote(f"/routes/{self.name}{path}"), body)
             answer = connection.getresponse()
             said: dict[str, Any] = json.loads(answer.read())
         except (OSError, http.client.HTTPException, ValueError) as error:

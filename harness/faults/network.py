@@ -109,15 +109,21 @@ class Blackhole(PartialFault):
 
 
 class Slow(PartialFault):
-    """Every piece of an answer comes `latency` later, give or take `jitter` (uniform)."""
+    """Every piece of an answer comes `latency` later, give or take `jitter` (uniform): by at least 20 ms, because less
+    cannot be told from an answer that is late by itself."""
 
     kind: Literal["slow"] = "slow"
     client_sees: ClassVar[str] = "Late answers and no errors; it may trip no breaker at all, which may be right"
-    latency: Seconds = Field(ge=0.001)
+    latency: Seconds = Field(ge=_LEAST_DELAY_S)
     jitter: Seconds = 0.0
 
     @model_validator(mode="after")
     def _recognisable(self) -> Self:
+        if to_ns(self.latency - self.jitter) < to_ns(_LEAST_DELAY_S):
+            raise ValueError(
+                f"some answers would be only {1000 * (self.latency - self.jitter):.3g} ms late (latency - jitter); "
+                f"make it at least {1000 * _LEAST_DELAY_S:g} ms, so that they can be told from healthy ones"
+            )
         if self.jitter > self.latency / 2:
             raise ValueError(
                 f"jitter {self.jitter:g}s is more than half of latency {self.latency:g}s; "

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _PAUSE_S = 0.002
 _CLEAR_PATIENCE_NS = NS_PER_S
+_WAITING = {"silent", "stalled"}
+"""Outcomes that only waiting shows."""
 _DOUBT = 0.001
 """Chance that a fault that is still on is taken for one that is gone."""
 
@@ -52,6 +54,8 @@ def effective(fault: Fault, probe: Asks, *, since_ns: int, healthy_ns: int, dead
     patience_ns = fault.patience_ns(healthy_ns)
     while now_ns() < deadline_ns and not stop.is_set():
         seen, last = _ask(fault, probe, patience_ns, stop)
+        if seen is not None and seen.outcome in _WAITING and seen.took_ns < patience_ns and stop.is_set():
+            break  # nothing came yet because it was told not to wait any more: that is no fault's face
         if seen is not None and fault.bites(seen, healthy_ns):
             return Moment(low_ns, seen.sent_ns, f"probe {seen}; healthy {healthy_ns / NS_PER_MS:.3g} ms")
         if seen is not None and seen.outcome == "answered" and fault.met_by() >= 1:

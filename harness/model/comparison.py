@@ -76,12 +76,13 @@ class Floor(Frozen):
     values: tuple[float, ...]
     splits: int
     """Ways in which the runs were divided into two halves."""
-    floor: float
-    """Differences of equal halves lie below this in 95 % of them, on the metric's scale."""
+    floor: float | None
+    """Differences of equal halves lie below this in 95 % of them, on the metric's scale. Null: the metric was asked
+    for, and not all of the runs have it."""
     tolerance: float
     runs_needed: int | None
     verdict: Verdict
-    """`fail`: the tolerance is tighter than the noise."""
+    """`fail`: the tolerance is tighter than the noise; `inconclusive`: nobody knows the noise."""
     why: str
 
 

@@ -40,7 +40,9 @@ class Event(Frozen):
                   ``step``, at each boundary of a `steps` load: {step, of, users|rate, ramp_s}; its ramp begins here
       system      {state: up|down|died, ...}               subject: service
       instrument  {error}                                  subject: ``died`` (the generator), ``workload`` (raises and
-                  makes no load), ``raised`` (an exception of the workload's own, each text once)
+                  makes no load), ``raised`` (an exception of the workload's own, each text once), ``cut`` (somebody
+                  ended the load before its end);
+                  ``unrecorded`` {rows} of samples and ledgers that were given up while the disk was full
       run         {state: started|ended|interrupted|..., ...}
       abort       {threshold, observed}
       guardian    {state: replaced|lost|took_back, message}    subject: ``died``, or the fault it took back

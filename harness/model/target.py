@@ -11,6 +11,9 @@ from harness.model.base import Frozen, Name
 from harness.model.prices import Prices
 from harness.model.units import PerSecond, Seconds
 
+Variables = dict[str, Annotated[str, Field(coerce_numbers_to_str=True)]]
+"""Of an environment, where a number is a text as well."""
+
 
 class Service(Frozen):
     """One process of a `processes` system.
@@ -24,7 +27,7 @@ class Service(Frozen):
     ready: str = "/"
     """Path that answers 2xx when the service can be used."""
     ready_within: Seconds = 30.0
-    env: dict[str, str] = {}
+    env: Variables = {}
     port: int | Literal["auto"] = "auto"
     needs: tuple[str, ...] | None = None
     """Services that must be ready before this one starts; when left out, those its command and environment name."""
@@ -62,7 +65,7 @@ class ComposeSystem(Frozen):
     replicated: str | None = None
     """The service that ``--replicas`` multiplies. Each copy is published on a port of its own, so ``${services.NAME}``
     does not exist for it."""
-    env: dict[str, str] = {}
+    env: Variables = {}
     """Variables for the Compose file. The environment comes before them, the file's ``.env`` after."""
     up_within: Seconds = 180.0
     """Seconds that all containers together may take to become healthy."""
@@ -219,7 +222,7 @@ class Target(Frozen):
     system: System
     url: str
     """Base URL that requests go to; ``${services.NAME}`` is filled in."""
-    upstreams: dict[str, Upstream] = {}
+    upstreams: dict[Name, Upstream] = {}
     groups: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = {}
     """Upstreams that fail together (a region, all providers): a fault's `upstream` may name one."""
     observe: Observe = Observe()

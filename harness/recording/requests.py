@@ -35,6 +35,8 @@ def as_array(values: np.ndarray, kind: pa.DataType) -> pa.Array:
     return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
 
 
+MOST_BYTES = 2**31 - 1
+"""As many as the columns of bytes can hold: of a longer body, that it was so long."""
 _MOST_WORDS = {"error": 300}
 _MOST_OF_THE_REST = 10_000
 _LONGEST_WORD = 200

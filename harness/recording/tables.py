@@ -26,6 +26,8 @@ class TableWriter:
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._schema = schema
         self._rows: list[tuple[Any, ...]] = []
+        self.unrecorded = 0
+        """Rows that were given up because a full disk stayed full."""
         self._lock = threading.Lock()
         self._spool = Spool(path)
         self._stream = pa.ipc.new_stream(pa.PythonFile(self._spool, "w"), schema)
@@ -43,11 +45,13 @@ class TableWriter:
     def flush(self) -> None:
         """Write what is buffered as one batch; after this it survives our death.
 
-        A full disk raises nothing: see `trouble`. What waits for it is bounded, and further rows are given up.
+        A full disk raises nothing: see `trouble`. What waits for it is bounded, and further rows are `unrecorded`.
         """
         with self._lock:
             rows, self._rows = self._rows, []
-            if rows and not self._spool.full:
+            if rows and self._spool.full:
+                self.unrecorded += len(rows)
+            elif rows:
                 columns = [pa.array(c, f.type) for c, f in zip(zip(*rows, strict=True), self._schema, strict=True)]
                 self._stream.write_batch(pa.RecordBatch.from_arrays(columns, schema=self._schema))
             self._spool.drain()

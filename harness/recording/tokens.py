@@ -26,6 +26,8 @@ class TokenWriter:
         self._out = out
         self._ids, self._times = np.empty(capacity, "<i8"), np.empty(capacity, "<i8")
         self._rows = 0
+        self.unrecorded = 0
+        """Rows that were given up because a full disk stayed full."""
         self._stream: pa.RecordBatchStreamWriter | None = None
         self._spool: Sink | None = None
 
@@ -54,7 +56,9 @@ class TokenWriter:
             self._stream = pa.ipc.new_stream(pa.PythonFile(self._spool, "w"), TOKEN_SCHEMA)
         if self._spool is None or self._stream is None:
             return
-        if rows and not self._spool.full:
+        if rows and self._spool.full:
+            self.unrecorded += rows
+        elif rows:
             columns = [as_array(column[:rows], pa.int64()) for column in (self._ids, self._times)]
             self._stream.write_batch(pa.RecordBatch.from_arrays(columns, schema=TOKEN_SCHEMA))
         self._spool.drain()

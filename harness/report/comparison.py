@@ -73,13 +73,13 @@ def _row(one: Change) -> list[str]:
 
 
 def _floor_row(one: Floor) -> list[str]:
+    needed = units.NONE if one.floor is None else "more than 100"
     return [
         one.metric,
-        units.say(min(one.values), one.unit),
-        units.say(max(one.values), one.unit),
+        *(units.say(end(one.values), one.unit) if one.values else units.NONE for end in (min, max)),
         tolerance(one.floor, one.scale),
         tolerance(one.tolerance, one.scale),
-        "more than 100" if one.runs_needed is None else str(one.runs_needed),
+        needed if one.runs_needed is None else str(one.runs_needed),
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import quote
 
 from harness.clock import NS_PER_S, now_ns, sleep
 from harness.docker_engine import connect
@@ -138,7 +139,7 @@ class Compose:
             self._up(self._system.toxiproxy, *self._http)
             self._await_answer(f"http://{api}/version", self._system.toxiproxy)
             for name in self._http:
-                self._await_answer(f"http://{self._at(name)}/routes/{self._plan.http_upstreams[0]}", name)
+                self._await_answer(f"http://{self._at(name)}/routes/{quote(self._plan.http_upstreams[0])}", name)
         upstreams = list(self._plan.target.upstreams)
         return Carrier(
             api=api,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING, Any
 
 from harness.clock import NS_PER_S, now_ns, sleep
@@ -20,6 +21,9 @@ _NANO = 10**9
 _WITHIN_S = 10.0
 _READY_S = 60.0
 _ANSWER_S = 1.0
+_SILENCE_S = 0.3
+"""Who is connected for so long without having said anything is connected to somebody: a forwarder with nobody behind it
+closes at once."""
 
 
 class ContainerControl:
@@ -127,6 +131,13 @@ class ContainerControl:
         limits = self._limits.get(id_)
         if limits is None:
             return
+        has = self._project.client.api.inspect_container(id_)["HostConfig"]
+        if any((has.get(key) or 0) != value for key, value in limits.items()):  # else it was refused to lower them
+            self._give_back(id_, limits)
+        del self._limits[id_]
+        self._throttled_before.pop(id_, None)
+
+    def _give_back(self, id_: str, limits: dict[str, int]) -> None:
         wanted = limits
         if min(limits.values()) <= 0:
             # There was none. To the engine 0 means: leave it as it is, and -1 (of swap) it notes but does not carry
@@ -140,8 +151,6 @@ class ContainerControl:
         kept = [key for key in ("NanoCpus", "Memory") if key in wanted and has.get(key) != wanted[key]]
         if kept:
             raise FaultFailed(f"service {self.name}: the engine took no new {' and '.join(kept)}")
-        del self._limits[id_]
-        self._throttled_before.pop(id_, None)
 
     def restore(self, copies: Collection[str]) -> None:
         """Let them go on, give them what they had, start them again."""
@@ -197,11 +206,28 @@ def _usable(copy: Instance) -> bool:
 
 def listens(address: str) -> bool:
     """Whether something takes connections at a published port: the engine's port forwarder takes them all, and closes
-    those for which there is nobody. Whoever just says nothing is there."""
+    those for which there is nobody. Whoever just says nothing is there.
+
+    HTTP is asked first, because its answer comes at once. Databases close on such a question as the forwarder does, but
+    wait for one of their own.
+    """
     try:
         get(f"http://{address}/", _ANSWER_S)
     except TimeoutError:
         return True
     except OSError as error:
-        return not isinstance(error, ConnectionError)
+        return not isinstance(error, ConnectionError) or _waits(address)
     return True
+
+
+def _waits(address: str) -> bool:
+    """Whether a connection on which nothing is asked stays open, or is greeted."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), _ANSWER_S) as connection:
+            connection.settimeout(_SILENCE_S)
+            return bool(connection.recv(1))
+    except TimeoutError:
+        return True
+    except OSError:
+        return False

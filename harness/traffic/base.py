@@ -42,7 +42,9 @@ class Pulse:
     trouble: str = ""
     """Why rows could not be written just now (a full disk): they wait."""
     unrecorded: int = 0
-    """Rows given up because that lasted too long."""
+    """Rows, of requests and of their tokens, given up because that lasted too long."""
+    misread: int = 0
+    """Answers that made us raise: their rows hold what else is known."""
     clock_uncertainty_ms: float = 0.0
     """How wrong this worker's times may be by the recording's clock; 0 where it reads that clock itself."""
 
@@ -94,6 +96,9 @@ class Engine(Protocol):
     @property
     def finished(self) -> bool:
         """Whether the load is over and every row has been handed out by `batches`."""
+
+    asked: str
+    """Who was asked to end the load by somebody else than us, and how; "" while nobody was. It then ends by itself."""
 
     def stop(self, reason: str, *, at_once: bool = False) -> None:
         """Make no new requests; wait for those in flight up to the load's `drain`, or not at all."""

@@ -26,9 +26,9 @@ def check(plan: Plan) -> None:
             "nobody is to join from elsewhere", where=f"--bind {plan.bind}", hint="give --remote-workers, how many will"
         )
     load = plan.scenario.load
-    for what in ("users", "max_in_flight"):
-        most = getattr(load, what, None)
-        if most is not None and workers > most:
-            raise PlanError(
-                f"{workers} workers cannot share {what}: {most}", where="--workers", hint=f"take {most} or fewer"
-            )
+    what = "max_in_flight" if load.open_loop else "users"
+    most = getattr(load, what, load.peak)  # steps have users each for itself
+    if most is not None and workers > most:
+        raise PlanError(
+            f"{workers} workers cannot share {what}: {most}", where="--workers", hint=f"take {most} or fewer"
+        )

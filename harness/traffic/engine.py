@@ -80,11 +80,11 @@ class LocustEngine:
         self._pulses: list[Pulse] = []
         self._in_flight: dict[str, int] = {}
         self._workers: dict[str, dict[str, Any]] = {name: {} for name in self._names}
-        """What is known of each: host, pid, nice, clock, user classes."""
+        """What is known of each: host, pid, nice, scheduler, clock, user classes."""
         self._master: dict[str, Any] = {}
         self._ready: set[str] = set()
         self._ended: set[str] = set()
-        self._broken = ""
+        self._broken = self.asked = ""
         """What makes the workload useless."""
         self._dead: dict[str, str] = {}
         """Who has died, and how."""
@@ -100,6 +100,7 @@ class LocustEngine:
             "ended": self._is_over,
             "died": self._has_died,
             "broken": self._is_broken,
+            "asked": self._was_asked,
             "left": lambda **_: None,
         }
 
@@ -141,6 +142,7 @@ class LocustEngine:
                 local=self._local,
                 remote=self._plan.remote_workers,
                 password=self._password,
+                prepare_s=_PREPARE_S,
             )
             for name in self._local:
                 self._start(name)
@@ -251,6 +253,9 @@ class LocustEngine:
     def _is_broken(self, *, what: str, **_: Any) -> None:
         self._broken = self._broken or what
 
+    def _was_asked(self, *, worker: str, reason: str, **_: Any) -> None:
+        self.asked = self.asked or f"{worker} was asked to stop ({reason})"
+
     def _has_died(self, *, worker: str, why: str) -> None:
         """Take note of a death, and end the rest: nobody needs hours of a run that is invalid."""
         self._dead[worker] = why
@@ -318,7 +323,7 @@ class LocustEngine:
 
     def describe(self) -> dict[str, Any]:
         """Return what belongs in the manifest: versions, and of each process its id, host, priority and clock."""
-        mine = ("pid", "nice", "host", "remote", "clock")
+        mine = ("pid", "nice", "scheduler", "host", "remote", "clock")
         workers = [{"name": n, **{k: known[k] for k in mine if k in known}} for n, known in self._workers.items()]
         told: dict[str, Any] = {
             "kind": "locust",

@@ -62,7 +62,7 @@ class K6Engine:
         self._reader: pa.RecordBatchReader | None = None
         self._read = 0
         self._ended = False
-        self._failed = ""
+        self._failed = self.asked = ""
         self._ready: dict[str, Any] = {}
 
     def _order(self, program: Program) -> dict[str, Any]:
@@ -166,6 +166,8 @@ class K6Engine:
             self._ended = self._ended or said["say"] == "ended"
             if said["say"] == "failed":
                 self._failed = said["what"]
+            if said["say"] == "asked":
+                self.asked = f"{WORKER} was asked to stop ({said['reason']})"
             if "pulse" in said:
                 pulses.append(Pulse(**said["pulse"]))
         progress = Progress([self._next_batch() for _ in range(flushed - self._read)], pulses)
@@ -215,7 +217,7 @@ class K6Engine:
             "versions": {"k6": program.version if program else ""},
             "path": str(program.path) if program else "",
             "how": program.how if program else "",
-            "workers": [{"name": WORKER, "pid": self._ready.get("pid"), "nice": self._ready.get("nice")}],
+            "workers": [{"name": WORKER, **{k: self._ready.get(k) for k in ("pid", "nice", "scheduler")}}],
             "vus": about.get("vus"),
             "longest_request_s": about.get("timeout_s"),
             "clock_uncertainty_us": self._ready.get("uncertainty_ns", 0) * 1e6 / NS_PER_S,

@@ -13,6 +13,7 @@ import os
 import select
 import signal
 import tempfile
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,8 @@ class Commands:
 class Server:
     """Serves one load."""
 
-    def __init__(self, commands: Commands, run: Run, nice: int) -> None:
-        self._commands, self._run, self._nice = commands, run, nice
+    def __init__(self, commands: Commands, run: Run, given: dict[str, int | str]) -> None:
+        self._commands, self._run, self._given = commands, run, given
         self._ready = self._begun = False
         self._flush_ns = 0
         self.on = {
@@ -84,11 +85,16 @@ class Server:
         about = self._run.control.about
         if about is not None and not self._ready:
             self._ready = True
-            announce("ready", pid=self._run.pid, nice=self._nice, about=about, uncertainty_ns=self._run.uncertainty_ns)
+            announce("ready", pid=self._run.pid, about=about, uncertainty_ns=self._run.uncertainty_ns, **self._given)
         if self._begun and now_ns() >= self._flush_ns:
             self._flush_ns = max(self._flush_ns + _FLUSH_NS, now_ns())
             self._run.flush()
         self._run.step()
+
+
+def _asked(run: Run) -> None:
+    announce("asked", reason="SIGTERM")
+    run.stop("SIGTERM", at_once=False)
 
 
 def main() -> int:
@@ -98,18 +104,21 @@ def main() -> int:
     orders = commands.read()
     if not orders or orders[0]["do"] != "prepare":
         return 1
-    nice = privileges.ask()
+    given = privileges.ask()  # k6 has threads for every processor
     with tempfile.TemporaryDirectory(prefix="agentstorm-k6-") as folder:
         run = Run(orders[0], Path(folder), announce)
-        signal.signal(signal.SIGTERM, lambda *_: run.stop("SIGTERM", at_once=False))
+        signal.signal(signal.SIGTERM, lambda *_: _asked(run))
         problem = ""
-        for work in (Server(commands, run, nice).serve, run.close):  # whatever happened, what is known is written
+        for work in (Server(commands, run, given).serve, run.close):  # whatever happened, what is known is written
             try:
                 work()
             except TrafficFailed as error:
                 problem = problem or str(error)
             except OSError as error:  # a full disk
                 problem = problem or f"its recording cannot be written: {error}"
+            except Exception as error:  # noqa: BLE001 - a mistake of ours: what is known is written even so
+                traceback.print_exc()
+                problem = problem or f"its keeper failed: {type(error).__name__}: {error}"
         if problem:
             announce("failed", what=problem)
     return 1 if problem or commands.gone else 0

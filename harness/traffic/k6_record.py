@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from harness.clock import NS_PER_MS
 from harness.model.request import UNKNOWN, Outcome
 from harness.observe import Answer, Observation, Reading
+from harness.recording.requests import MOST_BYTES
 
 if TYPE_CHECKING:
     from harness.recording.requests import RequestWriter
@@ -165,9 +166,12 @@ class Book:
         if status > 0:
             streamed = lower.get("content-type", "").startswith("text/event-stream")
             reading = self.observation.read(Answer(status, lower, body, streamed=streamed))
-        outcome, error = explain(int(said["code"]), said["error"]) or (reading.outcome, reading.error)
+        broke = explain(int(said["code"]), said["error"])
+        outcome, error = broke or (reading.outcome, reading.error)
         receiving_ns = round(said.get("receiving", 0) * NS_PER_MS)
-        length = lower.get("content-length", "")
+        # The length an answer names is what came (compressed, if it was) where its body came whole: to HEAD comes none,
+        # and of one that was cut k6 shows nothing.
+        length = lower.get("content-length", "") if body and not broke else ""
         self._row(
             exchange, request_id, outcome, error, reading,
             first_byte_ns=exchange.end_ns - receiving_ns if status > 0 else UNKNOWN,
@@ -237,8 +241,8 @@ class Book:
             "cache_hits": reading.cache_hits,
             "tokens_in": reading.tokens_in,
             "tokens_out": reading.tokens_out,
-            "bytes_in": bytes_in,
-            "bytes_out": bytes_out,
+            "bytes_in": min(bytes_in, MOST_BYTES),
+            "bytes_out": min(bytes_out, MOST_BYTES),
         }
         if exchange.index >= 0 and self.schedule is not None and self.schedule.zero_ns < 0:
             self._held.append(row)

@@ -27,6 +27,6 @@ def generate(order: dict[str, Any], commands: Queue, announce: Callable[..., Non
     except WorkloadError as error:
         announce("refused", where=error.where, what=error.what, hint=error.hint)
         return 0
-    announce("ready", worker=order["worker"], user_classes=run.user_classes, **locust_process.settle())
+    announce("ready", worker=order["worker"], user_classes=run.user_classes, **locust_process.settle(alone=True))
     serve(run, commands)
     return 0

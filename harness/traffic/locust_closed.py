@@ -56,7 +56,8 @@ class ClosedLoad(Load):
         self._planned = users
         self._numbers = (np.arange(len(users.start)) if numbers is None else numbers).tolist()
         self._lives: dict[int, tuple[User | None, Turn]] = {}
-        self._begun = 0
+        self._begun = self._grieved = 0
+        self._dismissed: set[int] = set()
 
     @property
     def users(self) -> int:
@@ -70,8 +71,8 @@ class ClosedLoad(Load):
 
     @property
     def extinct(self) -> bool:
-        """Whether all have started and each has ended by an error."""
-        return self._begun == len(self._numbers) <= self.errors and not self.users
+        """Whether all have started and each has ended by an exception, though it was to go on."""
+        return self._begun == len(self._numbers) == self._grieved > 0
 
     def _drive(self, alarm: Alarm, start_ns: int) -> None:
         planned = self._planned
@@ -104,12 +105,14 @@ class ClosedLoad(Load):
         except ENDS:
             pass
         except Exception as error:  # noqa: BLE001 - a workload may raise anything, and the others go on
+            self._grieved += number not in self._dismissed
             self._crashed(error)
         finally:
             self._lives.pop(number, None)
 
     def _retire(self, number: int) -> None:
         """Let a user go after the request it is in; what its on_stop sends is still sent."""
+        self._dismissed.add(number)
         user, turn = self._lives.get(number, (None, None))
         if turn is not None:
             turn.leaving = user is not None and user._state == LOCUST_STATE_RUNNING  # noqa: SLF001

@@ -9,6 +9,7 @@ import gevent
 from gevent.pool import Group
 from locust.exception import StopTest, StopUser
 
+from harness.recording.tables import clean
 from harness.traffic.locust_alarm import Alarm
 from harness.traffic.locust_complaints import line_of, told
 
@@ -78,7 +79,7 @@ class Load:
     def _note(self, error: BaseException) -> None:
         self.errors, self._noted = self.errors + 1, error
         line = line_of(error)
-        self.last_error = f"{type(error).__name__}: {error}"[:300] + (f" ({line})" if line else "")
+        self.last_error = clean(f"{type(error).__name__}: {error}"[:300] + (f" ({line})" if line else ""))
 
     def _crashed(self, error: BaseException) -> None:
         if error is self._noted:  # Locust has reported and logged it, and let it go on

@@ -8,6 +8,7 @@ master, which makes no load.
     {"do": "join", "master", ...}       a worker          {"say": "flushed", "worker", "batches", "pulse"}  every second
     {"do": "lead", ...}                 the master        {"say": "ended", "worker", "batches", "lost"}  its last line
     {"do": "begin", "start_ns", "url"}                    {"say": "broken", "what"}   the workload; it ends
+                                                          {"say": "asked", "reason"}  to stop, and not by a command
     {"do": "change", "number", "at_ns", "rate", "seconds"}         a level of a search; at_ns from the load's start
     {"do": "stop", "reason", "at_once"}
     {"do": "leave"}                     to the master
@@ -101,6 +102,11 @@ def announce(say: str, **data: Any) -> None:
             line = line[gevent.os.nb_write(_ANNOUNCE, line) :]
 
 
+def _asked(commands: Queue) -> None:
+    announce("asked", reason="SIGTERM")
+    commands.put({"do": "stop", "reason": "SIGTERM", "at_once": False})
+
+
 def _alone(order: dict[str, Any], commands: Queue) -> int:
     from harness.traffic.locust_alone import generate  # noqa: PLC0415 - each role imports what it needs
 
@@ -131,7 +137,7 @@ def main() -> int:
     gevent.os.make_nonblocking(_ANNOUNCE)
     try:
         commands = Commands().queue
-        gevent.signal_handler(signal.SIGTERM, commands.put, {"do": "stop", "reason": "SIGTERM", "at_once": False})
+        gevent.signal_handler(signal.SIGTERM, _asked, commands)
         order = commands.get()
         return ROLES[order["do"]](order, commands) if order["do"] in ROLES else 0
     except Exception as error:

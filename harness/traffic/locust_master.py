@@ -6,6 +6,7 @@ a worker that is killed leaves all that it had flushed), and tells the harness (
     {"say": "listening", "port", "files", "bytes"}         what is sent to a worker on another host
     {"say": "joined", "worker", "host", "pid", ...}  |  {"say": "turned_away", "who", "why"}
     {"say": "ready" | "refused" | "flushed" | "broken" | "ended", "worker", ...}       as the worker said it
+    {"say": "asked", "worker", "reason"}                   one was asked to stop, and so are all
     {"say": "died", "worker", "why"}                       one on another host; the harness holds those on this one
 
 The workload is imported here too, and hears ``init``, ``test_start`` and ``test_stop``, as on Locust's own master.
@@ -43,8 +44,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("agentstorm")
 _BEAT_S = 0.5
-_SILENT_BEATS = 10
-"""A worker on another host that says nothing for 5 s (it has something to say twice a second) is dead to us."""
+_SILENT_S = 5.0
+"""A worker on another host that says nothing for so long (it has something to say twice a second) is dead to us."""
 _NOTICE_NS = 100 * NS_PER_MS
 """A stop is for this much later, so that it is the same moment for all."""
 
@@ -58,8 +59,14 @@ class _Worker:
     host: str
     remote: bool
     silent: int = 0
+    prepared: bool = False
+    """It has imported the workload, which may hold up its loop."""
     over: bool = False
     """It has ended, or is dead."""
+    broken_off: bool = False
+    """Part of what it sent never came, so nothing after that can be written."""
+    full: list[str] = field(default_factory=list, repr=False)
+    """The tables it was told to send nothing more of."""
     spools: dict[str, Spool] = field(default_factory=dict, repr=False)
     """Where its rows go, by table."""
     sent: list[tuple[int, int]] = field(default_factory=list, repr=False)
@@ -83,13 +90,13 @@ class Master:
 
     def prepare(self) -> dict[str, int]:
         """Import the workload, and take with it what has to travel; return how much that is. WorkloadError."""
-        load_workload(self._order, self._environment)
-        if self._told["remote"]:
+        if self._told["remote"]:  # first: a worker may join while the workload is being imported
             path = Path(self._order["workload"])
             try:
                 self._files = workload_files.pack(path)
             except workload_files.TooMuch as error:
                 raise WorkloadError(str(path), str(error), "give the workload a folder of its own") from None
+        load_workload(self._order, self._environment)
         files = self._files or {}
         return {"files": len(files), "bytes": sum(map(len, files.values()))}
 
@@ -163,13 +170,19 @@ class Master:
         if worker is None:
             return
         say = said.pop("say")
-        for table, rows in said.pop("rows", {}).items():
-            self._append(worker, table, rows)
+        worker.prepared = worker.prepared or say == "ready"
+        if worker.broken_off or not all(
+            self._append(worker, table, *piece) for table, piece in said.pop("rows", {}).items()
+        ):
+            self._break_off(worker, last=say in ("ended", "refused"))
+            return
+        self._drain(worker)
         if "batches" in said:
             said["batches"] = self._whole(worker, said["batches"])
         if "pulse" in said:
             said["pulse"]["trouble"] = next((s.error for s in worker.spools.values() if s.error), "")
         if say == "asked":
+            self._announce("asked", worker=f"{worker.name} on {worker.host}", reason=said["reason"])
             self.stop(f"{worker.name} on {worker.host} was asked to stop: {said['reason']}", at_once=False)
             return
         if say == "broken":
@@ -181,20 +194,40 @@ class Master:
                 return
         self._announce(say, **said)
 
-    def _append(self, worker: _Worker, table: str, rows: bytes) -> None:
+    def _append(self, worker: _Worker, table: str, offset: int, rows: bytes) -> bool:
+        """Write the next rows; False when they do not begin where those before them ended."""
         if table not in worker.spools:
             path = Path(self._order["recording"]) / table / f"{worker.name}.arrows"
             path.parent.mkdir(parents=True, exist_ok=True)
             worker.spools[table] = Spool(path)
-        worker.spools[table].write(rows)
-        worker.spools[table].drain()
+        spool = worker.spools[table]
+        if offset != spool.taken:
+            return False
+        spool.write(rows)
+        return True
+
+    def _break_off(self, worker: _Worker, *, last: bool) -> None:
+        """Say, once, that a worker's rows have a hole: whoever read on behind it would read wrong words, or nothing."""
+        if not worker.broken_off:
+            worker.broken_off = worker.over = True
+            self._announce("died", worker=worker.name, why="(part of what it sent was lost)")
+        if last:
+            self._over(worker)
+
+    def _drain(self, worker: _Worker) -> None:
+        """Write what waits; while a full disk makes that too much, have the worker give up further rows, and count."""
+        for spool in worker.spools.values():
+            spool.drain()
+        full = [table for table, spool in worker.spools.items() if spool.full]
+        if full != worker.full:
+            worker.full = full
+            self._send(worker.client, messages.DO, {"do": "hold_back", "tables": full})
 
     def _whole(self, worker: _Worker, batches: int) -> int:
         """Return how many of the batches that came lie whole in the file: all of them, unless the disk is full."""
         requests = worker.spools.get(layout.REQUESTS)
         if requests is None:
             return 0
-        requests.drain()
         worker.sent.append((requests.taken, batches))
         while len(worker.sent) > 1 and worker.sent[1][0] <= requests.written:
             del worker.sent[0]
@@ -216,10 +249,11 @@ class Master:
             gevent.sleep(_BEAT_S)
             for worker in list(self._workers.values()):
                 worker.silent += 1
-                if worker.remote and not worker.over and worker.silent >= _SILENT_BEATS:
+                seconds = _SILENT_S if worker.prepared else self._told["prepare_s"]
+                if worker.remote and not worker.over and worker.silent >= seconds / _BEAT_S:
                     worker.over = True
-                    seconds = _SILENT_BEATS * _BEAT_S
-                    why = f"({worker.host} was not heard of for {seconds:.0f} s)"
+                    when = "" if worker.prepared else ", while it imported the workload"
+                    why = f"({worker.host} was not heard of for {seconds:.0f} s{when})"
                     self._announce("died", worker=worker.name, why=why)
 
     def check(self) -> None:

@@ -173,7 +173,8 @@ class OpenLoad(Load):
         why, begun, stays = "the task made no request", False, True
         try:
             turn.session = self._idle[kind].pop() if self._idle[kind] else self._new_session(kind)
-            turn.due_ns, begun = due_ns, True
+            turn.owe(due_ns)
+            begun = True
             turn.session.run_task(lambda: turn.due_ns >= 0)
         except ENDS:
             why, stays = "its user was stopped before its request", False
@@ -193,9 +194,13 @@ class OpenLoad(Load):
         user = self._environment.user_classes[kind](self._environment)
         self.users += 1
         session = Session(user)
-        began_ns = now_ns()
-        user.on_start()
-        gevent.getcurrent().prepared_ns = now_ns() - began_ns
+        turn, began_ns = gevent.getcurrent(), now_ns()
+        turn.preparing = True
+        try:
+            user.on_start()
+        finally:
+            turn.preparing = False
+        turn.prepared_ns = now_ns() - began_ns
         return session
 
     def _leave(self, session: Session) -> None:

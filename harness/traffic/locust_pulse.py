@@ -81,6 +81,7 @@ class PulseMaker:
             "rss_mib": self._process.memory_info().rss / 2**20,
             "sent": recorder.sent,
             "dropped": recorder.dropped,
+            "misread": recorder.misread,
             "errors": load.errors,
             "last_error": load.last_error,
         }

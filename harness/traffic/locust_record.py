@@ -7,7 +7,9 @@ Nothing is forgotten: an exchange that dies unwritten writes itself.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import logging
 import os
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -20,7 +22,9 @@ from greenlet import GreenletExit
 from harness.clock import now_ns
 from harness.model.request import UNKNOWN, Outcome, first_request_id
 from harness.observe import Answer, Observation, Reading
+from harness.recording.requests import MOST_BYTES
 from harness.tokens import NOTHING_HEARD, Passing, hear
+from harness.traffic.locust_complaints import told
 from harness.traffic.locust_hosts import ForeignHostError
 from harness.traffic.locust_turn import prepared_ns, take_due
 
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
     from harness.recording.tokens import TokenWriter
     from harness.tokens import Arrivals, Heard
 
+logger = logging.getLogger("agentstorm")
 _BODY_LIMIT, _BODY_HEAD, _BODY_TAIL = 1 << 20, 1 << 19, 1 << 16
 _AT_ONCE = 32
 """Reading more answers at once would hold up the loop: 32 take about 0.2 ms."""
@@ -142,7 +147,7 @@ class Recorder:
         """Return a new request number."""
         self._over: list[Exchange] = []
         self._open: dict[int, weakref.ref[Exchange]] = {}
-        self.sent = self.dropped = 0
+        self.sent = self.dropped = self.misread = 0
         self.lateness_ns: list[int] = []
         """start - due of the requests since this was last emptied, less what their users took to get ready."""
 
@@ -178,7 +183,27 @@ class Recorder:
         """
         over, self._over = self._over, []
         for x in over:
-            self._record(x)
+            try:
+                self._record(x)
+            except Exception as error:  # noqa: BLE001 - whatever one answer does to us, the others' rows are written
+                self._misread(x, error)
+
+    def _misread(self, x: Exchange, error: Exception) -> None:
+        """Count a row that could not be made as it should be, and write what is known."""
+        self._complain(error)
+        x.name, x.context = _word(x.name), x.context if isinstance(x.context, dict) else {}
+        x.bytes_in, x.bytes_out = max(0, x.bytes_in), max(0, x.bytes_out)
+        with contextlib.suppress(Exception):  # it may be its times that fit no row
+            if isinstance(x.exception, GreenletExit):
+                self._row(x, Outcome.LOST, "", _UNSEEN, NOTHING_HEARD, end_ns=UNKNOWN)
+            else:
+                text = f"the answer could not be read: {type(error).__name__}: {error}"
+                self._row(x, Outcome.FAILED, text, _UNSEEN, NOTHING_HEARD, end_ns=x.end_ns)
+
+    def _complain(self, error: Exception) -> None:
+        self.misread += 1
+        if text := told(error):
+            logger.error("an answer could not be read: %s", text)
 
     def _record(self, x: Exchange) -> None:
         reading, heard = self._read(x)
@@ -198,8 +223,12 @@ class Recorder:
         """Write every request still in flight as `lost`, and return how many."""
         lost = [x for ref in self._open.values() if (x := ref()) is not None and not x.written]
         for x in lost:
-            x.written = True
-            self._row(x, Outcome.LOST, "", _UNSEEN, self._read(x)[1], end_ns=UNKNOWN)
+            x.written, heard = True, NOTHING_HEARD
+            try:
+                heard = self._read(x)[1]
+            except Exception as error:  # noqa: BLE001 - as in `settle`
+                self._complain(error)
+            self._row(x, Outcome.LOST, "", _UNSEEN, heard, end_ns=UNKNOWN)
         self._open.clear()
         return len(lost)
 
@@ -213,7 +242,12 @@ class Recorder:
     def hears(self, answer: Any) -> bool:
         """Tell whether an answer may be a stream whose tokens the target tells (`answer.get` reads its headers)."""
         tokens = self._observation.tokens
-        return tokens is not None and bool(tokens.hears(answer.get("content-type"), answer.get("content-length")))
+        if tokens is None:
+            return False
+        kind = answer.get("content-type")
+        if isinstance(kind, list):  # it came several times; all of them, as `_read` will see them
+            kind = ", ".join(kind)
+        return bool(tokens.hears(kind, answer.get("content-length")))
 
     def shorten(self, x: Exchange) -> None:
         """Drop the middle of a stream that is too long to keep; its tokens are read first."""
@@ -263,8 +297,8 @@ class Recorder:
             cache_hits=reading.cache_hits,
             tokens_in=reading.tokens_in,
             tokens_out=reading.tokens_out,
-            bytes_in=x.bytes_in,
-            bytes_out=x.bytes_out,
+            bytes_in=x.bytes_in if x.bytes_in < MOST_BYTES else MOST_BYTES,  # noqa: FURB136 - min costs more
+            bytes_out=x.bytes_out if x.bytes_out < MOST_BYTES else MOST_BYTES,  # noqa: FURB136
             first_token_ns=times[0] if times else UNKNOWN,
             last_token_ns=times[-1] if times else UNKNOWN,
             stream_tokens=heard.number,

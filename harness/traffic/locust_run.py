@@ -145,6 +145,7 @@ class Run:
             return
         pulses = PulseMaker()
         flusher = gevent.spawn(self._flush_often, pulses)
+        flusher.link_exception(lambda _: self.stop(at_once=True))  # no load without anybody who writes it down
         self._load.start(start_ns)
         end_ns = start_ns + int(self._load_spec["total_s"] * NS_PER_S)
         early = self._over.wait(timeout=max(0.0, (end_ns - now_ns()) / NS_PER_S))
@@ -161,12 +162,15 @@ class Run:
         self._statistics.settle()
         environment.events.test_stop.fire(environment=environment)
         flusher.kill()
-        self._flush(pulses)
+        if flusher.exception is None:
+            self._flush(pulses)
         for writer in (self._tokens, self._writer):
             try:
                 writer.close()
             except OSError as error:  # a disk still full: the reader sees that the stream was never closed
                 logger.error("%s", error)  # noqa: TRY400 - nobody needs to know where
+        if flusher.exception is not None:
+            raise flusher.exception
         self._announce("ended", worker=self._worker, batches=self._writer.batches, lost=lost)
         environment.events.quitting.fire(environment=environment)
 
@@ -187,6 +191,8 @@ class Run:
     def _broken(self) -> str:
         """Return why it is no use going on, if it is not: the workload fails before it makes any load."""
         load = self._load
+        if Measuring.stopping:  # it went on to its end
+            return ""
         if load.extinct:
             return f"every user raised an exception and ended, the last one {load.last_error}"
         if not self._recorder.sent and load.errors >= _HOPELESS:
@@ -201,7 +207,7 @@ class Run:
         pulse = {
             "worker": self._worker,
             "trouble": self._writer.trouble or self._tokens.trouble,
-            "unrecorded": self._writer.unrecorded,
+            "unrecorded": self._writer.unrecorded + self._tokens.unrecorded,
             **pulses.pulse(self._load, self._recorder),
         }
         self._announce("flushed", worker=self._worker, batches=self._writer.batches, pulse=pulse)

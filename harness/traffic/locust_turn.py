@@ -8,6 +8,7 @@ user 7 asks would depend on how the answers to users 1 to 6 interleave. So the m
 from __future__ import annotations
 
 import random
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from harness.traffic.locust_open import Session
     from harness.traffic.locust_phase import Phase
 
+_OWING = "agentstorm: whose request is due"
+
 
 class Turn(Greenlet):
     """A user's greenlet, or that of one arrival."""
@@ -25,27 +28,46 @@ class Turn(Greenlet):
         super().__init__(run, *args)  # type: ignore[no-untyped-call]
         self.stream = stream
         self.due_ns = due_ns
-        """When the next request of this turn is due; -1 once it was taken, or if no schedule says so."""
+        """When the next request of this turn is due (`owe`); -1 once it was taken, or if no schedule says so."""
         self.prepared_ns = 0
         """How long its user took to get ready (on_start) after it was due: time of the workload's, not of ours."""
         self.session: Session | None = None
         """Of an arrival."""
         self.phase: Phase | None = None
         """Of a user that thinks."""
+        self.preparing = False
+        """Whether its user, new for an arrival, is getting ready (on_start): the arrival's request is yet to come."""
         self.leaving = False
         """Whether its user is to go instead of sending a further request."""
+
+    def owe(self, due_ns: int) -> None:
+        """Have the next request be the one due at `due_ns`: ours, or that of a greenlet spawned by us from now on.
+
+        Not of one that was spawned before, in on_start: what that sends is on nobody's schedule.
+        """
+        self.due_ns = due_ns
+        self.spawn_tree_locals = {_OWING: weakref.ref(self)}  # gevent hands it on to all that are spawned below us
+
+
+def _owing() -> Turn | None:
+    """Return the turn whose schedule the running greenlet's request would be on: itself, or the one above it."""
+    greenlet = gevent.getcurrent()
+    if isinstance(greenlet, Turn):
+        return greenlet
+    turn = (getattr(greenlet, "spawn_tree_locals", None) or {}).get(_OWING)
+    return turn() if turn is not None else None
 
 
 def is_due() -> bool:
     """Tell whether the running turn still owes its schedule a request."""
-    turn = gevent.getcurrent()
-    return isinstance(turn, Turn) and turn.due_ns >= 0
+    turn = _owing()
+    return turn is not None and (turn.due_ns >= 0 or turn.preparing)
 
 
 def take_due() -> int:
     """Return when the running turn's request is due, once; -1 for any further request, or without a schedule."""
-    turn = gevent.getcurrent()
-    if not isinstance(turn, Turn):
+    turn = _owing()
+    if turn is None:
         return -1
     due_ns, turn.due_ns = turn.due_ns, -1
     return due_ns
@@ -53,8 +75,8 @@ def take_due() -> int:
 
 def prepared_ns() -> int:
     """Return how long the running turn's user took to get ready."""
-    turn = gevent.getcurrent()
-    return turn.prepared_ns if isinstance(turn, Turn) else 0
+    turn = _owing()
+    return turn.prepared_ns if turn is not None else 0
 
 
 def take_leave() -> bool:
@@ -85,10 +107,15 @@ class PerTurnRandom(random.Random):
         """Return `k` random bits."""
         return self._stream().getrandbits(k)
 
-    def seed(self, *args: Any, **kwargs: Any) -> None:
-        """Seed the running turn's stream only."""
-        if args or kwargs:
-            self._stream().seed(*args, **kwargs)
+    def gauss(self, mu: float = 0.0, sigma: float = 1.0) -> float:
+        """Return a number of a normal distribution. Numbers are made two at a time, and a stream keeps its second."""
+        return self._stream().gauss(mu, sigma)
+
+    def seed(self, a: Any = None, version: int = 2) -> None:
+        """Seed the running turn's stream only; with None, which would be chance (and is what `__init__` asks for), do
+        nothing."""
+        if a is not None:
+            self._stream().seed(a, version)
 
     def getstate(self) -> Any:
         """Return the state of the running turn's stream."""

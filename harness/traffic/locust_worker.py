@@ -7,6 +7,7 @@ to the master's clock, kept right by an exchange every second. So everything tha
 from __future__ import annotations
 
 import contextlib
+import math
 import tempfile
 from collections import defaultdict
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import gevent
 import locust
+import locust.runners
 from gevent.event import Event
 from gevent.queue import Empty, Queue
 from locust.env import Environment
@@ -21,6 +23,7 @@ from locust.exception import RPCError
 
 from harness import clock
 from harness.clock import own_ns
+from harness.recording.tables import clean
 from harness.traffic import locust_process, messages, workload_files
 from harness.traffic.clock_offset import ClockOffset, Exchange
 
@@ -44,9 +47,10 @@ class Outbox:
 
     closed = False
     error = ""
-    full = False
 
     def __init__(self) -> None:
+        self.full = False
+        """As the master says: the disk is its."""
         self._waiting = bytearray()
         self.taken = 0
 
@@ -70,10 +74,10 @@ class Outbox:
     def close(self) -> None:
         """Do nothing: the end of the stream is still to be sent."""
 
-    def take(self) -> bytes:
-        """Return what was written since the last call."""
+    def take(self) -> tuple[int, bytes]:
+        """Return what was written since the last call, and where in the stream it begins."""
         taken, self._waiting = bytes(self._waiting), bytearray()
-        return taken
+        return self.taken - len(taken), taken
 
 
 class Link:
@@ -108,6 +112,10 @@ class Link:
     def _do(self, msg: Message) -> None:
         if msg.data["do"] == "leave":
             self.dismissed.set()
+        if msg.data["do"] == "hold_back":
+            for table, box in self.outboxes.items():
+                box.full = table in msg.data["tables"]
+            return
         self._commands.put(msg.data)
 
     def _ping(self) -> None:
@@ -158,12 +166,12 @@ class Link:
         """Announce something to the harness, through the master."""
         if say == "flushed":
             data["pulse"]["clock_uncertainty_ms"] = self.clock()["uncertainty_ns"] / clock.NS_PER_MS
-        if rows := {table: new for table, box in self.outboxes.items() if (new := box.take())}:
+        if rows := {table: new for table, box in self.outboxes.items() if (new := box.take())[1]}:
             data["rows"] = rows
         if say == "ended":
             data["clock"] = self.clock()
         try:
-            self._runner.send_message(messages.SAY, {"say": say, **data})
+            self._runner.send_message(messages.SAY, clean({"say": say, **data}))  # Locust's protocol is strict UTF-8
         except RPCError as error:  # a connection that takes nothing for many seconds is none
             self._give_up(f"the master cannot be reached: {error}")
 
@@ -179,6 +187,8 @@ def work(told: dict[str, Any], commands: Queue, announce: Callable[..., None]) -
     `announce` tells whoever started us: joined, or refused and why; left, and whether in peace.
     """
     host, port = told["master"]
+    # Locust measures the master's silence by the wall clock, and would end us when that is set; `Link.watch` counts.
+    locust.runners.MASTER_HEARTBEAT_TIMEOUT = math.inf  # type: ignore[assignment] # a number of seconds
     environment = Environment(events=locust.events)
     try:
         runner = environment.create_worker_runner(host, port)
@@ -244,7 +254,11 @@ def _generate(order: dict[str, Any], link: Link, environment: Environment, comma
         link.say("refused", worker=order["worker"], where=error.where, what=error.what, hint=error.hint)
         return f"the workload cannot be used here: {error.what}"
     link.say(
-        "ready", worker=order["worker"], user_classes=run.user_classes, clock=link.clock(), **locust_process.settle()
+        "ready",
+        worker=order["worker"],
+        user_classes=run.user_classes,
+        clock=link.clock(),
+        **locust_process.settle(alone=False),
     )
     serve(run, commands)
     return ""

@@ -3,9 +3,10 @@
     worker                                      master
     JOIN  who, password, name                   ORDER  order, files, own_clock | REFUSED what, hint
     PING  sent                                  PONG   sent, received, answered      (ns; clock and sign of life)
-    SAY   say: ready | refused | flushed | ended | asked       DO   do: begin | change | stop | leave
+    SAY   say: ready | refused | flushed | ended | asked       DO   do: begin | change | stop | hold_back | leave
 
-A SAY is what a generator announces to the harness (`locust_main`), plus the bytes its stream of rows has grown by.
+A SAY is what a generator announces to the harness (`locust_main`), plus the bytes its streams of rows have grown by,
+and where in each of them these begin: what is lost on the way must not leave a hole that nobody sees.
 """
 
 from __future__ import annotations

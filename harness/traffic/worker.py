@@ -65,6 +65,8 @@ def _follow(process: Generator, inbox: Any, interrupt: Interrupt, say: Callable[
                 raise TrafficFailed(said["why"])
             say("the load is over")
             return
+        if said["say"] == "asked":  # by us, or by somebody else; the run is told of it
+            continue
         joined = True
         say(f"joined as {said['worker']}; clock: {_clock(said['clock'])}")
 

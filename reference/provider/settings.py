@@ -32,7 +32,7 @@ class ProviderSettings:
     tokens_median: float = 120.0
     tokens_sigma: float = 0.40
     tokens_per_chunk: int = 12
-    ledger_rows: int = 1_000_000
+    ledger_rows: int = 20_000
 
     def __post_init__(self) -> None:
         if self.latency_median_s == 0.0:

@@ -149,6 +149,7 @@ def test_the_noise_floor_is_the_noise(number: int) -> None:
         one, other = (
             np.mean([np.log(r["response_time.p50"].value) for r in runs(random, number // 2)]) for _ in range(2)
         )
+        assert floor.floor is not None
         below.append(abs(other - one) <= np.log1p(floor.floor))
     assert np.mean(below) >= {4: 0.7, 6: 0.8, 10: 0.9}[number]
 

@@ -550,6 +550,9 @@ def test_stop_drains(driver: Driver, url: str, how: str) -> None:
         os.kill(engine.describe()["workers"][0]["pid"], signal.SIGTERM)
     driver.watch(engine)
     assert Counter(driver.table().outcome) == {"ok": driver.rows}
+    assert engine.asked.partition(" on ")[0] in (
+        [""] if how == "command" else ["locust-0", "locust-0 was asked to stop (SIGTERM)"]
+    )
 
 
 def test_a_stop_ends_the_schedule_at_its_moment_however_long_the_workload_takes_to_stop(
@@ -593,6 +596,17 @@ def test_a_killed_generator_leaves_what_it_flushed_and_is_noticed(driver: Driver
     assert len(frame) == driver.rows >= 150
     assert set(frame[frame.worker == "locust-0"].outcome) == {"ok"}
     assert set(frame[frame.worker != "locust-0"].outcome) <= {"ok", "lost", "dropped"}
+
+
+def test_a_generator_that_can_write_no_more_ends_the_load_and_is_noticed(driver: Driver, url: str) -> None:
+    workload = (
+        "from harness.traffic.locust_pulse import PulseMaker\n"
+        "def fail(*_): raise ValueError('no pulse')\nPulseMaker.pulse = fail\n"
+    )
+    load = {"kind": "rate", "rate": "50/s", "hold": "10m"}
+    engine = driver.start(workload + once("self.client.get('/ms/5')"), load, url)
+    with pytest.raises(TrafficFailed, match="ValueError: no pulse"):
+        driver.watch(engine, within_s=15)
 
 
 def test_the_generator_ends_when_the_harness_is_gone_even_if_the_workload_is_busy(driver: Driver, url: str) -> None:

@@ -341,7 +341,8 @@ time.sleep(0.8)  # it judges
 def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[bytes]]:
     """A run that holds on to a service for too long, and ends in order once it is told to."""
     monkeypatch.setattr("harness.heal._TERM_S", 0.2)
-    with subprocess.Popen([sys.executable, "-c", TOLD, str(tmp_path), str(RUN_ID)], stdout=subprocess.PIPE) as run:
+    command = [sys.executable, "-c", TOLD, str(tmp_path), str(RUN_ID)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, process_group=0) as run:  # as a shell starts it
         try:
             assert run.stdout is not None
             assert run.stdout.readline() == b"ready\n"
@@ -369,3 +370,14 @@ def test_a_run_that_is_stopped_hears_nothing_and_is_not_waited_for(
     assert now_ns() - began_ns < 10 * NS_PER_S
     assert told.wait(10) == -signal.SIGKILL
     assert journals(tmp_path) == []
+
+
+def test_what_a_run_is_piped_into_is_not_killed_with_it(tmp_path: Path, told: subprocess.Popen[bytes]) -> None:
+    with subprocess.Popen(["sleep", "100"], process_group=told.pid) as tee:
+        try:
+            told.send_signal(signal.SIGSTOP)
+            assert heal(tmp_path, expired=True).healed
+            assert told.wait(10) == -signal.SIGKILL
+            assert tee.poll() is None
+        finally:
+            tee.kill()

@@ -64,6 +64,32 @@ def test_a_file_that_changed_after_the_plan_was_made_is_refused(driver: Driver, 
         engine.prepare()
 
 
+# --- what a task sends
+
+
+def test_of_what_a_task_sends_at_once_the_first_is_due_and_nothing_is_dropped(driver: Driver, url: str) -> None:
+    workload = """
+        import gevent
+        from gevent.pool import Pool
+        class U(FastHttpUser):
+            def on_start(self):
+                gevent.spawn(self.poll)  # what it sends is on nobody's schedule
+            def poll(self):
+                gevent.sleep(0.02)
+                self.client.get("/ms/1", name="poll")
+            @task
+            def t(self):
+                gevent.sleep(0.05)
+                Pool(2).map(lambda _: self.client.get("/ms/5", name="ask"), range(3))
+    """
+    frame = driver.run(workload, {"kind": "rate", "rate": "20/s", "hold": "1s", "drain": "5s"}, url)
+    assert set(frame.outcome) == {"ok"}
+    due = frame[frame.due_ns < frame.start_ns]
+    assert sorted(due.due_ns - driver.start_ns) == [i * 50_000_000 for i in range(20)]
+    assert set(due.name) == {"ask"}
+    assert Counter(frame.name)["ask"] > 40
+
+
 # --- steps
 
 
@@ -174,6 +200,20 @@ def test_time_to_log_in_is_no_lateness_of_the_generator(driver: Driver, url: str
     task = frame[frame.name == "t"]
     assert (task.start_ns - task.due_ns).max() > 0.29 * NS_PER_S, "the user did wait"
     assert max(p.lateness_p99_ms for p in driver.pulses) < 100
+
+
+def test_an_arrival_whose_user_logs_in_as_the_load_ends_is_sent(driver: Driver, url: str) -> None:
+    workload = """
+        class U(FastHttpUser):
+            def on_start(self):
+                for _ in range(3):
+                    self.client.get("/ms/300", name="login")
+            @task
+            def t(self): self.client.get("/ms/1", name="t")
+    """
+    frame = driver.run(workload, {"kind": "rate", "rate": "4/s", "hold": "1s"}, url)
+    assert Counter(zip(frame.name, frame.outcome, strict=True)) == {("login", "ok"): 12, ("t", "ok"): 4}
+    assert frame.start_ns.max() > driver.start_ns + 1.6 * NS_PER_S, "after the end of the load"
 
 
 def test_an_arrival_goes_on_where_its_user_is_and_leaves_what_interrupts(driver: Driver, url: str) -> None:

@@ -327,6 +327,7 @@ def test_a_worker_that_leaves_from_elsewhere_ends_the_load(stage: Any, url: str,
         driver.watch(engine, within_s=15)
         assert far.end()[0] == 0
         assert "was asked to stop" in driver.log
+        assert engine.asked.startswith("locust-1 on ")
         due = sorted(driver.table().due_ns - driver.start_ns)
         assert due == [i * 10_000_000 for i in range(len(due))], "they stopped at the same moment"
     assert set(driver.table().worker) == {"locust-0", "locust-1"}

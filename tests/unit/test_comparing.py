@@ -147,6 +147,16 @@ def test_aa_refuses_a_tolerance_tighter_than_the_noise(make: Make) -> None:
     assert (code, "needs 4" in output) == (1, True)
 
 
+def test_a_metric_that_no_run_has_is_inconclusive_however_it_is_asked(make: Make) -> None:
+    base, same, asked = [make() for _ in range(5)], [make() for _ in range(5)], (*METRICS, "--metric", "recovery_time")
+    code, output = agentstorm("compare", *base, "--with", *same, *asked)
+    assert (code, "recovery_time cannot be compared: no run has it" in output) == (75, True), output
+    code, output = agentstorm("compare", *base, "--aa", *asked, "--tolerance", "20%")
+    assert (code, "recovery_time has no noise floor: none of the 5 runs have it" in output) == (75, True), output
+    code, output = agentstorm("compare", base[0], "--with", same[0], "--agree", *asked)
+    assert (code, "may agree or differ in recovery_time" in output) == (75, True), output
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [

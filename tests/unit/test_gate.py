@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from harness import content
+from harness import content, gating
 from harness.cli import cli
 from harness.gate import turns
 from harness.planfile import resolve
@@ -22,20 +22,25 @@ def agentstorm(*arguments: str) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
+def record(name: str, number: int, *, lag_ms: float = 2.0) -> None:
+    """Write a recording of the smoke scenario; answers of every other one take 10 % longer."""
+    plan = resolve("smoke", seed=1, target=str(content.root() / "targets" / "local.yaml"))
+    builder = RecordingBuilder(Path("reports") / name, plan)
+    builder.phases(steady=0, cooldown=20)
+    for i in range(200):
+        builder.request(i / 10, 0.3 * 1.1 ** (number % 2) + i / 10000)
+    builder.instrument(0, 20, lag_ms=lag_ms)
+    builder.close(21)
+    manifest = builder.path / layout.MANIFEST
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"run_id": number}))
+
+
 @pytest.fixture
 def baseline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Four recordings of the smoke scenario, 10 % apart, named ``main``."""
+    """Four recordings of the smoke scenario, named ``main``."""
     monkeypatch.chdir(tmp_path)
-    plan = resolve("smoke", seed=1, target=str(content.root() / "targets" / "local.yaml"))
     for number in range(4):
-        builder = RecordingBuilder(Path("reports") / f"r{number}", plan)
-        builder.phases(steady=0, cooldown=20)
-        for i in range(200):
-            builder.request(i / 10, 0.3 * 1.1 ** (number % 2) + i / 10000)
-        builder.instrument(0, 20)
-        builder.close(21)
-        manifest = builder.path / layout.MANIFEST
-        manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"run_id": number}))
+        record(f"r{number}", number)
     assert agentstorm("baseline", "set", "main", *(f"reports/r{n}" for n in range(4)))[0] == 0
     return tmp_path
 
@@ -73,6 +78,40 @@ def test_a_baseline_that_is_none_or_of_another_plan_is_refused_before_anything_s
     assert agentstorm("gate", "smoke", "--baseline-target", "targets/none.yaml")[0] == 104
     assert agentstorm("gate", "smoke", "--aa", "--out", "reports")[0] == 104
     assert sorted(p.name for p in Path("reports").iterdir()) == ["baselines.json", "r0", "r1", "r2", "r3"]
+
+
+def test_a_name_that_no_baseline_can_have_is_refused_before_anything_starts(
+    baseline: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gating, "make", lambda *_, **__: pytest.fail("a run was made"))
+    target = str(content.root() / "targets" / "local.yaml")
+    for judged_by in (("--aa",), ("--baseline-target", target)):
+        code, output = agentstorm("gate", "smoke", *judged_by, "--baseline", "a/b")
+        assert (code, "'a/b' cannot be the name of a baseline" in output) == (1, True), output
+    Path("reports/baselines.json").write_text("[]")
+    code, output = agentstorm("gate", "smoke", "--aa", "--baseline", "new")
+    assert (code, "baselines.json: cannot be read" in output) == (1, True), output
+
+
+def test_stored_runs_that_can_judge_nothing_are_refused_before_anything_starts(
+    baseline: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gating, "make", lambda *_, **__: pytest.fail("a run was made"))
+    record("late", 4, lag_ms=500.0)
+    for runs in (("r0", "late"), ("r0", "r1", "r2", "late")):
+        assert agentstorm("baseline", "set", "late", *(f"reports/{name}" for name in runs))[0] == 0
+        code, output = agentstorm("gate", "smoke", "--baseline", "late", "--tolerance", "90%")
+        assert (code, "reports/late is invalid" in output) == (98, True), output
+    code, output = agentstorm("gate", "smoke", "--baseline", "main", "--metric", "recovery_time")
+    assert (code, "no run of 'main' has recovery_time" in output) == (1, True), output
+
+
+def test_two_targets_whose_runs_cannot_be_compared_are_refused_before_anything_starts(
+    baseline: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gating, "make", lambda *_, **__: pytest.fail("a run was made"))
+    code, output = agentstorm("gate", "smoke", "--target", "local", "--baseline-target", "compose")
+    assert (code, "kind of target: compose and processes" in output) == (1, True), output
 
 
 def test_a_tolerance_tighter_than_the_baselines_noise_is_refused(baseline: Path) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from harness import json_path
+from harness.json_path import ABSENT
 from harness.model.request import UNKNOWN, Outcome
 from harness.model.target import Observe
 from harness.observe import Answer, Observation, compile_source, truthy
@@ -97,6 +101,14 @@ def test_a_bad_source_is_named(source: str) -> None:
 @pytest.mark.parametrize("streamed", [False, True])
 def test_an_answer_nested_too_deep_is_no_json(streamed: bool) -> None:
     assert read(("data: " if streamed else "") + "[" * 100_000, streamed=streamed)[0] == "failed"
+
+
+@pytest.mark.parametrize("source", ["json:$..error", "sse:$..error"])
+def test_a_path_that_goes_too_deep_finds_nothing(source: str) -> None:
+    streamed, deep = source.startswith("sse"), "[" * 200 + "1" + "]" * 200
+    answer = Answer(200, {}, (f"data: {deep}" if streamed else deep).encode(), streamed=streamed)
+    assert compile_source(source)(answer) is ABSENT
+    assert list(json_path.every("$..error")(json.loads(deep))) == []
 
 
 def test_regex_and_status_sources() -> None:

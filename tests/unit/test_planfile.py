@@ -147,6 +147,9 @@ def edit(folder: Path, name: str, old: str, new: str) -> None:
         ("targets/t.yaml", "127.0.0.1:9000", "api.openai.com:443", "t.yaml:5", "in front of it (docs/docker.md)"),
         ("targets/t.yaml", "127.0.0.1:9000", "https://api.openai.com/v1", "t.yaml:5", "host:port, without https://"),
         ("targets/t.yaml", "  bedrock:", "\tbedrock:", "t.yaml:5", "indent with spaces"),
+        ("targets/t.yaml", "bedrock:", "my provider:", "t.yaml:5", "upstreams.my provider"),  # parts of URLs
+        ("targets/t.yaml", "bedrock:", "eu/bedrock:", "t.yaml:5", "upstreams.eu/bedrock"),
+        ("targets/t.yaml", "bedrock:", "a=b:", "t.yaml:5", "upstreams.a=b"),
         ("chaos/c.yaml", "kind: refuse\n    upstream", "upstream", "c.yaml:3", "a 'kind'; known: refuse, reset, "),
         ("chaos/c.yaml", "kind: refuse", "kind: refus", "c.yaml:3", "did you mean 'refuse'"),
         ("chaos/c.yaml", "upstream: bedrock", "upstream: bedrok", "c.yaml:3", "did you mean 'bedrock'"),
@@ -419,6 +422,14 @@ def test_whatever_a_file_holds_either_plans_or_is_one_message(
 def test_workers_that_cannot_be(files: Path, options: dict[str, Any], said: str) -> None:
     with pytest.raises(PlanError, match=re.escape(said)):
         plan(**options)
+
+
+def test_workers_share_the_users_of_steps_where_there_are_most(files: Path) -> None:
+    steps = "load: {kind: steps, steps: [{users: 1, hold: 60s}, {users: 3, hold: 1s}]}"
+    (files / "scenarios" / "s.yaml").write_text(f"scenario: tiny\nworkload: w.py\n{steps}\n")
+    plan(workers=3)
+    with pytest.raises(PlanError, match="4 workers cannot share users: 3"):
+        plan(workers=4)
 
 
 def test_where_workers_join_is_not_what_is_planned(files: Path) -> None:

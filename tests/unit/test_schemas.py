@@ -58,6 +58,12 @@ def test_what_the_reader_refuses_the_schema_refuses(
     assert complaints(validators["scenario"], good | {"load": load}) != []
 
 
+def test_a_name_that_is_part_of_urls_has_no_space(validators: dict[str, Draft202012Validator]) -> None:
+    target = {"target": "x", "system": {"kind": "external"}, "url": "http://127.0.0.1:1"}
+    found = [target | {"upstreams": {name: {"address": "127.0.0.1:2"}}} for name in ("openai", "open ai")]
+    assert [len(complaints(validators["target"], one)) for one in found] == [0, 1]
+
+
 def test_a_key_says_what_it_is_and_its_default_has_its_unit() -> None:
     drain = schema("scenario")["$defs"]["UsersLoad"]["properties"]["drain"]
     assert drain["default"] == "35s"

@@ -70,6 +70,15 @@ def test_silence_is_a_sickness_once_it_has_lasted(make: Make, tmp_path: Path) ->
     assert told(tmp_path) == [("before", "unknown"), ("before", "sick"), ("before", "unknown")]
 
 
+def test_silence_after_the_last_fault_is_no_longer_than_what_was_looked_at(make: Make, tmp_path: Path) -> None:
+    steady = make(answered=0, in_flight=20, since_s=3)
+    assert steady.objection(None) == ""
+    steady.begin_ns -= 600 * NS_PER_S
+    steady.after(now_ns(), now_ns() - 25 * NS_PER_S)
+    assert told(tmp_path)[-1] == ("after", "sick")
+    assert "requests: count>0 over 15s" in (tmp_path / "events.jsonl").read_text()
+
+
 def test_nothing_is_asked_of_an_empty_steady_state(make: Make) -> None:
     assert make(failed=200, steady_state={}).objection(None) == ""
 

@@ -17,12 +17,14 @@ from harness.interrupt import Interrupt
 from harness.model.plan import Slo
 from harness.recording.tables import EventLog
 from harness.traffic import Progress, Pulse
+from tests.unit.test_live import batch
 
 
 class Stuck:
     """A generator that never says it is done."""
 
     finished = False
+    asked = ""
 
     def __init__(self) -> None:
         self.stops: list[bool] = []
@@ -100,6 +102,43 @@ def test_a_service_that_stays_broken_ends_the_load_in_order(driven: Any) -> None
     assert driven.run.ended is ExitCode.PASS, "the judge calls it invalid"
 
 
+def events(folder: Path, kind: str) -> list[dict[str, Any]]:
+    told = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    return [event for event in told if event["kind"] == kind]
+
+
+@pytest.mark.parametrize("heard", ["before it ends", "as it ends"])
+def test_a_generator_that_somebody_asked_to_stop_has_not_made_the_load(driven: Any, tmp_path: Path, heard: str) -> None:
+    driven.run.end_ns += 60 * NS_PER_S
+
+    def then_end() -> Progress:
+        driven.engine.asked = "locust-0 was asked to stop (SIGTERM)"
+        driven.engine.finished = heard == "as it ends" or driven.engine.stops == [True]
+        return Progress()
+
+    driven.engine.batches = then_end
+    driven.drive()
+    assert driven.run.message == driven.engine.asked
+    assert [(e["subject"], e["data"]) for e in events(tmp_path, "instrument")] == [
+        ("cut", {"error": "locust-0 was asked to stop (SIGTERM)"})
+    ]
+    assert events(tmp_path, "load")[-1]["data"] == {"early": True}
+    assert driven.run.ended is ExitCode.PASS, "the judge calls it invalid"
+
+
+@pytest.mark.parametrize(("missing_s", "cut"), [(60, True), (0, False)])
+def test_a_generator_that_ends_too_early_is_told_of_whatever_made_it(
+    driven: Any, tmp_path: Path, missing_s: int, cut: bool
+) -> None:
+    driven.run.end_ns += missing_s * NS_PER_S
+    driven.engine.finished = True
+    driven.drive()
+    assert [e["subject"] for e in events(tmp_path, "instrument")] == ["cut"] * cut
+    assert bool(driven.run.message) is cut
+    assert [e["subject"] for e in events(tmp_path, "phase")] == ["cooldown"]
+    assert events(tmp_path, "load")[-1]["data"] == {"early": cut}
+
+
 def test_half_an_emoji_in_an_exception_of_the_workload_ends_nothing(driven: Any, tmp_path: Path) -> None:
     pulse = Pulse(
         t_ns=1, worker="w", users=1, in_flight=0, lags_ms=(), lag_max_ms=0, lateness_p99_ms=0, cpu=0, rss_mib=0,
@@ -114,3 +153,16 @@ def test_half_an_emoji_in_an_exception_of_the_workload_ends_nothing(driven: Any,
     told = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
     assert [e["data"]["error"] for e in told if e["subject"] == "raised"] == ["ValueError: ?"], "once"
     assert set(shown) == {"ValueError: ?"}
+
+
+def test_recovery_is_asked_of_the_whole_of_a_long_slo_window(tmp_path: Path) -> None:
+    slo, nothing = Slo.model_validate({"window": "60s"}), SimpleNamespace()
+    experiment = SimpleNamespace(experiment="x", abort=(), faults=(), steady_state=None)
+    load = SimpleNamespace(kind="users", boundaries=())
+    plan: Any = SimpleNamespace(experiments=[experiment], faults=(), scenario=SimpleNamespace(load=load, slo=slo))
+    run = underway.Underway(plan, *(nothing,) * 5)  # type: ignore[arg-type]
+    for second in range(100, 161):  # one a second is answered, and failed 40 s ago
+        end_ns, outcome = second * NS_PER_S, "failed" if second == 120 else "ok"
+        rows: list[dict[str, object]] = [{"due_ns": end_ns - NS_PER_S // 10, "end_ns": end_ns, "outcome": outcome}]
+        run._recent.add(end_ns, [batch(tmp_path / str(second), rows)])
+    assert not run._conditions.good_for(0, 160 * NS_PER_S)

@@ -16,6 +16,7 @@ from harness.analysis.noise import noise_floor
 from harness.analysis.quantities import QUANTITIES, Figure, figures, tolerances
 from harness.analysis.two_samples import Pair, _mann_whitney_quantile, hodges_lehmann, holm, runs_needed
 from harness.analysis.within_run import Series, within_run
+from harness.model.cost import CostFindings, Spend
 from harness.model.findings import Estimate
 from harness.model.verdict import Verdict
 from harness.seeds import generator
@@ -123,8 +124,72 @@ def test_splits_of_the_noise_floor_are_all_there_are() -> None:
     assert many.splits == 2000
 
 
+def test_a_metric_that_was_asked_for_and_not_measured_does_not_pass_unseen() -> None:
+    sides = [run | {"failed": Figure(0.0, 1000)} for run in runs("response_time.p50", *[100.0] * 5)]
+    asked = ("response_time.p50", "cost")
+    both = {change.metric: change for change in compare(sides, sides, {}, asked)}
+    assert (list(both), both["response_time.p50"].verdict) == ([*asked], Verdict.PASS)
+    assert (both["cost"].verdict, both["cost"].why) == (Verdict.INCONCLUSIVE, "cannot be compared: no run has it")
+    floors = {floor.metric: floor for floor in noise_floor(sides, {}, generator(1, "x"), asked)}
+    assert (list(floors), floors["cost"].floor) == ([*asked], None)
+    assert (floors["cost"].verdict, floors["cost"].why) == (
+        Verdict.INCONCLUSIVE, "has no noise floor: none of the 5 runs have it"
+    )  # fmt: skip
+    (some,) = noise_floor([sides[0] | {"cost": Figure(1.0)}, *sides[1:]], {}, generator(1, "x"), ("cost",))
+    assert "1 of the 5 runs" in some.why
+    assert {change.metric for change in compare(sides, sides, {})} == {"response_time.p50", "failed"}, (
+        "what nobody asked for"
+    )
+
+
+def test_one_run_against_one_tells_what_it_cannot() -> None:
+    def alone(figures: dict[str, Figure], *asked: str, n: int = 2000) -> dict[str, tuple[str | None, str]]:
+        no = np.zeros(n, bool)
+        same = Series(np.linspace(1e8, 2e8, n), ~no, no, no)
+        changes = within_run(same, same, (figures, figures), {}, generator(1, "x"), metrics=asked)
+        return {change.metric: (change.agree, change.why) for change in changes}
+
+    measured = {"response_time.p50": Figure(150.0, 2000), "throughput": Figure(20.0, 2000)}
+    assert set(alone(measured)) == {"response_time.p50"}
+    told = alone(measured, "response_time.p50", "throughput", "cost")
+    assert {name: agree for name, (agree, _) in told.items()} == {
+        "response_time.p50": "agree", "throughput": "unclear", "cost": "unclear",
+    }  # fmt: skip
+    assert "neither run has it" in told["cost"][1]
+    assert "do not show how much it varies" in told["throughput"][1]
+    assert alone(measured, "response_time.p50", n=10)["response_time.p50"] == (
+        "unclear", "cannot be compared: too few requests",
+    )  # fmt: skip
+
+
+def test_a_tolerance_without_a_name_is_no_leave_to_fail() -> None:
+    """Whoever lets answers take 10 % longer has not said that one request in twenty may fail."""
+    allowed = tolerances(("10%",))
+    assert allowed == {name: 0.1 for name, quantity in QUANTITIES.items() if quantity.scale == "ratio"}
+    well, ill = runs("failed", *[0.0] * 5), runs("failed", *[0.05] * 5)
+    for asked, verdict in ((allowed, Verdict.FAIL), (tolerances(("failed=10%",)), Verdict.PASS)):
+        (change,) = compare(well, ill, asked)
+        assert (change.verdict, change.tolerance) == (verdict, asked.get("failed", 0.005))
+
+
+def test_calls_without_a_price_leave_no_cost_to_compare() -> None:
+    def costing(spent: float, **unpriced: int) -> dict[str, Figure]:
+        whole = Spend(spent=spent, requests=1000, answers=1000, calls=1000, tokens_in=1, tokens_out=1,
+                      per_1k_requests=spent, per_answer=spent / 1000)  # fmt: skip
+        cost = CostFindings(currency="USD", total=whole, per_user_hour=None, per_user_hour_by_state={}, by_state={},
+                            by_tenant={}, by_agent={}, by_upstream={}, by_model={}, canary=0.0, cache=None,
+                            unpriced=unpriced)  # fmt: skip
+        findings = findings_of(1000, 0, 0)
+        findings.cost = cost
+        return figures(findings)
+
+    assert costing(2.0)["cost"].value == 2.0
+    dear, free = [costing(2.0)] * 5, [costing(1.5, newer=300)] * 5
+    assert [change.verdict for change in compare(dear, free, {}, ("cost",))] == [Verdict.INCONCLUSIVE]
+    assert [change.verdict for change in compare(dear, dear, {}, ("cost",))] == [Verdict.PASS]
+
+
 def test_tolerances_are_read() -> None:
-    assert tolerances(("10%",)) == dict.fromkeys(QUANTITIES, 0.1)
     assert tolerances(("failed=1%", "7 %"))["failed"] == 0.01
     assert tolerances(("failed=1%", "0.07"))["cost"] == 0.07
     for text, says in (

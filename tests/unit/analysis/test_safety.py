@@ -43,6 +43,22 @@ def test_what_was_on_its_way_is_no_traffic_past_the_proxy(tmp_path: Path) -> Non
     assert validity(tmp_path, lambda b: b.call("bedrock", 20.05, None)).reasons == ()
 
 
+@pytest.mark.parametrize("joined", [True, False])
+def test_what_waited_in_a_providers_queue_is_no_traffic_past_the_proxy(tmp_path: Path, joined: bool) -> None:
+    """The call was through before the fault; the provider took it from its queue 300 ms later. One of a request that
+    was sent since went past."""
+
+    def called(sent_s: float) -> Story:
+        def story(builder: RecordingBuilder) -> None:
+            request = builder.request(sent_s, 1.0, provider="", outcome="failed")
+            builder.call("bedrock", 20.3 if sent_s < 20 else sent_s + 0.3, None, *(request,) * joined)
+
+        return story
+
+    assert validity(tmp_path / "before", called(19.9)).reasons == ()
+    assert "its ledger has 1 calls" in reasons(tmp_path / "since", called(22))
+
+
 def test_calls_that_a_ledger_has_from_a_blocked_time_went_past_the_proxy(tmp_path: Path) -> None:
     def past(builder: RecordingBuilder) -> None:
         for second in (19, 22, 25, 31):
@@ -93,6 +109,10 @@ CHECK: dict[str, Any] = {
 }  # fmt: skip
 
 
+UNSEEN: dict[str, Any] = {"state": "unknown", "observed": None, "low": None, "high": None, "n": 0}
+SILENCE = CHECK | {"threshold": "requests: count>0 over 20s", "observed": 0.0, "low": 0.0, "high": 0.0, "n": 20}
+
+
 def test_a_system_that_was_sick_before_is_a_reason_and_after_a_note(tmp_path: Path) -> None:
     before = validity(
         tmp_path / "before", lambda b: b.event(19, "steady", "before", state="sick", experiment="x", checks=[CHECK])
@@ -123,6 +143,7 @@ def test_what_the_guardian_tells(tmp_path: Path, state: str) -> None:
             "inconclusive",
             "certain",
         ),
+        (CHECK | UNSEEN, "inconclusive", "nothing was measured at the end, after the last fault, to see whether"),
         (None, "inconclusive", "the load ended too soon"),
     ],
 )
@@ -134,6 +155,12 @@ def test_a_steady_state_that_was_written_down_is_judged(
     assert says in check.why
     assert check.scope == "bedrock-blackhole, steady state"
     assert check.of_steady_state
+
+
+def test_a_system_that_hangs_for_good_is_said_to(tmp_path: Path) -> None:
+    check = judged_after(tmp_path, {"request_failed": ["rate<=0.01"]}, CHECK | UNSEEN, SILENCE)
+    assert check.verdict == "inconclusive"
+    assert "nobody was answered at the end, after the last fault, to see whether request_failed" in check.why
 
 
 @pytest.mark.parametrize(
@@ -157,7 +184,9 @@ def test_a_percentile_of_a_steady_state_needs_as_many_requests_as_any_other(
     assert says in check.why
 
 
-def judged_after(tmp_path: Path, steady_state: dict[str, Any], seen: dict[str, Any] | None) -> Check:
+def judged_after(
+    tmp_path: Path, steady_state: dict[str, Any], seen: dict[str, Any] | None, *more: dict[str, Any]
+) -> Check:
     """Return the check of a run that wrote this steady state down and `seen` this of it after its fault."""
     own = experiment() | {"steady_state": steady_state}
     builder = RecordingBuilder(tmp_path, plan(hold_s=60, warmup_s=5, experiments=[own]))
@@ -168,7 +197,7 @@ def judged_after(tmp_path: Path, steady_state: dict[str, Any], seen: dict[str, A
         builder.request(i + 0.5, canary=True)
     builder.fault("blackhole-bedrock-1", 20, 30)
     if seen:
-        builder.event(60, "steady", "after", state=seen["state"], experiment=own["experiment"], checks=[seen])
+        builder.event(60, "steady", "after", state=seen["state"], experiment=own["experiment"], checks=[seen, *more])
     recording = builder.close(61)
     findings, measure = analyse(recording)
     (check,) = judge(recording.plan, findings, measure).checks

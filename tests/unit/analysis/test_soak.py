@@ -13,6 +13,8 @@ from harness.analysis.soak import judged
 from harness.analysis.soak_series import Line
 from harness.analysis.soak_trend import levelling, trend
 from harness.model.soak import SoakFindings, SoakSeries
+from harness.model.verdict import Verdict
+from harness.pytest_result import _ask
 from tests.recordings import RecordingBuilder, experiment, plan
 
 HOUR = 3600.0
@@ -75,6 +77,20 @@ def test_the_leak_is_found_with_its_slope_and_the_time_to_its_limit(soak: SoakFi
     assert leak.threshold < leak.detectable < 5
     assert (soak.verdict, soak.series[0].name) == ("leak", "memory of agents")
     assert "memory of agents: growing without levelling off" in soak.why
+
+
+def test_what_is_asked_later_of_a_short_load_is_looked_for_as_if_the_plan_had_asked(tmp_path: Path) -> None:
+    """Half an hour and less is looked at only if a threshold asks: also if it does so afterwards (a test's check)."""
+    builder = soaked(tmp_path / "r", hold_s=1500.0)
+    builder.instrument(0, 1500)
+    recording = builder.close(1501)
+    assert analyse(recording)[0].soak is None
+    for name, check, verdict in (
+        ("memory_slope{container:agents}", "max<10MiB/h", Verdict.FAIL),
+        ("memory_slope{container:agents}", "max<40MiB/h", Verdict.PASS),
+        ("leak{container:agents}", "count==0", Verdict.FAIL),
+    ):
+        assert _ask(recording.path, name, check).verdict is verdict, name
 
 
 def test_a_warm_up_is_told_apart_and_left_out(soak: SoakFindings) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import botocore.loaders
@@ -11,7 +12,7 @@ import botocore.validate
 import pytest
 
 from harness.export.cloudwatch import template
-from harness.export.signals import HandOver
+from harness.export.signals import BreakerOpen, HandOver
 
 OPERATIONS = {"AWS::CloudWatch::Alarm": "PutMetricAlarm", "AWS::CloudWatch::CompositeAlarm": "PutCompositeAlarm"}
 
@@ -88,6 +89,26 @@ def test_a_composite_alarm_refers_to_alarms_that_are_made(document: dict[str, An
         rule = properties["AlarmRule"]
         assert [part for part in rule.split('"')[1::2] if part not in named] == []
         assert rule.count("ALARM(") == 2
+
+
+@pytest.mark.parametrize(
+    ("limit", "others", "alarm"),
+    [
+        (2, (0, 1), ("Maximum", "GreaterThanOrEqualToThreshold", 2)),
+        (0, (1, 2), ("Minimum", "LessThanOrEqualToThreshold", 0)),
+        (1, (0, 2), None),
+        (1, (), None),
+    ],
+)
+def test_a_breaker_is_open_at_its_value_and_at_no_other(
+    found: HandOver, limit: float, others: tuple[float, ...], alarm: tuple[str, str, float] | None
+) -> None:
+    (breaker,) = (signal for signal in found.signals if isinstance(signal, BreakerOpen))
+    document = json.loads(template(replace(found, signals=(replace(breaker, limit=limit, others=others),))))
+    made = [r["Properties"] for name, r in document["Resources"].items() if name.startswith("BreakerOpen")]
+    told = {(one["Statistic"], one["ComparisonOperator"], one["Threshold"]) for one in made}
+    assert (told, len(made)) == ((set(), 0) if alarm is None else ({alarm}, 2))
+    assert ("breaker_states" in document["Metadata"]["Agentstorm"]["NotMade"].get("BreakerOpen", "")) == (alarm is None)
 
 
 def test_what_cloudwatch_cannot_do_is_said(document: dict[str, Any]) -> None:

@@ -96,15 +96,85 @@ def test_only_metrics_that_the_system_showed_make_alerts(tmp_path: Path) -> None
 
 def test_capacity_gives_the_load_at_which_to_scale_out(source: Source, found: HandOver) -> None:
     assert "capacity.yaml" in next(one.why for one in found.missing if one.name == "ScaleOutRequests")
-    advice = SimpleNamespace(rate_per_replica=21.5, in_flight_per_replica=9.5)
-    rate = Estimate(value=34.0, low=31.0, high=36.0, n=7)
-    capacity = SimpleNamespace(governing=SimpleNamespace(advice=advice, capacity=SimpleNamespace(rate=rate)))
-    measured = replace(source, findings=source.findings.model_copy(update={"capacity": capacity}))
-    signals = by_name(hand_over([measured]))
+    signals = by_name(hand_over([searched(source, 34.0)]))
     requests, in_flight = signals["ScaleOutRequests"], signals["ScaleOutInFlight"]
     assert isinstance(requests, Above)
-    assert (requests.metric, requests.limit, in_flight.limit) == ("http_requests_total", 21.5, 9.5)
+    assert (requests.metric, requests.limit, in_flight.limit) == ("http_requests_total", 11.9, 5.1)
     assert (requests.evidence.n, "31" in requests.evidence.interval) == (7, True)
+    assert requests.evidence.margin == "the capacity x headroom 0.7, by replica"
+    assert "34" in requests.evidence.measured
+    assert in_flight.evidence.margin == "requests in flight at the capacity x headroom 0.7, by replica"
+    assert "all was well" not in in_flight.evidence.measured
+    (open_ended,) = (s for s in hand_over([searched(source, None)]).signals if s.name == "ScaleOutRequests")
+    assert open_ended.limit == pytest.approx(0.7 * 31 / 2)
+    assert open_ended.evidence.margin == "the highest load shown to meet it x headroom 0.7, by replica"
+    assert "no level missed the SLO" in open_ended.evidence.measured
+
+
+def searched(source: Source, carried: float | None, *, state: str = "bracketed", kind: str = "capacity") -> Source:
+    """Return the source as the search for a capacity of two replicas: `carried` requests per second, at least 31."""
+    rate = 0.7 * (carried or 31.0)
+    advice = SimpleNamespace(
+        rate_per_replica=round(rate / 2, 9), in_flight_per_replica=round(rate * 0.3 / 1.4, 9), shown=True
+    )
+    found = SimpleNamespace(
+        state=state, rate=Estimate(value=carried, low=31.0, high=None if carried is None else 36.0, n=7)
+    )
+    worst = SimpleNamespace(state="healthy", advice=None if state == "below" else advice, capacity=found)
+    capacity = SimpleNamespace(governing=worst, headroom=0.7, replicas=2)
+    load = source.plan.scenario.load.model_copy(update={"kind": kind})
+    scenario = source.plan.scenario.model_copy(update={"load": load})
+    return replace(
+        source,
+        name="search",
+        plan=source.plan.model_copy(update={"scenario": scenario}),
+        findings=source.findings.model_copy(update={"capacity": capacity}),
+    )
+
+
+def test_of_several_searches_the_lowest_load_is_the_one_to_scale_out_at(source: Source) -> None:
+    searches = [searched(source, carried) for carried in (34.0, 20.0, 50.0)]
+    for sources in (searches, searches[::-1]):
+        limits = {name: one.limit for name, one in by_name(hand_over([source, *sources])).items()}
+        assert (limits["ScaleOutRequests"], limits["ScaleOutInFlight"]) == (7.0, 3.0)
+    none = hand_over([*searches, searched(source, None, state="below")])
+    assert "ScaleOutRequests" not in by_name(none)
+    assert "not even the lowest load" in next(one.why for one in none.missing if one.name == "ScaleOutRequests")
+
+
+@pytest.mark.parametrize("kind", ["capacity", "steps", "spike"])
+def test_a_system_that_was_filled_up_sets_no_limit_of_healthy_times(source: Source, kind: str) -> None:
+    """Half of all answers fail, calls take ten seconds, breakers are open: that is what such a load is there for."""
+    grew = source.said.grew | {
+        "http_requests_total": {"200": 6000.0, "500": 6000.0},
+        "llm_request_duration_seconds_bucket": {"5.0": 0.0, "10.0": 9000.0, "+Inf": 9000.0},
+    }
+    busiest = source.said.busiest | {"process_cpu_seconds_total": CPU_LIMIT * BASELINE_S}
+    said = source.said.model_copy(update={"grew": grew, "busiest": busiest, "breakers": {"bedrock": 0.9}})
+    full = replace(searched(source, 34.0, kind=kind), said=said)
+    healthy = {signal.name: signal.limit for signal in hand_over([source]).signals}
+    for sources in ([source, full], [full, source]):
+        found = hand_over(sources)
+        limits = {signal.name: signal.limit for signal in found.signals}
+        assert {name: limits.pop(name) for name in ("ScaleOutRequests", "ScaleOutInFlight")}
+        assert limits == healthy
+        assert {signal.evidence.recording for signal in found.signals if "Scale" not in signal.name} == {source.name}
+    alone = hand_over([full])
+    assert set(by_name(alone)) == {"ScaleOutRequests", "ScaleOutInFlight"}
+    why = {one.name: one.why for one in alone.missing}
+    assert set(why) >= {name for name in healthy if not name.startswith("Scale")}
+    for name in set(healthy) - {"ScaleOutRequests", "ScaleOutInFlight"}:
+        assert f"a load of kind {kind} may fill the system up" in why[name]
+
+
+def test_a_process_that_is_near_its_limit_in_healthy_times_makes_no_alert_on_it(source: Source) -> None:
+    busiest = source.said.busiest | {"process_cpu_seconds_total": 0.9 * CPU_LIMIT * BASELINE_S}
+    busy = replace(source, said=source.said.model_copy(update={"busiest": busiest}))
+    for sources in ([busy], [source, busy], [busy, source]):
+        found = hand_over(sources)
+        assert "CpuNearLimit" not in by_name(found)
+        why = next(one.why for one in found.missing if one.name == "CpuNearLimit").replace("\u00a0", " ")
+        assert why == "it would be on in healthy times: 0.9 cores of 1 core were in use on average"
 
 
 def soaked(source: Source, verdict: str, slope: tuple[float, float, float] | None) -> Source:

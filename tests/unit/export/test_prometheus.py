@@ -42,7 +42,7 @@ def test_the_file_is_yaml_whose_comments_say_what_was_not_made(found: HandOver) 
 
 
 def test_queries_name_only_what_the_system_showed(found: HandOver, source: Any) -> None:
-    keywords = {"sum", "rate", "or", "and", "by", "max", "instance", "provider", "absent"}
+    keywords = {"sum", "rate", "or", "and", "by", "max", "bool", "instance", "provider", "absent"}
     for rule in YAML(typ="safe").load(rules(found))["groups"][0]["rules"]:
         bare = re.sub(r"\{[^}]*\}|\[[^\]]*\]|\"[^\"]*\"", "", rule["expr"])
         assert set(re.findall(r"[a-zA-Z_:][\w:]*", bare)) - keywords <= set(source.said.names), rule["expr"]
@@ -168,6 +168,25 @@ def test_each_alert_fires_on_its_breach_and_none_on_the_baseline(found: HandOver
     check_alerts(found, tmp_path, MINUTE_S, ALL_ON, cases | {"nothing is shown": silent}, names)
     on = set.union(*(on for _, on in BREACHES.values())) | {"MetricsGone"}
     assert on == set(names), "each was seen to fire"
+
+
+@promtool
+def test_a_breaker_that_is_open_in_one_replica_is_seen_whatever_the_others_say(source: Source, tmp_path: Path) -> None:
+    states = {"0": "closed", "1": "open", "2": "half_open"}
+    target = source.plan.target
+    assert target.metrics is not None
+    metrics = target.metrics.model_copy(update={"breaker_states": states})
+    plan = source.plan.model_copy(update={"target": target.model_copy(update={"metrics": metrics})})
+    found = hand_over([replace(source, plan=plan)])
+    cases: dict[str, Case] = {}
+    for other, value, on in (("closed", 0, True), ("half open", 2, True), ("half open alone", 2, False)):
+        mine = 1 if on else 2
+        given = [
+            {"series": f'llm_circuit_state{{provider="openai",instance="{copy}"}}', "values": f"{at}x5"}
+            for copy, at in (("a", mine), ("b", value))
+        ]
+        cases[f"the other is {other}"] = (given, {"BreakerOpen"} if on else set())
+    check_alerts(found, tmp_path, MINUTE_S, 5, cases, ["BreakerOpen"])
 
 
 @promtool

@@ -31,7 +31,7 @@ def test_every_kind_says_what_it_does_and_what_a_client_sees(kind: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "setting"),
     [
-        ("slow", "latency (duration, 0.001s or more, required)"),
+        ("slow", "latency (duration, 0.02s or more, required)"),
         ("cut", "after_bytes (size, 1B to 16384B, required)"),
         ("bandwidth", "rate (size per second, 1000B/s to 100000B/s, required)"),
         ("http_error", "status (one of 500, 502, 503, 504, 529, default 503)"),

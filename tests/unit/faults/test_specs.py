@@ -253,6 +253,8 @@ def test_a_reset_that_comes_sooner_than_it_should_is_none_of_ours() -> None:
         ("refuse", {"share": 0.5}, "share"),
         ("cut", {"after_bytes": "1MB"}, "less than or equal to 16384"),
         ("slow", {"share": 0.01}, "greater than or equal to 0.05"),
+        ("slow", {"latency": "5ms", "jitter": "0s"}, "greater than or equal to 0.02"),
+        ("slow", {"latency": "30ms", "jitter": "15ms"}, "would be only 15 ms late"),
         ("http_error", {"status": 418}, "500, 502, 503, 504 or 529"),
         ("quota", {"requests": 0}, "greater than or equal to 1"),
         ("quota", {"share": 0.5}, "share"),

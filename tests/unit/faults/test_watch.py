@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable, Collection
 from typing import Any
@@ -12,8 +13,8 @@ from harness.clock import NS_PER_MS, NS_PER_S, now_ns, sleep
 from harness.errors import FaultFailed
 from harness.faults import watch
 from harness.faults.fault import PLAIN, Question
-from harness.faults.network import Refuse, Reset
-from harness.faults.probe_socket import Seen
+from harness.faults.network import Blackhole, Refuse, Reset
+from harness.faults.probe_socket import ProbeSocket, Seen
 
 BASE = {"upstream": "bedrock", "at": "0s", "for": "60s"}
 
@@ -85,3 +86,22 @@ def test_who_runs_a_service_may_be_busy_when_it_is_asked() -> None:
 def test_who_never_says_anything_is_quoted() -> None:
     with pytest.raises(FaultFailed, match="the engine is busy"):
         cleared(reset(1.0), Probe(busy=range(10**6)), healthy_ms=5)
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_a_probe_that_was_told_not_to_wait_has_seen_nothing(stopped: bool) -> None:
+    spec, stop, now = Blackhole.model_validate({**BASE, "kind": "blackhole"}), threading.Event(), now_ns()
+
+    def look(probe: ProbeSocket) -> watch.Moment:
+        return watch.effective(
+            spec, probe, since_ns=now, healthy_ns=60 * NS_PER_MS, deadline_ns=now + NS_PER_S, stop=stop
+        )
+
+    with socket.create_server(("127.0.0.1", 0)) as mute:  # for the 300 ms that a probe of this fault waits
+        probe = ProbeSocket(f"127.0.0.1:{mute.getsockname()[1]}", "http")
+        if stopped:
+            threading.Timer(0.05, stop.set).start()
+            with pytest.raises(FaultFailed, match="no probe saw it bite; the last probe saw: silent"):
+                look(probe)
+        else:
+            assert "silent after 3" in look(probe).evidence

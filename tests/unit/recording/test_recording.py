@@ -111,23 +111,30 @@ def test_a_disk_that_stays_full_costs_rows_not_memory(
 ) -> None:
     monkeypatch.setattr("harness.recording.spool.MOST_WAITING", 20_000)
     writer = RequestWriter(folder(tmp_path) / layout.REQUESTS / "w0.arrows", "w0")
+    tokens = TokenWriter(tmp_path / layout.TOKENS / "w0.arrows")
     samples = SampleWriter(tmp_path)
     disk(4000)
     for i in range(1000):
         writer.add(**ROW | {"request_id": i})
+        tokens.add(i, array("q", range(10)))
         samples.sample("worker:w0", "cpu", i)
         if i % 100 == 99:
             writer.flush()
+            tokens.flush()
             samples.flush()
     assert writer.unrecorded == 1000 - writer.written
     assert 100 <= writer.written < 500
+    assert 100 <= samples.unrecorded < 1000
+    assert 1000 <= tokens.unrecorded < 10_000
     assert samples.trouble
     with pytest.raises(OSError, match=r"bytes of it were lost"):
         writer.close()
     disk(None)
     samples.close()
+    tokens.close()
     kept = Recording.open(tmp_path)
-    assert kept.samples.column("value").to_pylist() == [float(i) for i in range(len(kept.samples))]
+    assert kept.samples.column("value").to_pylist() == [float(i) for i in range(1000 - samples.unrecorded)]
+    assert len(read_stream(tmp_path / layout.TOKENS / "w0.arrows")[0]) == 10_000 - tokens.unrecorded
 
 
 def test_a_disk_full_at_the_end_leaves_the_stream_and_no_draft(

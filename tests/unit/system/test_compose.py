@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +17,7 @@ from harness.errors import FaultFailed
 from harness.model.target import Target
 from harness.system import compose
 from harness.system.compose import Compose
-from harness.system.compose_control import ContainerControl
+from harness.system.compose_control import ContainerControl, listens
 from tests.contract.small_systems import Noted, plan_of
 
 GIB = 1 << 30
@@ -30,7 +33,7 @@ class Engine:
     def __init__(self, **limits: int) -> None:
         self.limits = {"NanoCpus": 0, "Memory": 0, "MemorySwap": 0, **limits}
         self.trouble: Exception | None = None
-        self.deaf = False
+        self.deaf = self.refuses = False
         self.state = "running"
         self.looks = 0
         self.api = self
@@ -51,9 +54,9 @@ class Engine:
         return {"Id": "c1", "State": state, "HostConfig": self.limits, "NetworkSettings": ports, "Config": {}}
 
     def post(self, _: str, json: dict[str, int]) -> Any:
-        if not self.deaf:
+        if not self.deaf and not self.refuses:
             self.limits = self.limits | {key: value for key, value in json.items() if value > 0}
-        return SimpleNamespace(ok=True)
+        return SimpleNamespace(ok=not self.refuses, text="NanoCPUs can not be set")
 
     def stats(self, _: str, **__: Any) -> dict[str, Any]:
         return {"cpu_stats": {}}
@@ -103,6 +106,45 @@ def test_a_limit_that_the_engine_keeps_is_tried_again() -> None:
     engine.deaf = False
     control.restore(["a"])
     assert engine.limits["Memory"] == 16 * GIB
+
+
+def test_a_limit_that_was_refused_leaves_nothing_to_take_back() -> None:
+    engine = Engine()
+    engine.refuses = True
+    control = control_of(engine)
+    with pytest.raises(FaultFailed, match="refused the limit"):
+        control.limit(["a"], cpus=0.1)
+    control.restore(["a"])
+    engine.refuses = False
+    control.limit(["a"], cpus=0.1)
+    assert engine.limits["NanoCpus"] == 10**8
+    control.restore(["a"])
+    assert engine.limits["NanoCpus"] == 8 * 10**9
+
+
+# --- who is there
+
+
+@pytest.mark.parametrize(
+    ("first_word", "there"), [(b"", True), (b"hello", True), (None, False)], ids=["waits", "greets", "closes at once"]
+)
+def test_what_speaks_no_http_listens_unless_it_closes_at_once(first_word: bytes | None, there: bool) -> None:
+    def serve(listening: socket.socket) -> None:
+        with suppress(OSError):  # the test is over
+            while True:
+                connection, _ = listening.accept()
+                with connection, suppress(ConnectionError):
+                    if first_word is not None:
+                        connection.sendall(first_word)
+                        connection.settimeout(2)
+                        connection.recv(4)  # as a database does: what it does not understand, or the end
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=serve, args=(listening,), daemon=True).start()
+        try:
+            assert listens(f"127.0.0.1:{listening.getsockname()[1]}") is there
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
 
 
 # --- an engine that does not answer

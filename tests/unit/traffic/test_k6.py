@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -18,7 +20,8 @@ from harness.observe import Observation
 from harness.planfile import resolve
 from harness.recording.reader import read_stream
 from harness.recording.requests import RequestWriter
-from harness.traffic import pacer
+from harness.traffic import k6_main, pacer
+from harness.traffic.k6_engine import K6Engine
 from harness.traffic.k6_record import Book, Schedule, explain
 from harness.traffic.k6_refusal import refusal
 from harness.traffic.k6_samples import Samples, time_ns
@@ -212,6 +215,63 @@ def test_every_arrival_becomes_a_row_at_its_due_time(tmp_path: Path) -> None:
     assert (rows.loc[1].start_ns, rows.loc[1].end_ns) == (20_300_000, -1)
     assert rows.request_id.is_unique
     assert (told.lost, told.book.sent, told.book.dropped) == (1, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("said", "received"),
+    [
+        ({"headers": {"Content-Length": "2"}}, 2),
+        ({"headers": {"Content-Length": "22", "Content-Encoding": "gzip"}, "body": "x" * 1000}, 22),
+        ({"headers": {}, "cut": 3_000_000}, 3_000_000),
+        ({"headers": {"Content-Length": "5000"}, "body": ""}, 0),  # of an answer to HEAD
+        ({"headers": {"Content-Length": "5000"}, "body": "", "error": "unexpected EOF", "code": 1000}, 0),
+    ],
+)
+def test_bytes_are_those_that_came(tmp_path: Path, said: dict[str, Any], received: int) -> None:
+    told = Told(tmp_path, open_loop=False)
+    told.samples.feed(line("agentstorm_begin", 0.2, 7001, {"name": "a"}))
+    told.samples.feed(line("agentstorm_end", 51.4, 7001, ANSWER | said))
+    assert list(told.rows().bytes_in) == [received]
+
+
+def test_an_answer_longer_than_its_column_holds_is_a_row(tmp_path: Path) -> None:
+    told = Told(tmp_path, open_loop=False)
+    told.samples.feed(line("agentstorm_begin", 1, 7, {"name": "head"}))
+    told.samples.feed(
+        line("agentstorm_end", 2, 7, {**ANSWER, "headers": {"Content-Length": str(2**40)}, "sent": 2**31})
+    )
+    (row,) = told.rows().itertuples()
+    assert (row.outcome, row.bytes_in, row.bytes_out) == ("ok", 2**31 - 1, 2**31 - 1)
+
+
+def test_whoever_asks_k6s_keeper_to_stop_is_told_of(tmp_path: Path) -> None:
+    engine = K6Engine(None, tmp_path, 1)  # type: ignore[arg-type]
+    assert engine.asked == ""
+    engine._inbox.put({"say": "asked", "reason": "SIGTERM"})
+    engine.batches()
+    assert engine.asked == "k6-0 was asked to stop (SIGTERM)"
+
+
+@pytest.mark.parametrize("fails", ["serve", "nothing"])
+def test_what_is_known_is_written_whatever_fails_in_k6s_keeper(monkeypatch: pytest.MonkeyPatch, fails: str) -> None:
+    said: list[tuple[str, Any]] = []
+    commands = SimpleNamespace(read=lambda: [{"do": "prepare"}], gone=False)
+    closed: list[bool] = []
+    run = SimpleNamespace(close=lambda: closed.append(True), stop=None)
+
+    def serve(_: Any) -> None:
+        if fails == "serve":
+            raise struct.error("too large")
+
+    monkeypatch.setattr(k6_main, "Commands", lambda: commands)
+    monkeypatch.setattr(k6_main, "signal", SimpleNamespace(signal=lambda *_: None, SIGINT=2, SIGTERM=15, SIG_IGN=1))
+    monkeypatch.setattr(k6_main, "privileges", SimpleNamespace(ask=lambda: 0))
+    monkeypatch.setattr(k6_main, "Run", lambda *_: run)
+    monkeypatch.setattr(k6_main.Server, "serve", serve)
+    monkeypatch.setattr(k6_main, "announce", lambda say, **data: said.append((say, data)))
+    assert k6_main.main() == (1 if fails == "serve" else 0)
+    assert closed == [True]
+    assert said == ([("failed", {"what": "its keeper failed: error: too large"})] if fails == "serve" else [])
 
 
 def test_a_request_past_our_functions_is_no_silence(tmp_path: Path) -> None:

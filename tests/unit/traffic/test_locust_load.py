@@ -1,0 +1,170 @@
+"""What goes on in a generator's process, apart from its requests: chance, users that come to grief, rows that resist.
+
+In a process of its own: importing what is tested has gevent patch the process.
+"""
+
+from __future__ import annotations
+
+from tests.unit.traffic.test_locust_client import passes
+
+
+def test_every_draw_of_a_workload_comes_from_the_plans_seed() -> None:
+    passes("""
+    import random
+    import gevent
+    from harness.traffic.locust_turn import Turn, install
+
+    install(random.Random(7))
+    truth = random.Random(7)
+    assert [random.random() for _ in range(3)] == [truth.random() for _ in range(3)]
+    random.seed()
+    random.seed(None)
+    assert random.random() == truth.random()
+    random.seed(8)
+    truth.seed(8)
+    assert random.gauss(5, 2) == truth.gauss(5, 2)
+    assert random.getstate() == truth.getstate()
+
+    def draw(seen):
+        for _ in range(3):
+            seen.append(random.gauss(0, 1))
+            gevent.sleep(0)
+
+    seen = [[], []]
+    turns = [Turn(draw, mine, stream=random.Random(n)) for n, mine in enumerate(seen)]
+    for turn in turns:
+        turn.start()
+    gevent.joinall(turns, raise_error=True)
+    for n, mine in enumerate(seen):
+        alone = random.Random(n)
+        assert mine == [alone.gauss(0, 1) for _ in range(3)], "and not what another user left"
+    """)
+
+
+def test_only_users_that_an_exception_ended_are_gone() -> None:
+    passes("""
+    from types import SimpleNamespace
+    import gevent
+    import numpy as np
+    from locust import User, constant, task
+    from locust.env import Environment
+    from harness.clock import now_ns
+    from harness.traffic.locust_closed import ClosedLoad, Users
+    from harness.traffic.locust_measuring import Measuring
+    from harness.traffic.locust_run import Run
+
+    class Raises(User):
+        wait_time = constant(0.01)
+        @task
+        def t(self): raise ValueError("in a task")
+
+    class CannotStart(Raises):
+        def on_start(self): raise ValueError("in on_start")
+
+    class CannotStop(Raises):
+        def on_stop(self): raise ValueError("in on_stop")
+
+    def after(kind, stop_s, numbers=None):
+        users = Users(np.zeros(2, int), np.full(2, stop_s * 10**9, int), np.arange(2))
+        load = ClosedLoad(Environment(user_classes=[kind]), SimpleNamespace(in_flight=0), 1, users, numbers)
+        load.start(now_ns())
+        gevent.sleep(0.3)
+        return load
+
+    gone = after(Raises, 0.2)
+    assert gone.errors >= 2 and not gone.users and not gone.extinct, "the last step has no users"
+    assert not after(CannotStop, 0.2).extinct
+    assert not after(Raises, 0.2, np.zeros(0, int)).extinct, "no user is ours"
+    dead = after(CannotStart, 9)
+    assert dead.extinct and dead.errors == 2
+
+    run = object.__new__(Run)
+    run._load, run._recorder = dead, SimpleNamespace(sent=0)
+    assert "every user raised an exception" in run._broken()
+    Measuring.stopping = True
+    assert run._broken() == "", "it went on to its end"
+    """)
+
+
+def test_what_one_answer_does_to_us_costs_no_other_row() -> None:
+    passes("""
+    import locust
+    import tempfile
+    from pathlib import Path
+    from types import SimpleNamespace
+    from greenlet import GreenletExit
+    from harness.model.request import Outcome
+    from harness.observe import Reading
+    from harness.recording.reader import read_stream
+    from harness.recording.requests import RequestWriter
+    from harness.recording.spool import Nowhere
+    from harness.recording.tokens import TokenWriter
+    from harness.traffic.locust_record import Exchange, Recorder
+
+    def read(answer):
+        if answer.status == 500:
+            raise ValueError("odd")
+        return Reading(Outcome.OK, "", "p", -1, -1, -1, -1, -1)
+
+    path = Path(tempfile.mkdtemp()) / "r.arrows"
+    writer = RequestWriter(path, "w")
+    observation = SimpleNamespace(tokens=None, read=read)
+    recorder = Recorder(writer, TokenWriter(Nowhere()), observation, stream_end="", stream=1)
+
+    def exchange(name, status=200, **more):
+        x = Exchange(recorder, name, {})
+        x.start_ns, x.due_ns, x.end_ns, x.status, x.headers, x.context = 1, 1, 2, status, {}, {"team": "t"}
+        vars(x).update(more)
+        x.write()
+
+    exchange("good")
+    exchange("unreadable", 500)
+    exchange("unreadable", 500, exception=GreenletExit())
+    exchange(["no name"])
+    exchange("long", bytes_in=2**31, bytes_out=2**40)
+    exchange("no time", start_ns=2**70)
+    exchange("also good")
+    recorder.settle()
+    open_ = Exchange(recorder, "open", {})
+    open_.due_ns = 1
+    recorder.begin(open_, 3)
+    open_.status, open_.headers = 500, {}
+    recorder._read = lambda x: 1 / 0
+    assert recorder.lose() == 1
+    writer.close()
+    rows = read_stream(path)[0].select(["name", "outcome", "error", "bytes_in", "bytes_out", "team"]).to_pylist()
+    most, why = 2**31 - 1, "the answer could not be read: "
+    assert [row.pop("team") for row in rows] == ["t"] * 6 + [""]
+    assert [tuple(row.values()) for row in rows] == [
+        ("good", "ok", "", 0, 0),
+        ("unreadable", "failed", why + "ValueError: odd", 0, 0),
+        ("unreadable", "lost", "", 0, 0),
+        ("['no name']", "failed", why + "TypeError: unhashable type: 'list'", 0, 0),
+        ("long", "ok", "", most, most),
+        ("also good", "ok", "", 0, 0),
+        ("open", "lost", "", 0, 3),
+    ], rows
+    assert recorder.misread == 5
+    """)
+
+
+def test_half_an_emoji_in_an_exception_reaches_the_master_and_takes_nothing_with_it() -> None:
+    passes("""
+    from types import SimpleNamespace
+    from gevent.queue import Queue
+    from locust.env import Environment
+    from locust.rpc.protocol import Message
+    from harness.traffic.locust_driver import Load
+    from harness.traffic.locust_worker import Link
+
+    load = Load(Environment(), None, 1)
+    load._note(ValueError("half: \\ud83d"))
+    assert load.last_error == "ValueError: half: ?"
+
+    sent = []
+    def send(kind, data): sent.append(Message.unserialize(Message(kind, data, "w").serialize()).data)
+    link = Link(SimpleNamespace(register_message=lambda *_: None, send_message=send), Queue())
+    link.outboxes["requests"].write(b"\\xff row")
+    link.say("broken", what="half: \\ud83d")
+    assert sent == [{"say": "broken", "what": "half: ?", "rows": {"requests": b"\\xff row"}}]
+    """)
