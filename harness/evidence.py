@@ -43,6 +43,7 @@ class Evidence:
     """What speaks for or against a threshold, in its unit; an open side is infinite. Without data `observed` is None.
 
     `weak` says why even an interval on the good side is no pass; `said` replaces the sentence made from the value.
+    `at_least`: what was observed had not come to its end, so `observed` is what it lasted at least.
     """
 
     observed: float | None
@@ -51,6 +52,7 @@ class Evidence:
     n: int = 0
     weak: str = ""
     said: str = ""
+    at_least: bool = False
 
 
 @dataclass(frozen=True)
@@ -190,12 +192,13 @@ def _outage(case: Case) -> Evidence:
         return Evidence(float(n), n, n, n)
     if threshold.aggregator in ("min", "max"):  # facts about what was observed
         at = 0 if threshold.aggregator == "min" else -1
-        return Evidence(_observed(low[at], high[at]), float(low[at]), float(high[at]), n, weak)
+        observed, unended = _observed(low[at], high[at])
+        return Evidence(observed, float(low[at]), float(high[at]), n, weak, at_least=unended)
     if threshold.percentile is None:
         return replace(_mean_of_outages(low, high), weak=weak)
     percent = threshold.percentile
     lower, upper = (float(np.percentile(ends, percent, method="inverted_cdf")) for ends in (low, high))
-    observed = _observed(lower, upper)
+    observed, unended = _observed(lower, upper)
     if math.isinf(observed):  # censored: not recovered before the deadline fails
         return Evidence(observed, math.inf, math.inf, n)
     ranks = stats.rank_interval(n, percent / 100)
@@ -208,17 +211,20 @@ def _outage(case: Case) -> Evidence:
         weak=f"{n} outages say too little about a p{percent:g} ({needed:,} would): use max<TIME, or failover_claim"
         if n < needed
         else weak,
+        at_least=unended,
     )
 
 
-def _observed(low: float, high: float) -> float:
-    return float(low if math.isinf(high) else high)
+def _observed(low: float, high: float) -> tuple[float, bool]:
+    """Return what to tell of an interval, and whether that is only its lower end, because it had not ended."""
+    return float(low if math.isinf(high) else high), math.isinf(high) and not math.isinf(low)
 
 
 def _mean_of_outages(low: stats.Array, high: stats.Array) -> Evidence:
-    n, observed = len(high), _observed(low.mean(), high.mean())
+    n, (observed, unended) = len(high), _observed(low.mean(), high.mean())
     if math.isinf(high[-1]) or n < 2:
-        return Evidence(observed, math.inf if math.isinf(observed) else -math.inf, math.inf, n)
+        end = math.inf if math.isinf(observed) else -math.inf
+        return Evidence(observed, end, math.inf, n, at_least=unended)
     half = student(n - 1) * float(((low + high) / 2).std(ddof=1)) / math.sqrt(n)
     return Evidence(observed, float(low.mean()) - half, observed + half, n)
 

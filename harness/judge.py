@@ -104,6 +104,7 @@ def _check(case: Case, *, valid: bool) -> Check:
         unit=unit,
         verdict=verdict,
         why=why,
+        at_least=evidence.at_least,
     )
 
 
@@ -179,8 +180,8 @@ def _why(case: Case, evidence: Evidence, verdict: Verdict, limit: str) -> str:
     unit = "x" if threshold.vs_baseline else threshold.unit
     said = evidence.said
     if not said:
-        words = observation(threshold, evidence.observed, unit, evidence.n), setting(threshold, case.outages)
-        said = f"{' '.join(filter(None, words))}; limit {limit}"
+        told = observation(threshold, evidence.observed, unit, evidence.n, at_least=evidence.at_least)
+        said = f"{' '.join(filter(None, (told, setting(threshold, case.outages))))}; limit {limit}"
     if verdict is Verdict.PASS:
         return f"Passes: {said}."
     if verdict is Verdict.FAIL:

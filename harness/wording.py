@@ -74,8 +74,13 @@ _OUTAGE: Mapping[str, str] = {
 }
 _NEVER: Mapping[str, str] = {
     "failover_time": "no other provider answered",
-    "failback_time": "the provider never served its share again",
 }
+_NOT_YET: Mapping[str, str] = {
+    "failback_time": "the provider had not served its share again {value} after clearing",
+    "unavailable_time": "service was bad for at least {value}",
+    "worst_stall": "nobody got an answer for at least {value}",
+}
+"""What had not come to its end when the observation did."""
 _PHASES: Mapping[str, str] = {
     "warmup": "during the warm-up",
     "baseline": "before any fault",
@@ -102,11 +107,14 @@ def quantity(value: float, unit: str) -> str:
 _UNITS = {"x": "x", "per_s": "/s", "MiB/h": " MiB/h", "/h": "/h"}
 
 
-def observation(threshold: Threshold, value: float, unit: str, n: int) -> str:
-    """Say what was observed: ``users wait up to 10.2 s (p95)``; `value` is infinite for what never came."""
+def observation(threshold: Threshold, value: float, unit: str, n: int, *, at_least: bool = False) -> str:
+    """Say what was observed: ``users wait up to 10.2 s (p95)``; `value` is infinite for what never came, and `at_least`
+    what it was when the observation ended."""
     said = quantity(value, unit) if math.isfinite(value) else ""
     if unit == "x":
         return f"{threshold.metric} is {said} its baseline ({_aggregator(threshold)})"
+    if at_least:
+        return f"{_NOT_YET[threshold.metric].format(value=said)} ({_of_outages(threshold, n)})"
     return _SAY[METRICS[threshold.metric].kind](threshold, said, n)
 
 
@@ -128,12 +136,18 @@ def _counter(_threshold: Threshold, said: str, _n: int) -> str:
 
 
 def _outage(threshold: Threshold, said: str, n: int) -> str:
-    outages = f"{n} outage{'' if n == 1 else 's'}"
     if threshold.aggregator == "count":
-        return f"{threshold.metric} was measured on {outages}"
-    told = f"at worst in {outages}" if threshold.aggregator == "max" else f"{_aggregator(threshold)} of {outages}"
+        return f"{threshold.metric} was measured on {_outages(n)}"
     never = _NEVER.get(threshold.metric, "service did not recover while it was watched")
-    return f"{_OUTAGE[threshold.metric].format(value=said) if said else never} ({told})"
+    return f"{_OUTAGE[threshold.metric].format(value=said) if said else never} ({_of_outages(threshold, n)})"
+
+
+def _outages(n: int) -> str:
+    return f"{n} outage{'' if n == 1 else 's'}"
+
+
+def _of_outages(threshold: Threshold, n: int) -> str:
+    return f"{'at worst in' if threshold.aggregator == 'max' else f'{_aggregator(threshold)} of'} {_outages(n)}"
 
 
 def _slope(threshold: Threshold, said: str, _n: int) -> str:

@@ -382,6 +382,14 @@ class Script:
                 return "openai", self.healthy
         return "bedrock", self.healthy
 
+    def breaker(self, t: float) -> int:
+        """Return what the gauge of bedrock's breaker shows at `t` seconds: 2 is open, 1 half open."""
+        for truth in map(self.truth, range(self.outages)):
+            since, after = t - truth.effective, t - truth.cleared - truth.failback
+            if since >= truth.detection and after < 0:
+                return 1 if after >= -0.2 else 2
+        return 0
+
     def _flapped(self, after: float) -> bool:
         period = self.flap_for + 1.0
         inside = after - self.failback
@@ -412,6 +420,7 @@ def storm(
         while next_scrape < until_s:
             builder.sample(next_scrape, "metrics", METRICS["cache_hits"], hits, agent_id="all")
             builder.sample(next_scrape, "metrics", METRICS["cache_misses"], misses, agent_id="all")
+            builder.sample(next_scrape, "metrics", "llm_circuit_state", script.breaker(next_scrape), provider="bedrock")
             builder.sample(next_scrape, "process:gateway", "cpu", 0.4)
             builder.sample(next_scrape, "process:gateway", "memory_mib", 180.0)
             next_scrape = next(scrapes)

@@ -2,48 +2,80 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
-from harness.advice.case import Advice, Severity, Value, name
+from harness.advice.case import Advice, Severity, Value, name, per_hour
+from harness.analysis.capacity_use import MACHINE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from harness.advice.case import Case
+    from harness.model.capacity import CapacityFindings, CapacityState, Limit, LimitKind
     from harness.model.soak import SoakSeries
+
+_LIMITS: Mapping[LimitKind, tuple[str, str]] = {
+    "rate_limit": ("capacity_rate_limit", " rate limit"),
+    "pool": ("capacity_pool", " pool"),
+    "throttled": ("capacity_throttled", " throttling"),
+}
+"""Kinds of limit that take words of their own, and what stands after their owner in `Limit.resource`."""
 
 
 def capacity_limit(case: Case) -> Iterator[Advice]:
-    """What is used up first, and where to scale out."""
+    """What is used up first, and where to scale out if that helps: it does not raise a provider's limit, nor give the
+    machine more cores."""
     worst = case.capacity.governing if case.capacity else None
     if worst is None or worst.advice is None:
         return
     first = next((limit for limit in worst.limits if limit.kind != "generator"), None)
     if first is not None:
+        owner = first.resource.removesuffix(_LIMITS.get(first.kind, ("", ""))[1])
         values = {
-            "state": Value(worst.state, "state"), "resource": name(first.resource),
+            "state": Value(worst.state, "state"), "resource": name(first.resource), "owner": name(owner),
             "full": Value(first.full_at, "share"), "full_rate": Value(first.rate, "rate"),
             "rate": Value(worst.advice.rate_per_replica, "rate"),
         }  # fmt: skip
-        yield Advice("capacity_limit", Severity.WATCH, 1, values, ("capacity",), case.again)
+        yield Advice(_of_limit(first), Severity.WATCH, 1, values, ("capacity",), case.again)
+
+
+def _of_limit(limit: Limit) -> str:
+    rule = "capacity_machine" if limit.resource == MACHINE else "capacity_limit"
+    return f"{rule}_would" if limit.extrapolated else _LIMITS.get(limit.kind, (rule, ""))[0]
+
+
+def _load(found: CapacityFindings, rate: float | None, users: float | None) -> Value:
+    """Return an end of a capacity as the load was made: in users of a closed loop, else in requests per second."""
+    if not found.open_loop and users is not None:
+        return Value(math.floor(users), "users")
+    return Value(rate or 0.0, "rate")
+
+
+def _with(case: Case, state: str) -> Iterator[tuple[CapacityFindings, CapacityState]]:
+    found = case.capacity
+    for one in found.states if found else ():
+        if found is not None and one.capacity.state == state:
+            yield found, one
 
 
 def capacity_below(case: Case) -> Iterator[Advice]:
-    """Not even the lowest level of load met the SLO."""
-    for state in case.capacity.states if case.capacity else ():
-        if state.capacity.state == "below" and state.levels:
-            lowest = min(level.offered for level in state.levels)
-            values = {"state": Value(state.state, "state"), "rate": Value(lowest, "rate")}
-            yield Advice("capacity_below", Severity.STOP, 1, values, ("capacity",), case.again)
+    """No level of load is shown to meet the SLO, and this one to miss it."""
+    for found, state in _with(case, "below"):
+        carried = state.capacity
+        missed = _load(found, carried.rate.high, carried.users.high if carried.users else None)
+        values = {"state": Value(state.state, "state"), "rate": missed}
+        yield Advice("capacity_below", Severity.STOP, 1, values, ("capacity",), case.again)
 
 
 def capacity_beyond(case: Case) -> Iterator[Advice]:
-    """Capacity lies beyond what was tested."""
-    for state in case.capacity.states if case.capacity else ():
-        if state.capacity.state == "at_least" and state.levels:
-            highest = max(level.offered for level in state.levels)
-            values = {"state": Value(state.state, "state"), "rate": Value(highest, "rate")}
-            yield Advice("capacity_beyond", Severity.KNOW, 1, values, ("capacity",), case.again)
+    """No level is shown to miss the SLO: the capacity lies beyond all of them, or among those that tell nothing."""
+    for found, state in _with(case, "at_least"):
+        carried = state.capacity
+        met = _load(found, carried.rate.low, carried.users.low if carried.users else None)
+        values = {"state": Value(state.state, "state"), "rate": met, "levels": Value(carried.untold, "levels")}
+        rule = "capacity_untold" if carried.untold else "capacity_beyond"
+        yield Advice(rule, Severity.KNOW, 1, values, ("capacity",), case.again)
 
 
 def _drifting(case: Case, verdict: str) -> Iterator[SoakSeries]:
@@ -61,8 +93,8 @@ def leak(case: Case) -> Iterator[Advice]:
     for series in _drifting(case, "leak"):
         slope = series.slope.value if series.slope else 0.0
         values = {
-            "owner": name(_owner(series)), "what": Value(series.what, "series"), "slope": Value(slope, series.unit),
-            "limit": Value(series.threshold, series.unit),
+            "owner": name(_owner(series)), "what": Value(series.what, "series"), "slope": per_hour(slope, series.unit),
+            "limit": per_hour(series.threshold, series.unit),
         }  # fmt: skip
         excess, rule = abs(slope) / max(series.threshold, 1e-9), "leak"
         if series.to_limit_h is not None:
@@ -75,8 +107,8 @@ def drift(case: Case) -> Iterator[Advice]:
     for series in _drifting(case, "drift"):
         slope = series.slope.value if series.slope else 0.0
         values = {
-            "owner": name(_owner(series)), "what": Value(series.what, "series"), "slope": Value(slope, series.unit),
-            "limit": Value(series.threshold, series.unit),
+            "owner": name(_owner(series)), "what": Value(series.what, "series"), "slope": per_hour(slope, series.unit),
+            "limit": per_hour(series.threshold, series.unit),
         }  # fmt: skip
         yield Advice("drift", Severity.HARM, abs(slope) / max(series.threshold, 1e-9), values, ("soak",), case.again)
 

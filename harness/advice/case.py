@@ -36,6 +36,14 @@ def kind(upstream: str, what: str) -> Value:
     return Value(f"{upstream}/{what}", "kind")
 
 
+PER_HOUR = " per hour"
+
+
+def per_hour(value: float, unit: str) -> Value:
+    """Return a slope per hour of what a soak watches, in its unit (`model.soak.SoakSeries`)."""
+    return Value(value, unit + PER_HOUR)
+
+
 class Severity(IntEnum):
     """How much a reader should care; what is worse comes first."""
 

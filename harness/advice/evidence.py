@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from harness.advice.case import Case
+    from harness.model.estimate import Estimate
     from harness.model.verdict import Check
 
 MOST_LONGER = 50.0
 """A run that would have to be longer than this many times decides nothing: the value lies at its limit."""
+UNDER_FAULTS = ("fault", "recovery")
+"""Phases in which what is broken may be why users wait."""
 
 
 def generator(case: Case) -> Iterator[Advice]:
@@ -76,8 +79,8 @@ def failed_times(case: Case) -> Iterator[Advice]:
             continue
         values = _values(check) | {"statistic": name(f"p{threshold.percentile:g}" if threshold.percentile else
                                                      threshold.aggregator)}  # fmt: skip
-        rule, healthy, worst = "failed_times", _healthy_p95(case), _slowest(case, check.observed)
-        if threshold.metric == "response_time" and healthy is not None and healthy <= check.limit:
+        rule, healthy, worst = "failed_times", _healthy(case, threshold), _slowest(case, check.observed)
+        if healthy is not None and threshold.holds(healthy):
             rule, values = "failed_times_outage", values | {"healthy": Value(healthy, "ms")}
         elif worst is not None:
             rule = "failed_times_agent"
@@ -86,10 +89,20 @@ def failed_times(case: Case) -> Iterator[Advice]:
         yield Advice(rule, Severity.STOP, excess, values, (check_id(number), "users"), case.again)
 
 
-def _healthy_p95(case: Case) -> float | None:
-    """Return the p95 of response times before any fault, ms; None where nothing was ever broken."""
+def _healthy(case: Case, threshold: Threshold) -> float | None:
+    """Return what a check of response times would have observed before any fault, ms.
+
+    None where nothing was ever broken, where the check is not about that, and where findings do not tell it of the
+    baseline: of some requests only, or a statistic other than theirs.
+    """
     baseline = case.findings.load.by.get("phase", {}).get("baseline")
-    return baseline.response_ms.p95.value if baseline is not None and case.findings.failovers else None
+    if baseline is None or not case.findings.failovers or threshold.metric != "response_time":
+        return None
+    told = [value for tag, value in threshold.tags if tag == "phase"]
+    if threshold.baseline_tags != (("phase", "baseline"),) or any(phase not in UNDER_FAULTS for phase in told):
+        return None
+    known: Estimate | None = getattr(baseline.response_ms, f"p{threshold.percentile or 0:g}", None)
+    return known.value if known else None
 
 
 def _slowest(case: Case, observed: float) -> tuple[str, float] | None:

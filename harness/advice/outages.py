@@ -101,11 +101,8 @@ def _left_for_a_call(bit: Sequence[Failover], limit: float) -> float:
 
 def breaker_silent(case: Case) -> Iterator[Advice]:
     """A breaker that could be watched stayed closed while users were harmed."""
-    metrics = case.plan.target.metrics
-    if metrics is None or metrics.breaker is None:
-        return
     for upstream, what, bit in _kinds(case):
-        quiet = [o for o in bit if o.impact and o.detection_s is None]
+        quiet = [o for o in bit if o.impact and o.breaker_seen and o.detection_s is None]
         if _provider(case, upstream, bit) and len(quiet) == len(bit):
             values = {
                 "outage": kind(upstream, what), "upstream": name(upstream), "all": Value(len(bit), "outages"),

@@ -21,6 +21,7 @@ from harness.analysis.outages import outage_kinds
 from harness.analysis.resources import resources
 from harness.analysis.safety import steady_looks
 from harness.analysis.scan import scans
+from harness.analysis.scrapes import breaker_looks
 from harness.analysis.soak import soak
 from harness.analysis.stats import percentile
 from harness.analysis.streams import Tokens, stream_findings
@@ -59,7 +60,8 @@ def analyse(recording: Recording, asked: Plan | None = None) -> tuple[Findings, 
     calls, everything = Calls(recording.ledger, load), orders.counts([ALWAYS])
     give_back()
     limit = percentile(healthy, 95) * (1 + plan.scenario.slo.p95_within) if len(healthy) else math.inf
-    found = outages.failovers(Felt(load, canary, plan.scenario.slo, limit), calls, recording.events)
+    felt, looks = Felt(load, canary, plan.scenario.slo, limit), breaker_looks(recording.samples, plan.target.metrics)
+    found = outages.failovers(felt, calls, recording.events, looks)
     cache = cache_findings(orders, load.kinds, canary, calls, recording.samples, plan.target.metrics, when)
     named = attribution(load, everything, calls, when)
     facts = Facts(

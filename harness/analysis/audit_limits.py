@@ -14,6 +14,9 @@ HEALTHY = "healthy"
 NEARLY = 0.99
 HIDES_POOL = ("cpu", "rate_limit")
 """Limits that hold the calls under way at a provider as an exhausted pool does."""
+_CAPACITY = {
+    "bracketed": "capacity", "at_least": "capacity_open", "below": "capacity_below", "undecided": "capacity_undecided",
+}  # fmt: skip
 
 
 def _states(seen: Seen) -> list[Any]:
@@ -32,9 +35,7 @@ def capacity(seen: Seen, _: Ask) -> Answer | None:
         "users_low": None if users is None else users.low, "levels": len(state.levels), "states": len(states),
         "first": state.limits[0].resource if state.limits else None,
     }  # fmt: skip
-    known = found.state == "bracketed"
-    key = "capacity" if known else "capacity_below" if found.state == "below" else "capacity_open"
-    return answer(PASS if known else OPEN, key, len(state.levels), facts)
+    return answer(PASS if found.state == "bracketed" else OPEN, _CAPACITY[found.state], len(state.levels), facts)
 
 
 def scaling(seen: Seen, _: Ask) -> Answer | None:

@@ -43,9 +43,10 @@ def _median(group: Sequence[Failover]) -> dict[str, float | None]:
 
 
 def breakers(seen: Seen, ask: Ask) -> Answer | None:
-    """Did breakers open in outages of providers, and did the provider get its share back after each?"""
-    group = seen.of_providers()
-    if not group or seen.plan.target.metrics is None or seen.plan.target.metrics.breaker is None:
+    """Did breakers open in outages of providers, and did the provider get its share back after each? None where nobody
+    could see a breaker."""
+    group = [f for f in seen.of_providers() if f.breaker_seen]
+    if not group:
         return None
     opened = [f for f in group if f.detection_s is not None]
     if not opened:

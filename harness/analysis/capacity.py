@@ -10,7 +10,7 @@ import numpy as np
 from harness.analysis.capacity_levels import HEALTHY, stretches
 from harness.analysis.capacity_limits import Look, limits, pool, saturated, slices
 from harness.analysis.capacity_notes import notes
-from harness.analysis.capacity_plan import HEADROOM, advice, planned, response_s
+from harness.analysis.capacity_plan import HEADROOM, advice, costs, planned, users_of
 from harness.analysis.capacity_rows import SLICES, in_flight, measured
 from harness.analysis.capacity_slo import bracket
 from harness.analysis.capacity_use import Used, refused, under_way
@@ -151,7 +151,8 @@ class _Capacity:
         told = [run for run in runs if run.level.counts]
         levels = tuple(run.level for run in runs)
         found = bracket([run.measured.trial for run in told], 1 - self._plan.scenario.slo.good_share)
-        carried = self._carried(found, [run.level for run in told])
+        beyond = _untold(found, levels)
+        carried = self._carried(found, [run.level for run in told]).model_copy(update={"untold": beyond})
         law = self._law(name, told)
         pools = [
             limit
@@ -173,11 +174,10 @@ class _Capacity:
             limits=full,
             advice=what,
             cost_per_1k=per_1k,
-            cost_per_hour=None if per_1k is None or what is None else per_1k / 1000 * what.rate * 3600,
-            cost_per_user_hour=None
-            if per_1k is None or what is None or not what.users
-            else per_1k / 1000 * what.rate * 3600 / what.users,
-            notes=tuple(notes(levels, found, law, full, users_known=carried.users is not None, saturated=no_more)),
+            **costs(per_1k, what),
+            notes=tuple(
+                notes(levels, found, law, full, untold=beyond, users_known=carried.users is not None, saturated=no_more)
+            ),
         )
 
     def _law(self, name: str, runs: Sequence[_Run]) -> Usl | None:
@@ -193,12 +193,8 @@ class _Capacity:
             return SloCapacity(state=found.state, rate=in_requests(found, levels), users=users)
         rate = Estimate(value=ends[0], low=ends[1], high=ends[2], n=n)
         think = self._think_s
-        if think is None:
-            return SloCapacity(state=found.state, rate=rate, users=None)
-        # Above the capacity a response time is that of a growing queue; at it, the SLO is just met.
-        most = self._plan.scenario.slo.response_time
-        at = [None if end is None else end * (min(_response(levels, end), most) + think) for end in ends]
-        return SloCapacity(state=found.state, rate=rate, users=Estimate(value=at[0], low=at[1], high=at[2], n=n))
+        thinking = None if think is None else users_of(rate, levels, think, self._plan.scenario.slo.response_time)
+        return SloCapacity(state=found.state, rate=rate, users=thinking)
 
     def _per_1k(self, name: str, found: Sequence[Stretch]) -> float | None:
         """Return what 1000 requests of this state cost; None where the account does not tell it apart.
@@ -215,6 +211,14 @@ class _Capacity:
             key = next((f"{fault.upstream} {fault.kind}" for fault in on), None)
         spend = self._cost.by_state.get(key) if key else None
         return None if spend is None else spend.per_1k_requests
+
+
+def _untold(found: Bracket, levels: Sequence[Level]) -> int:
+    """Return how many levels lie beyond the only end that is known: none of them tells anything."""
+    loads = [float(level.users) if level.users is not None else level.rate or 0.0 for level in levels]
+    if found.state == "at_least":
+        return sum(load > (found.low or 0.0) for load in loads)
+    return sum(load < (found.high or 0.0) for load in loads) if found.state == "below" else 0
 
 
 def in_requests(found: Bracket, levels: Sequence[Level]) -> Estimate:
@@ -242,9 +246,3 @@ def _furthest(
     if end is None or any(rate is None for users, rate in rates if users == end):
         return None
     return furthest(rate for _, rate in rates if rate is not None)
-
-
-def _response(levels: Sequence[Level], rate: float) -> float:
-    """Return the mean response time at an offered rate, seconds, between levels."""
-    x, y = np.array(sorted((level.rate or 0.0, response_s(level)) for level in levels)).T
-    return float(np.interp(rate, x, y))

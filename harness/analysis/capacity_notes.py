@@ -17,6 +17,12 @@ _UNCERTAIN: Mapping[State, str] = {
     "below": "Not even the lowest level is shown to meet the SLO: the capacity lies below the tested range.",
     "undecided": "No level shows whether the SLO is met: let each hold longer.",
 }
+_AMONG: Mapping[State, tuple[str, str]] = {
+    "at_least": ("No level was shown to miss the SLO", "above the highest shown to meet it"),
+    "below": ("No level is shown to meet the SLO", "below the lowest shown to miss it"),
+}
+"""The same, where levels that tell nothing lie beyond the end that is known."""
+NO_THINK = "No think time is given (load.think), so the capacity is not told in users."
 
 
 def notes(
@@ -25,6 +31,7 @@ def notes(
     law: Usl | None,
     full: Sequence[Limit],
     *,
+    untold: int,
     users_known: bool,
     saturated: bool,
 ) -> Iterator[str]:
@@ -34,7 +41,10 @@ def notes(
         return
     if left_out := [level for level in levels if not level.counts]:
         yield f"{len(left_out)} of {len(levels)} levels do not count: {left_out[0].why}."
-    if found.state in _UNCERTAIN:
+    if untold and found.state in _AMONG:
+        (of, where), (noun, do) = _AMONG[found.state], ("levels", "do") if untold > 1 else ("level", "does")
+        yield f"{of}, but {untold} {noun} {where} {do} not tell: the capacity may lie among them."
+    elif found.state in _UNCERTAIN:
         yield _UNCERTAIN[found.state]
     if found.contradicted:
         yield "A level missed the SLO below one that met it: something else than the load changed."
@@ -50,7 +60,7 @@ def notes(
         yield "The knee (N*) lies beyond the tested range, or is not certain to lie within it."
     yield from _limits(full, saturated=saturated)
     if not users_known and any(level.rate is not None for level in levels):
-        yield "No think time is given (load.think), so the capacity is not told in users."
+        yield NO_THINK
 
 
 def _little(levels: Sequence[Level]) -> Iterator[str]:

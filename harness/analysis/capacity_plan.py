@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from harness.analysis.capacity_notes import NO_THINK
 from harness.analysis.capacity_use import MACHINE
 from harness.analysis.usl import LEAST, scaling
 from harness.model.capacity import Forecast, ScalingAdvice
+from harness.model.estimate import Estimate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,7 +46,10 @@ def advice(
     headroom: float,
     replicas: int,
 ) -> ScalingAdvice | None:
-    """Return what to configure; `cpu` names the resources that are CPU. None if no load is known to be carried."""
+    """Return what to configure; `cpu` names the resources that are CPU. None if no load is known to be carried.
+
+    `think_s` is what a user waits between requests; of a closed loop, None leaves its users as they were.
+    """
     carried, told = planned(capacity), rising([level for level in levels if level.counts])
     if carried is None or not told:
         return None
@@ -69,10 +74,41 @@ def advice(
 def _users(
     capacity: SloCapacity, rate: float, response: float, think_s: float | None, headroom: float, *, closed: bool
 ) -> float | None:
+    if think_s is not None:
+        return rate * (response + think_s)
     if closed and capacity.users:
         carried = capacity.users.value if capacity.users.value is not None else capacity.users.low
         return None if carried is None else headroom * carried
-    return None if think_s is None else rate * (response + think_s)
+    return None
+
+
+def users_of(rate: Estimate, levels: Sequence[Level], think_s: float, most_s: float) -> Estimate:
+    """Return the users who make a rate, X (R + Z), when each waits `think_s` between requests; `levels` are those that
+    count.
+
+    Above the capacity a response time is that of a growing queue; at it, the SLO is just met: R is at most `most_s`.
+    """
+
+    def users(end: float | None) -> float | None:
+        return None if end is None else end * (min(_response_at(levels, end), most_s) + think_s)
+
+    return Estimate(value=users(rate.value), low=users(rate.low), high=users(rate.high), n=rate.n)
+
+
+def _response_at(levels: Sequence[Level], rate: float) -> float:
+    """Return the mean response time at a rate, seconds, between levels: as offered, or of a closed loop achieved."""
+    if any(level.rate is None for level in levels):
+        return at_rate(levels, rate, response_s)
+    x, y = np.array(sorted((level.rate or 0.0, response_s(level)) for level in levels)).T
+    return float(np.interp(rate, x, y))
+
+
+def costs(per_1k: float | None, what: ScalingAdvice | None) -> dict[str, float | None]:
+    """Return what the planned load costs an hour, in all and for each user, as fields of `CapacityState`."""
+    if per_1k is None or what is None:
+        return {"cost_per_hour": None, "cost_per_user_hour": None}
+    hour = per_1k / 1000 * what.rate * 3600
+    return {"cost_per_hour": hour, "cost_per_user_hour": hour / what.users if what.users else None}
 
 
 def rising(levels: Sequence[Level]) -> list[Level]:
@@ -98,20 +134,27 @@ def response_s(level: Level) -> float:
 
 
 def with_headroom(found: CapacityFindings, headroom: float, think_s: float | None) -> CapacityFindings:
-    """Return findings whose advice keeps another headroom, or knows another think time."""
-    think_s = found.think_s if think_s is None else think_s
-    states = tuple(
-        state.model_copy(
-            update={
-                "advice": advice(
-                    state.state, state.capacity, state.levels, list(state.advice.cpu) if state.advice else [],
-                    think_s=think_s, headroom=headroom, replicas=found.replicas,
-                )
-            }
-        )
-        for state in found.states
+    """Return findings planned with another headroom, or (unless None) for users with another think time: the rate to
+    plan with, users, and what they cost. Of a closed loop `think_s` makes its users others than those who were there.
+    """
+    states = tuple(_replanned(state, found, headroom, think_s) for state in found.states)
+    known = found.think_s if think_s is None else think_s
+    return found.model_copy(update={"states": states, "headroom": headroom, "think_s": known})
+
+
+def _replanned(state: CapacityState, found: CapacityFindings, headroom: float, think_s: float | None) -> CapacityState:
+    capacity, notes, told = state.capacity, state.notes, [level for level in state.levels if level.counts]
+    if think_s is not None and told:
+        users = users_of(capacity.rate, told, think_s, found.slo_response_s)
+        capacity = capacity.model_copy(update={"users": users})
+    if think_s is not None:
+        notes = tuple(note for note in notes if note != NO_THINK)
+    what = advice(
+        state.state, capacity, state.levels, list(state.advice.cpu) if state.advice else [],
+        think_s=found.think_s if think_s is None else think_s, headroom=headroom, replicas=found.replicas,
     )  # fmt: skip
-    return found.model_copy(update={"states": states, "headroom": headroom, "think_s": think_s})
+    update = {"capacity": capacity, "advice": what, "notes": notes, **costs(state.cost_per_1k, what)}
+    return state.model_copy(update=update)
 
 
 def forecast(

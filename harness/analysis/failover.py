@@ -24,7 +24,9 @@ from harness.model.findings import Failover, Interval
 from harness.model.request import Outcome
 
 if TYPE_CHECKING:
-    from harness.analysis.frame import Frame, Kinds
+    from collections.abc import Mapping
+
+    from harness.analysis.frame import Array, Frame, Kinds
     from harness.analysis.ledger import Calls
     from harness.analysis.orders import Orders
     from harness.analysis.timeline import FaultSpan, Span, Timeline
@@ -46,12 +48,17 @@ class Outages:
         self._stretches = {span.fault: Stretch.of(span, when) for span in when.faults if span.effective}
         self._during = {fault: ask_times(orders, kinds, [stretch.during]) for fault, stretch in self._stretches.items()}
 
-    def failovers(self, felt: Felt, calls: Calls, events: list[Event]) -> tuple[Failover, ...]:
-        """Return the timeline of every injected fault, in order of injection."""
+    def failovers(
+        self, felt: Felt, calls: Calls, events: list[Event], looks: Mapping[str, Array]
+    ) -> tuple[Failover, ...]:
+        """Return the timeline of every injected fault, in order of injection; `looks` are the moments at which each
+        upstream's breaker was read (`scrapes.breaker_looks`)."""
         self.costs.hold(calls)
-        return tuple(self._failover(felt, calls, events, span) for span in self._when.faults)
+        return tuple(self._failover(felt, calls, events, looks, span) for span in self._when.faults)
 
-    def _failover(self, felt: Felt, calls: Calls, events: list[Event], span: FaultSpan) -> Failover:
+    def _failover(
+        self, felt: Felt, calls: Calls, events: list[Event], looks: Mapping[str, Array], span: FaultSpan
+    ) -> Failover:
         about: dict[str, Any] = {
             "fault": span.fault, "kind": span.kind, "upstream": span.upstream, "experiment": span.experiment,
             "injecting_ns": span.injecting_ns, "cleared_ns": None if span.cleared is None else sum(span.cleared) // 2,
@@ -63,7 +70,7 @@ class Outages:
         share = primary_share(calls, span.upstream, self._when.healthy)
         # Answers that another provider's lost ledger had would move these times.
         shifted = None if share is None or outage.ledgers_lost - {span.upstream} else _shift(outage, share)
-        impact, recovery, tally = outage.impact(), outage.recovery(), outage.tally
+        impact, detection, recovery, tally = outage.impact(), outage.detection(), outage.recovery(), outage.tally
         # Calls that a lost ledger had are what is counted here.
         extra = (None, None) if outage.ledgers_lost else costs.surplus(outage.met())
         return Failover(
@@ -71,7 +78,8 @@ class Outages:
             effective_ns=sum(span.effective) // 2,
             effective_s=since((span.injecting_ns,) * 2, *span.effective),
             impact_s=impact,
-            detection_s=outage.detection(),
+            detection_s=detection,
+            breaker_seen=detection is not None or outage.watched(looks.get(span.upstream)),
             failover_s=None if shifted is None else shifted.over,
             recovery_s=recovery,
             recovery_after_clearing_s=outage.after_clearing(recovery),
@@ -177,6 +185,10 @@ class _Outage:
             if opened and self.t0[0] <= high < self.until:
                 return since(self.t0, max(low, self.t0[0]), high)
         return None
+
+    def watched(self, looks: Array | None) -> bool:
+        """Whether the breaker was read while the fault was on."""
+        return looks is not None and bool(((looks >= self.t0[0]) & (looks < self.off)).any())
 
     def recovery(self) -> Interval | None:
         """Start of the first window of W in which service meets its SLO again, after the first in which it did not."""

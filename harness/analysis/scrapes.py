@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from harness.analysis.frame import Array
     from harness.analysis.timeline import Span
+    from harness.model.target import Metrics
 
 SOURCE = "metrics"
 COPY = "instance"
@@ -57,8 +58,9 @@ class Series:
         return float(np.where(steps >= 0, steps, series[1:]).sum())
 
 
-def scraped(samples: pa.Table) -> dict[str, list[Series]]:
-    """Return all series of what was scraped, by metric; what scrapes tell of themselves (``scrape_ms`` ...) too."""
+def scraped(samples: pa.Table, only: str | None = None) -> dict[str, list[Series]]:
+    """Return all series of what was scraped, by metric; what scrapes tell of themselves (``scrape_ms`` ...) too. With
+    `only`, those of that metric."""
     metric, labels = words(samples, "metric"), words(samples, "labels")
     moments, values = numbers(samples, "t_ns"), numbers(samples, "value")
     ours = words(samples, "source").among([SOURCE])
@@ -68,7 +70,7 @@ def scraped(samples: pa.Table) -> dict[str, list[Series]]:
     for row in answered[np.argsort(moments[answered], kind="stable")]:
         looks.setdefault(told[int(labels.codes[row])].get(COPY, ""), int(moments[row]))
     found: dict[str, list[Series]] = {}
-    for code in np.unique(metric.codes[ours]):
+    for code in np.unique(metric.codes[ours if only is None else ours & metric.among([only])]):
         rows = np.flatnonzero(ours & (metric.codes == code))
         rows = rows[np.argsort(moments[rows], kind="stable")]
         for label in np.unique(labels.codes[rows]):
@@ -77,3 +79,23 @@ def scraped(samples: pa.Table) -> dict[str, list[Series]]:
             late = looks.get(about.get(COPY, ""), 2**62) < moments[mine[0]]
             found.setdefault(metric.words[code], []).append(Series(about, moments[mine], values[mine], bool(late)))
     return found
+
+
+def breaker_gauge(metrics: Metrics | None) -> tuple[str, str] | None:
+    """Return the gauge of breaker states and its label that names whose breaker it is; None where the file has none."""
+    if metrics is None or metrics.breaker is None:
+        return None
+    name, _, label = metrics.breaker.rstrip("}").partition("{")
+    return name, label
+
+
+def breaker_looks(samples: pa.Table, metrics: Metrics | None) -> dict[str, Array]:
+    """Return when the state of each upstream's breaker could be read, in any copy: monotonic ns, in no order."""
+    gauge = breaker_gauge(metrics)
+    if gauge is None or metrics is None:
+        return {}
+    states = [float(value) for value in metrics.breaker_states]
+    looks: dict[str, list[Array]] = {}
+    for series in scraped(samples, gauge[0]).get(gauge[0], []):
+        looks.setdefault(series.labels.get(gauge[1], ""), []).append(series.moments[np.isin(series.values, states)])
+    return {owner: np.concatenate(moments) for owner, moments in looks.items()}

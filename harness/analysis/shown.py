@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.analysis.scrapes import COPY, scraped
+from harness.analysis.scrapes import COPY, breaker_gauge, scraped
 from harness.clock import NS_PER_S
 from harness.model.shown import GaugeUse, ShownMetrics
 
@@ -65,9 +65,10 @@ def _highest(all_series: Iterable[Series], spans: list[Span]) -> GaugeUse | None
 
 
 def _breakers(found: dict[str, list[Series]], metrics: Metrics | None, spans: list[Span]) -> dict[str, float]:
-    if metrics is None or metrics.breaker is None:
+    gauge = breaker_gauge(metrics)
+    if gauge is None or metrics is None:
         return {}
-    name, _, label = metrics.breaker.rstrip("}").partition("{")
+    name, label = gauge
     open_values = [float(value) for value, state in metrics.breaker_states.items() if state == "open"]
     seen: defaultdict[str, list[Array]] = defaultdict(list)
     for series in found.get(name, []):

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from harness.analysis.sample import Sample
     from harness.analysis.scan import Scan
     from harness.analysis.timeline import FaultSpan, Span, Timeline
+    from harness.model.event import Event
     from harness.model.findings import Attribution, CacheFindings, Failover
     from harness.recording.reader import Recording
 
@@ -170,22 +171,27 @@ def _wholeness(facts: Facts) -> Iterator[str]:
     for missing in recording.truncated:
         yield f"Part of the recording is missing: {missing}."
     for event in recording.events:
-        if event.kind == "instrument" and event.subject == "unrecorded":
-            yield f"{event.data.get('rows', 0)} rows of samples and of providers' ledgers {_GIVEN_UP}"
-        if event.kind == "instrument" and event.subject == "cut":
-            yield f"The load was not made to its end: {event.data.get('error', 'see logs/')}. Run it again."
-        if event.kind == "run" and event.subject == "interrupted":
-            yield "The run was interrupted before the load had ended. Run it again."
-        if event.kind == "abort":
-            observed = event.data.get("observed")
-            said = f"{observed:.3g}" if isinstance(observed, float) else observed
-            yield f"The run was stopped by its abort condition {event.data.get('threshold')!r} (observed {said})."
+        yield from _cut_off(event)
     if not facts.load.rows:
         yield "No request was made: look at logs/ for why the load generator sent nothing."
     elif unheard := _unheard(facts):
         yield unheard
     elif not facts.measured.any():
         yield "Only the warm-up was recorded, no measured request: let the load hold longer."
+
+
+def _cut_off(event: Event) -> Iterator[str]:
+    match event.kind, event.subject:
+        case "instrument", "unrecorded":
+            yield f"{event.data.get('rows', 0)} rows of samples and of providers' ledgers {_GIVEN_UP}"
+        case "instrument", "cut":
+            yield f"The load was not made to its end: {event.data.get('error', 'see logs/')}. Run it again."
+        case "run", "interrupted":
+            yield "The run was interrupted before the load had ended. Run it again."
+        case "abort", _:
+            observed = event.data.get("observed")
+            said = f"{observed:.3g}" if isinstance(observed, float) else observed
+            yield f"The run was stopped by its abort condition {event.data.get('threshold')!r} (observed {said})."
 
 
 def _unheard(facts: Facts) -> str:

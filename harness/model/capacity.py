@@ -81,14 +81,17 @@ class SloCapacity(Frozen):
     (`analysis.capacity_slo`), so that 95 % hold both."""
 
     state: Literal["bracketed", "at_least", "below", "undecided"]
-    """`at_least`: no level missed the SLO, capacity is beyond the tested range; `below`: not even the lowest level met
-    it; `undecided`: no level is decided. The side nothing is known of is null."""
+    """`at_least`: no level is shown to miss the SLO, capacity is the lower end or more; `below`: none is shown to meet
+    it, capacity is less than the upper end; `undecided`: no level is decided. The side nothing is known of is null."""
     rate: Estimate
     """Requests per second; `value` is interpolated between levels, null unless bracketed; `n`: levels that count. In a
     closed loop the ends are those of the throughputs' own intervals; null where a level has too few requests for it."""
     users: Estimate | None
-    """X (R + Z) of users who think Z between requests; in a closed loop the users themselves. Null without a think
-    time."""
+    """X (R + Z) of users who think Z between requests; in a closed loop the users themselves, unless asked for
+    another Z (``--think``). Null without a think time."""
+    untold: int = 0
+    """Levels beyond the only end that is known which tell nothing, because they are undecided or do not count: the
+    capacity may lie among them. 0 with one end: it lies beyond the tested range."""
 
     @property
     def known(self) -> bool:

@@ -132,6 +132,8 @@ class Failover(Frozen):
     impact_s: Interval | None
     """null with `impact` false: no harm seen."""
     detection_s: Interval | None
+    breaker_seen: bool = False
+    """Whether this upstream's breaker was read while the fault was on. If not, nobody could have seen it open."""
     failover_s: Interval | None
     recovery_s: Interval | None
     recovery_after_clearing_s: Interval | None = None

@@ -33,6 +33,8 @@ class Check(Frozen):
     unit: str
     verdict: Verdict
     why: str
+    at_least: bool = False
+    """Of outages: what was observed had not come to its end, so `observed` is what it lasted at least."""
 
     @property
     def of_steady_state(self) -> bool:

@@ -1,7 +1,8 @@
 """What recordings answer to an audit: the sentences, English and Swedish, by the key of `model.audit.Answer`.
 
 ``{name:unit}`` is a fact in a unit of `units.FORMATS`, ``{name~unit}`` the same with its interval (``name_low`` and
-``name_high``; of a share ``low`` and ``high``), ``{name}`` the fact as it is.
+``name_high``; of a share ``low`` and ``high``), ``{name}`` the fact as it is. What stands in ``[...]`` is left out
+where one of its facts is empty.
 """
 
 from __future__ import annotations
@@ -293,12 +294,16 @@ SAID: Mapping[str, tuple[str, str]] = {
         ),
     ),
     "capacity_below": (
-        "not even the lowest of {levels} levels met the SLO when {state}",
-        "inte ens den lägsta av {levels} nivåer klarade SLO i läget {state}",
+        "not even the lowest of {levels} levels is shown to meet the SLO when {state}",
+        "inte ens den lägsta av {levels} nivåer har visats klara SLO i läget {state}",
     ),
     "capacity_open": (
-        "the knee was not reached: at least {rate_low:per_s} at SLO when {state} ({levels} levels)",
-        "knäet nåddes inte: minst {rate_low:per_s} vid SLO i läget {state} ({levels} nivåer)",
+        "no level is shown to miss the SLO: at least {rate_low:per_s} at SLO when {state} ({levels} levels)",
+        "ingen nivå har visats missa SLO: minst {rate_low:per_s} vid SLO i läget {state} ({levels} nivåer)",
+    ),
+    "capacity_undecided": (
+        "no level shows whether the SLO is met when {state} ({levels} levels)",
+        "ingen nivå visar om SLO klaras i läget {state} ({levels} nivåer)",
     ),
     "scaling": (
         "scale out at {rate:per_s} per replica (governed by {state}); whether anything scales by it is not seen",
@@ -326,8 +331,11 @@ SAID: Mapping[str, tuple[str, str]] = {
         "ingen pool tog slut innan SLO missades, med upp till {in_flight:count} samtidiga anrop ({levels} nivåer)",
     ),
     "pool_open": (
-        "no pool was used up with up to {in_flight:count} requests in flight, but the knee was not reached",
-        "ingen pool tog slut med upp till {in_flight:count} samtidiga anrop, men knäet nåddes inte",
+        (
+            "no pool was used up with up to {in_flight:count} requests in flight, but at which load the SLO is missed "
+            "is not known"
+        ),
+        "ingen pool tog slut med upp till {in_flight:count} samtidiga anrop, men när SLO missas är inte känt",
     ),
     "pool_unseen": (
         "no pool was seen to be used up, but no ledger shows the calls under way at a provider, where it would show",
@@ -351,12 +359,12 @@ SAID: Mapping[str, tuple[str, str]] = {
     ),
     "together": (
         (
-            "{done} of {n} loads were made at full length, {passed} passed; failed: {failed}; not at full length: "
-            "{missing}"
+            "{done} of {n} loads were made at full length, {passed} passed[; failed: {failed}][; not at full length: "
+            "{missing}]"
         ),
         (
-            "{done} av {n} laster gjordes i full längd, {passed} godkända; underkända: {failed}; inte i full längd: "
-            "{missing}"
+            "{done} av {n} laster gjordes i full längd, {passed} godkända[; underkända: {failed}][; inte i full längd: "
+            "{missing}]"
         ),
     ),
 }

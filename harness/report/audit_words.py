@@ -30,13 +30,19 @@ VERDICTS: Mapping[Language, Mapping[AuditVerdict, str]] = {
 }  # fmt: skip
 
 _PLACE = re.compile(r"\{(\w+)(?:([:~])(\w+))?\}")
+_LEFT_OUT = re.compile(r"\[([^\[\]]*)\]")
 
 
 def said(found: Answer, language: Language = "en") -> str:
     """Return an answer as a clause, without capital and full stop."""
-    template = SAID[found.key][language == "sv"]
+    template = _LEFT_OUT.sub(lambda m: _if_told(found.facts, m[1]), SAID[found.key][language == "sv"])
     text = _PLACE.sub(lambda m: _fact(found.facts, m[1], m[2], m[3], language), template)
     return "; ".join([text, *(NOTES[note][language == "sv"] for note in found.notes)])
+
+
+def _if_told(facts: Mapping[str, Fact], part: str) -> str:
+    """Return a part of a sentence that is left out where one of its facts is empty."""
+    return part if all(facts.get(place[1]) not in (None, "") for place in _PLACE.finditer(part)) else ""
 
 
 def _fact(facts: Mapping[str, Fact], name: str, how: str | None, unit: str | None, language: Language) -> str:
@@ -47,9 +53,15 @@ def _fact(facts: Mapping[str, Fact], name: str, how: str | None, unit: str | Non
     if how == "~":
         sides = [facts.get(f"{name}_{side}", facts.get(side)) for side in ("low", "high")]
         low, high = (side if isinstance(side, (int, float)) else None for side in sides)
-        around = units.between(low, high, unit)
+        around = _between(low, high, unit, language)
         text += f" ({around})" if around and around != text else ""
     return number(text, language)
+
+
+def _between(low: float | None, high: float | None, unit: str, language: Language) -> str:
+    if language == "sv" and (low is None) != (high is None):  # numbers are the same in both, the words are not
+        return f"högst {units.say(high, unit)}" if low is None else f"{units.say(low, unit)} eller mer"
+    return units.between(low, high, unit)
 
 
 def _say(value: float | None, unit: str) -> str:

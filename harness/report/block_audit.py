@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 _RANK = {AuditVerdict.FAIL: 0, AuditVerdict.INCONCLUSIVE: 1, AuditVerdict.PASS: 2}
 MEASURED = frozenset(_RANK)
 _SEVERITY = ("critical", "high", "medium", "low")
+_STEADY = ("a steady load while nothing is broken (scenarios/steady, rate)",
+           "en jämn last medan inget är trasigt (scenarios/steady, rate)")  # fmt: skip
 WOULD: dict[str, tuple[str, str]] = {
     "agents": ("a load on these agents, with answers that name them", "en last på dessa agenter"),
-    "availability": ("a load", "en last"),
-    "baselines": ("a load", "en last"),
+    "availability": _STEADY,
+    "baselines": _STEADY,
     "breakers": ("outages of a provider (chaos/failover_sla.yaml) and `metrics.breaker`",
                  "avbrott hos en leverantör (chaos/failover_sla.yaml) och `metrics.breaker`"),
     "cache": ("answers that show cache hits (`observe.cached`)", "svar som visar cacheträffar (`observe.cached`)"),
@@ -40,7 +42,7 @@ WOULD: dict[str, tuple[str, str]] = {
                       "avbrott hos alla leverantörer samtidigt (chaos/providers_blackhole.yaml)"),
     "health": ("a health page (`health`)", "en hälsosida (`health`)"),
     "health_there": ("a health page (`health`)", "en hälsosida (`health`)"),
-    "latency": ("a load", "en last"),
+    "latency": _STEADY,
     "metrics": ("the system's cache metrics (`metrics.cache_hits`)", "systemets cachemätvärden (`metrics.cache_hits`)"),
     "pool": ("a search for the capacity (scenarios/capacity.yaml)", "kapacitetssökning (scenarios/capacity.yaml)"),
     "providers": ("answers that name their provider (`observe.provider`)",

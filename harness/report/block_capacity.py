@@ -70,12 +70,21 @@ def _carries(state: CapacityState) -> str:
     slo = capacity.rate
     if capacity.state == "below":
         lowest = _load(slo.high, None if capacity.users is None else capacity.users.high)
+        if capacity.untold:
+            return f"the system does not meet its SLO {lowest}; {_untold(capacity.untold, 'lower')}"
         return f"the system does not meet its SLO even {lowest}"
     if slo.value is None:
         highest = _load(slo.low, None if capacity.users is None else capacity.users.low)
+        if capacity.untold:
+            return f"the system meets its SLO {highest} and may carry more; {_untold(capacity.untold, 'higher')}"
         return f"the system meets its SLO {highest}, the highest load tested, and may carry more"
     users = f" or {units.count(capacity.users.value)} users" if capacity.users and capacity.users.value else ""
     return f"the system carries {rate(slo.value)}{users} within its SLO"
+
+
+def _untold(levels: int, where: str) -> str:
+    """Return that levels beyond the end that is known are undecided or do not count."""
+    return f"{levels} {where} {'levels do' if levels > 1 else 'level does'} not tell"
 
 
 def _load(at: float | None, users: float | None) -> str:

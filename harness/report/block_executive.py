@@ -246,7 +246,7 @@ def _soak(case: Case, language: Language, _: str) -> Tile:
 
 def _moves(series: SoakSeries, language: Language) -> str:
     slope = series.slope.value if series.slope else 0.0
-    said = language.phrases.per_hour.format(slope=language.say(slope, series.unit))
+    said = language.slope(slope, series.unit)
     if series.to_limit_h is not None:
         left = language.say(series.to_limit_h.value * 3600, "s")
         said += "; " + language.phrases.to_limit.format(left=left)
@@ -272,7 +272,7 @@ ANSWERS = (
     Answer(
         _capacity,
         lambda case: sum(bool(s.levels) for s in case.capacity.states) if case.capacity else 0,
-        ("capacity_beyond",),
+        ("capacity_beyond", "capacity_untold"),
     ),
     Answer(_cost, _priced, ("unpriced",)),
     Answer(_sla, lambda case: sum(claim.outages for claim in case.findings.claims), ("claim",)),

@@ -10,7 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.report import units
+from harness.advice.case import PER_HOUR
+from harness.report import block_soak, units
 from harness.report.units import SPACE
 
 if TYPE_CHECKING:
@@ -91,7 +92,8 @@ class Phrases:
     claim_nothing: str
     claim_next: str
     soak_verdicts: Mapping[str, str]
-    per_hour: str
+    points: str
+    """Of shares, in which their slopes are said."""
     to_limit: str
     soak_length: str
     factor: str
@@ -140,9 +142,16 @@ class Language:
                 return f"{upstream} {self.kinds.get(what, what)}"
             table = {"state": self.states, "series": self.series}.get(value.unit, {})
             return table.get(value.value, value.value)
+        if value.unit.endswith(PER_HOUR):
+            return self.slope(value.value, value.unit.removesuffix(PER_HOUR))
         if value.unit in self.nouns:
             return self.counted(value.value, value.unit)
         return self.say(value.value, value.unit)
+
+    def slope(self, value: float, unit: str) -> str:
+        """Return how much a series of a soak moves per hour: ``10.2 MiB/h``, ``0.6 points/h``."""
+        said = block_soak.per_hour(value, unit, signed=False)
+        return self.localise(said).replace("points", self.phrases.points)
 
     def counted(self, number: float, noun: str) -> str:
         """Return ``1 outage``, ``3 outages``."""

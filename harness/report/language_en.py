@@ -69,7 +69,7 @@ PHRASES = Phrases(
     soak_verdicts={
         "leak": "Leak", "drift": "Drift", "flat": "Steady", "saturating": "Steady", "inconclusive": "Too short to tell",
     },
-    per_hour="{slope} an hour",
+    points="points",
     to_limit="at its limit in {left}",
     soak_length="over {length}",
     factor="{n} times",
@@ -130,7 +130,7 @@ ADVICE = {
     "failed_times_outage": Advised(
         "With outages, users wait {observed} ({statistic}), longer than the {limit} that was promised.",
         "Shorten what users wait while something is broken to meet {check}",
-        "Observed {observed}, limit {limit}; before any fault p95 was {healthy}.",
+        "Observed {observed}, limit {limit}; before any fault {statistic} was {healthy}.",
     ),
     "failed_share": Advised(
         "Too many requests go wrong: {observed}, where {limit} was promised.",
@@ -140,7 +140,7 @@ ADVICE = {
     "capacity_below": Advised(
         "Even {rate} are too much ({state}).",
         "Find what is slow at the lowest load",
-        "{state}: the objective was missed at {rate}, the lowest level tested.",
+        "{state}: the objective was missed at {rate}, and no lower level is shown to meet it.",
     ),
     "unanswered": Advised(
         "When {outage}, {failed} of requests get no answer.",
@@ -175,17 +175,17 @@ ADVICE = {
     "leak_limit": Advised(
         "{owner} leaks ({what}): it reaches its limit in {left}.",
         "Find the leak in {owner} ({what}); until then, restart it in less than {left}",
-        "It grows by {slope} an hour; up to {limit} is no worry.",
+        "It grows by {slope}; up to {limit} is no worry.",
     ),
     "leak": Advised(
         "{owner} leaks ({what}).",
         "Find the leak in {owner} ({what})",
-        "It grows by {slope} an hour; up to {limit} is no worry.",
+        "It grows by {slope}; up to {limit} is no worry.",
     ),
     "drift": Advised(
         "It gets worse by the hour: {what}.",
         "Find what drifts: {what} of {owner}",
-        "It moves by {slope} an hour; up to {limit} is no worry.",
+        "It moves by {slope}; up to {limit} is no worry.",
     ),
     "restarted": Advised(
         "{owner} restarts by itself.",
@@ -245,7 +245,37 @@ ADVICE = {
     "capacity_limit": Advised(
         "{resource} gives out first ({state}).",
         "Scale out at {rate} a replica",
-        "{state}: {resource} reaches {full} of its limit at {full_rate}.",
+        "{state}: {resource} reaches {full} of what it may use at {full_rate}.",
+    ),
+    "capacity_limit_would": Advised(
+        "{resource} would give out first ({state}).",
+        "Scale out at {rate} a replica",
+        "{state}: nothing watched gave out; on a straight line {resource} would reach its limit at {full_rate}.",
+    ),
+    "capacity_throttled": Advised(
+        "{owner} is the first to be held back by its CPU limit ({state}).",
+        "Raise {owner}'s CPU limit, or scale out at {rate} a replica",
+        "{state}: {owner} is throttled in {full} of periods at {full_rate}.",
+    ),
+    "capacity_machine": Advised(
+        "The machine gives out first ({state}).",
+        "Give the system more cores: replicas on this machine share those it has",
+        "{state}: {full} of all cores are in use at {full_rate}.",
+    ),
+    "capacity_machine_would": Advised(
+        "The machine would give out first ({state}).",
+        "Give the system more cores before the load grows: replicas on this machine share those it has",
+        "{state}: nothing watched gave out; on a straight line its cores would reach their limit at {full_rate}.",
+    ),
+    "capacity_pool": Advised(
+        "The connections to {owner} are used up first ({state}).",
+        "Allow more connections to {owner}, or scale out at {rate} a replica",
+        "{state}: all of them are in use at {full_rate}.",
+    ),
+    "capacity_rate_limit": Advised(
+        "{owner}'s rate limit is reached first ({state}).",
+        "Raise {owner}'s rate limit, or call it less: more replicas do not help",
+        "{state}: {owner} refuses {full} of calls at {full_rate}.",
     ),
     "undecided": Advised(
         "",
@@ -280,7 +310,12 @@ ADVICE = {
     "capacity_beyond": Advised(
         "",
         "Test beyond {rate} to find the capacity ({state})",
-        "{state}: every level met the objective, up to {rate}.",
+        "{state}: the objective was met at {rate}, the highest load tested.",
+    ),
+    "capacity_untold": Advised(
+        "",
+        "Repeat the levels above {rate}, longer or with a generator that keeps up, to find the capacity ({state})",
+        "{state}: the objective was met at {rate}; {levels} above it did not tell.",
     ),
     "shortened": Advised(
         "",
@@ -312,6 +347,7 @@ ENGLISH = Language(
         "outages": ("outage", "outages"), "requests": ("request", "requests"), "calls": ("call", "calls"),
         "lookups": ("lookup", "lookups"), "times": ("time", "times"), "checks": ("check", "checks"),
         "reasons": ("reason", "reasons"), "users": ("user", "users"), "steps": ("step", "steps"),
+        "levels": ("level", "levels"),
     },
     localise=english,
 )  # fmt: skip

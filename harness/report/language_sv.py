@@ -71,7 +71,7 @@ PHRASES = Phrases(
         "leak": "Läcka", "drift": "Glidning", "flat": "Stabilt", "saturating": "Stabilt",
         "inconclusive": "För kort för att avgöra",
     },
-    per_hour="{slope} per timme",
+    points="procentenheter",
     to_limit="når gränsen om {left}",
     soak_length="under {length}",
     factor="{n} gånger",
@@ -132,7 +132,7 @@ ADVICE = {
     "failed_times_outage": Advised(
         "Vid avbrott väntar användarna {observed} ({statistic}), längre än de {limit} som utlovats.",
         "Korta väntetiden medan något är trasigt för att klara {check}",
-        "Uppmätt {observed}, gräns {limit}; före felen var p95 {healthy}.",
+        "Uppmätt {observed}, gräns {limit}; före felen var {statistic} {healthy}.",
     ),
     "failed_share": Advised(
         "För många anrop går fel: {observed}, där {limit} utlovats.",
@@ -142,7 +142,7 @@ ADVICE = {
     "capacity_below": Advised(
         "Redan {rate} är för mycket ({state}).",
         "Ta reda på vad som är långsamt vid lägsta last",
-        "{state}: målet missades vid {rate}, den lägsta nivå som provades.",
+        "{state}: målet missades vid {rate}, och ingen lägre nivå har visats hålla det.",
     ),
     "unanswered": Advised(
         "När {outage} får {failed} av anropen inget svar.",
@@ -177,17 +177,17 @@ ADVICE = {
     "leak_limit": Advised(
         "{owner} läcker ({what}): gränsen nås om {left}.",
         "Hitta läckan i {owner} ({what}); starta om oftare än var {left} så länge",
-        "Det växer med {slope} per timme; upp till {limit} är ofarligt.",
+        "Det växer med {slope}; upp till {limit} är ofarligt.",
     ),
     "leak": Advised(
         "{owner} läcker ({what}).",
         "Hitta läckan i {owner} ({what})",
-        "Det växer med {slope} per timme; upp till {limit} är ofarligt.",
+        "Det växer med {slope}; upp till {limit} är ofarligt.",
     ),
     "drift": Advised(
         "Det blir sämre för varje timme: {what}.",
         "Ta reda på varför det glider: {what}, {owner}",
-        "Det ändras med {slope} per timme; upp till {limit} är ofarligt.",
+        "Det ändras med {slope}; upp till {limit} är ofarligt.",
     ),
     "restarted": Advised(
         "{owner} startar om av sig själv.",
@@ -248,7 +248,37 @@ ADVICE = {
     "capacity_limit": Advised(
         "{resource} tar slut först ({state}).",
         "Skala ut vid {rate} per replik",
-        "{state}: {resource} når {full} av sin gräns vid {full_rate}.",
+        "{state}: {resource} når {full} av det den får använda vid {full_rate}.",
+    ),
+    "capacity_limit_would": Advised(
+        "{resource} skulle ta slut först ({state}).",
+        "Skala ut vid {rate} per replik",
+        "{state}: inget som följdes tog slut; i en rät linje skulle {resource} nå sin gräns vid {full_rate}.",
+    ),
+    "capacity_throttled": Advised(
+        "{owner} hålls först tillbaka av sin CPU-gräns ({state}).",
+        "Höj CPU-gränsen för {owner}, eller skala ut vid {rate} per replik",
+        "{state}: {owner} stryps i {full} av perioderna vid {full_rate}.",
+    ),
+    "capacity_machine": Advised(
+        "Maskinen tar slut först ({state}).",
+        "Ge systemet fler kärnor: repliker på samma maskin delar på dem som finns",
+        "{state}: {full} av alla kärnor används vid {full_rate}.",
+    ),
+    "capacity_machine_would": Advised(
+        "Maskinen skulle ta slut först ({state}).",
+        "Ge systemet fler kärnor innan lasten växer: repliker på samma maskin delar på dem som finns",
+        "{state}: inget som följdes tog slut; i en rät linje skulle dess kärnor nå sin gräns vid {full_rate}.",
+    ),
+    "capacity_pool": Advised(
+        "Anslutningarna till {owner} tar slut först ({state}).",
+        "Tillåt fler anslutningar till {owner}, eller skala ut vid {rate} per replik",
+        "{state}: alla är upptagna vid {full_rate}.",
+    ),
+    "capacity_rate_limit": Advised(
+        "Anropsgränsen hos {owner} nås först ({state}).",
+        "Höj anropsgränsen hos {owner}, eller anropa den mindre: fler repliker hjälper inte",
+        "{state}: {owner} avvisar {full} av anropen vid {full_rate}.",
     ),
     "undecided": Advised(
         "",
@@ -283,7 +313,13 @@ ADVICE = {
     "capacity_beyond": Advised(
         "",
         "Prova mer än {rate} för att finna kapaciteten ({state})",
-        "{state}: alla nivåer höll målet, upp till {rate}.",
+        "{state}: målet hölls vid {rate}, den högsta last som provades.",
+    ),
+    "capacity_untold": Advised(
+        "",
+        "Upprepa nivåerna över {rate}, längre eller med en lastgenerator som hinner med, för att finna kapaciteten "
+        "({state})",
+        "{state}: målet hölls vid {rate}; {levels} däröver gav inget besked.",
     ),
     "shortened": Advised(
         "",
@@ -345,6 +381,7 @@ SWEDISH = Language(
         "outages": ("avbrott", "avbrott"), "requests": ("anrop", "anrop"), "calls": ("anrop", "anrop"),
         "lookups": ("uppslag", "uppslag"), "times": ("gång", "gånger"), "checks": ("krav", "krav"),
         "reasons": ("skäl", "skäl"), "users": ("användare", "användare"), "steps": ("steg", "steg"),
+        "levels": ("nivå", "nivåer"),
     },
     localise=swedish,
 )  # fmt: skip

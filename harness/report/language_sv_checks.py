@@ -22,9 +22,9 @@ TREND: Mapping[str, str] = {
     "response_time": "användarna väntar {value}",
     "service_time": "svaren tar {value}",
     "time_to_first_byte": "första byten dröjer {value}",
-    "time_to_first_token": "första ordet dröjer {value}",
-    "inter_token_latency": "nästa ord dröjer {value}",
-    "tokens_per_second": "svaren strömmar med {value} ord per sekund",
+    "time_to_first_token": "första token dröjer {value}",
+    "inter_token_latency": "nästa token dröjer {value}",
+    "tokens_per_second": "svaren strömmar med {value}",
 }
 RATE: Mapping[str, str] = {
     "request_failed": "{value} av anropen misslyckas",
@@ -43,6 +43,24 @@ OUTAGE: Mapping[str, str] = {
     "worst_stall": "ingen fick svar på {value}",
     "flaps": "leverantören byttes {value} gånger",
 }
+NOT_YET: Mapping[str, str] = {
+    "failback_time": "leverantören hade inte tagit tillbaka sin andel {value} efter att felet var borta",
+    "unavailable_time": "tjänsten var dålig i minst {value}",
+    "worst_stall": "ingen fick svar på minst {value}",
+}
+"""Det som inte var över när observationen slutade."""
+OTHERS: Mapping[str, str] = {
+    "requests": "{value} gjordes",
+    "memory_slope": "minnet växer med {value}",
+    "fds_slope": "de öppna filerna ökar med {value}",
+    "threads_slope": "trådarna ökar med {value}",
+    "connections_slope": "anslutningarna ökar med {value}",
+    "leak": "{value} av {n} serier läcker",
+    "drift": "{value} av {n} serier glider åt fel håll",
+}
+_UNITS = {"tokens_per_second": "token/s", "requests": "rate", "capacity": "rate"}
+"""What a rate is one of, by metric."""
+_COUNTED = {"requests": "requests", "capacity": "users"}
 _PHASES = {"warmup": "under uppvärmningen", "baseline": "före felen", "recovery": "efter ett fel", "fault": "under fel"}
 _AGGREGATORS = {"med": "median", "avg": "medelvärde", "min": "lägst", "max": "högst"}
 
@@ -70,21 +88,52 @@ def check(said: Check, outages: Iterable[Failover]) -> str:
         threshold = parse_threshold(metric, text)
     except ValueError:
         return f"kravet {said.threshold} är inte uppfyllt"
-    limit = SWEDISH.say(said.limit, said.unit)
+    limit = _say(threshold, said.limit, said.unit)
     if said.observed is None:
         never = METRICS[threshold.metric].kind == "outage" and said.verdict is Verdict.FAIL
-        return f"tjänsten återhämtade sig inte; gränsen är {limit}" if never else f"inget mättes för {said.threshold}"
-    value = SWEDISH.say(said.observed, said.unit)
+        return f"{_never(threshold.metric)}; gränsen är {limit}" if never else f"inget mättes för {said.threshold}"
+    value = _say(threshold, said.observed, said.unit)
     unknown = ", men underlaget räcker inte för att avgöra det" if said.verdict is Verdict.INCONCLUSIVE else ""
     if threshold.share is not None:
         least, outages_seen = SWEDISH.say(said.low, "share"), SWEDISH.counted(said.n, "outages")
         in_time = f"{round(said.observed * said.n)} av {outages_seen} avhjälptes i tid"
         return f"{in_time}, vilket styrker minst {least}; kravet är {limit}{unknown}"
+    return f"{_about(threshold, said, value, outages)}; gränsen är {limit}{unknown}"
+
+
+def _never(metric: str) -> str:
+    return "ingen annan leverantör svarade" if metric == "failover_time" else "tjänsten återhämtade sig inte"
+
+
+def _about(threshold: Threshold, said: Check, value: str, outages: Iterable[Failover]) -> str:
     if said.unit == "x":
-        return f"{threshold.metric} är {value} så hög som före felen; gränsen är {limit}{unknown}"
-    phrase = {**TREND, **RATE, **OUTAGE}.get(threshold.metric, "{value} anrop gjordes").format(value=value)
-    about = " ".join(filter(None, (phrase, _statistic(threshold), _setting(threshold, outages))))
-    return f"{about}; gränsen är {limit}{unknown}"
+        return f"{threshold.metric} är {value} så hög som före felen"
+    if threshold.metric == "capacity":
+        return _capacity(threshold, said, value)
+    statistic = "(som värst)" if said.at_least and threshold.aggregator == "max" else _statistic(threshold)
+    return " ".join(filter(None, (_seen(threshold, said, value), statistic, _setting(threshold, outages))))
+
+
+def _say(threshold: Threshold, value: float, unit: str) -> str:
+    """Return a value of a check; a rate with what it is one of, and what is counted with its noun."""
+    if unit == "count" and threshold.metric in _COUNTED:
+        return SWEDISH.counted(value, _COUNTED[threshold.metric])
+    return SWEDISH.say(value, _UNITS.get(threshold.metric, unit) if unit == "per_s" else unit)
+
+
+def _seen(threshold: Threshold, said: Check, value: str) -> str:
+    metric = threshold.metric
+    if threshold.aggregator == "count" and metric in OUTAGE:
+        return f"{metric} mättes på {SWEDISH.counted(said.observed or 0.0, 'outages')}"
+    phrases = {**TREND, **RATE, **OUTAGE, **OTHERS}
+    return (NOT_YET if said.at_least else phrases)[metric].format(value=value, n=SWEDISH.say(said.n, "count"))
+
+
+def _capacity(threshold: Threshold, said: Check, value: str) -> str:
+    """Return what the system carries, or the end that is known of it, in which state."""
+    how = "minst " if said.observed == said.low else "mindre än " if said.observed == said.high else ""
+    states = [f"läget {SWEDISH.states.get(state, state)}" for _, state in threshold.tags]
+    return f"systemet klarar {how}{value} inom sitt mål i {states[0] if states else 'det sämsta läget'}"
 
 
 def _statistic(threshold: Threshold) -> str:

@@ -228,6 +228,27 @@ def test_what_never_came_is_said(empty: Findings) -> None:
     assert check(empty, Sample(), "flaps", "max<3", outage((1, 2), flaps=2)).verdict is Verdict.PASS
 
 
+@pytest.mark.parametrize(
+    ("metric", "said"),
+    [
+        ("failback_time", "the provider had not served its share again 9.5 s after clearing"),
+        ("unavailable_time", "service was bad for at least 8 s"),
+        ("worst_stall", "nobody got an answer for at least 8 s"),
+    ],
+)
+@pytest.mark.parametrize("aggregator", ["min", "max", "avg", "med"])
+def test_what_had_not_ended_is_not_told_as_if_it_had(empty: Findings, metric: str, said: str, aggregator: str) -> None:
+    cut = outage(None, failback_censored=True, failback_beyond_s=9.5, unavailable_s=8, worst_stall_s=8)
+    found = check(empty, Sample(), metric, f"{aggregator}<9s", cut)
+    assert found.at_least
+    assert said in found.why
+    over = outage((7, 8), failback_s=Interval(low=9, high=9.5), unavailable_s=8, worst_stall_s=8)
+    ended = check(empty, Sample(), metric, f"{aggregator}<9s", over)
+    assert not ended.at_least
+    assert "at least" not in ended.why
+    assert " had not " not in ended.why
+
+
 def test_where_nobody_could_see_a_change_of_provider_none_is_not_zero(empty: Findings) -> None:
     unseen = outage((1, 2), flaps=None)
     found = check(empty, Sample(), "flaps", "max<3", unseen, unseen)

@@ -99,17 +99,28 @@ def _level(rate: float, slo: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def capacity(state: str = "bracketed", name: str = "healthy", *, limited: bool = True) -> CapacityFindings:
-    """20 requests per second and 400 users in one state; the gateway's CPU gives out at 22."""
+_SHOWN = {
+    "bracketed": ((18.5, "meets"), (21.5, "misses")), "at_least": ((10.0, "meets"), (18.5, "meets")),
+    "below": ((21.5, "misses"), (25.0, "misses")), "undecided": ((10.0, "inconclusive"),),
+}  # fmt: skip
+
+
+def capacity(
+    state: str = "bracketed", name: str = "healthy", *, limited: bool = True, untold: float | None = None, **limit: Any
+) -> CapacityFindings:
+    """20 requests per second and 400 users in one state; the gateway's CPU gives out at 22, or what else `limit` says.
+    A level of `untold` requests per second tells nothing."""
     known = state == "bracketed"
     rate = {"value": 20.0 if known else None, "low": 18.5 if state in ("bracketed", "at_least") else None,
             "high": 21.5 if state in ("bracketed", "below") else None, "n": 4}  # fmt: skip
     users = {key: value if key == "n" or value is None else value * 20 for key, value in rate.items()}
-    limit = {"resource": "gateway cpu", "kind": "cpu", "of": "its limit", "full_at": 0.8, "highest": 0.85, "rate": 22.0,
-             "extrapolated": False, "evidence": "it was seen"}  # fmt: skip
+    first = {"resource": "gateway cpu", "kind": "cpu", "of": "its limit", "full_at": 0.8, "highest": 0.85, "rate": 22.0,
+             "extrapolated": False, "evidence": "it was seen"} | limit  # fmt: skip
+    levels = [*_SHOWN[state], *([] if untold is None else [(untold, "inconclusive")])]
     one = {
-        "state": name, "levels": [_level(10, "meets"), _level(25, "misses")], "usl": None,
-        "capacity": {"state": state, "rate": rate, "users": users}, "limits": [limit] if limited else [],
+        "state": name, "levels": [_level(*level) for level in levels], "usl": None,
+        "capacity": {"state": state, "rate": rate, "users": users, "untold": int(untold is not None)},
+        "limits": [first] if limited else [],
         "advice": {"rate": 13.0, "shown": True, "users": 260, "rate_per_replica": 13.0, "in_flight_per_replica": 4,
                    "cpu": {}},
     }  # fmt: skip

@@ -28,6 +28,7 @@ from tests.unit.advice.builders import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from harness.model.capacity import CapacityFindings
     from harness.model.findings import Failover, HealthFindings
 
     Change = Callable[[Case], dict[str, Any]]
@@ -122,6 +123,26 @@ def _slow_agent(p95: float) -> Change:
     return make
 
 
+def _before_any_fault(text: str, **healthy_ms: float) -> Change:
+    """A check on times that failed with 9 s where 6 s were allowed, and what the baseline's percentiles were."""
+
+    def make(case: Case) -> dict[str, Any]:
+        by = dict(case.findings.load.by)
+        baseline = by["phase"]["baseline"]
+        times = baseline.response_ms
+        known = {p: getattr(times, p).model_copy(update={"value": value}) for p, value in healthy_ms.items()}
+        baseline = baseline.model_copy(update={"response_ms": times.model_copy(update=known)})
+        by["phase"] = by["phase"] | {"baseline": baseline}
+        load = case.findings.load.model_copy(update={"by": by})
+        return {"findings": {"load": load}, "verdicts": verdicts(check(text, FAIL, 9000.0, 6000.0))}
+
+    return make
+
+
+def _closed(state: str) -> CapacityFindings:
+    return capacity(state).model_copy(update={"open_loop": False})
+
+
 SHORT = {"unit": "ms", "n": 500, "low": 400.0, "high": 900.0}
 SPEAKS: list[tuple[str, Change, dict[str, Any]]] = [
     ("generator_cpu", invalid("busy", cpu_sustained=0.83), {"seen": 0.83, "limit": 0.6, "workers": 2}),
@@ -145,7 +166,12 @@ SPEAKS: list[tuple[str, Change, dict[str, Any]]] = [
     (
         "failed_times_outage",
         judged("response_time: p(95)<1s", FAIL, 2000.0, 1000.0),
-        {"observed": 2000.0, "healthy": pytest.approx(318, 0.01)},
+        {"observed": 2000.0, "healthy": pytest.approx(318, 0.01), "statistic": "p95"},
+    ),
+    (
+        "failed_times_outage",
+        _before_any_fault("response_time{phase:fault}: p(99)<6s", p95=1000.0, p99=5000.0),
+        {"healthy": 5000.0, "statistic": "p99"},
     ),
     ("failed_times_agent", _slow_agent(2000.0), {"agent": "architect", "agent_p95": 2000.0, "limit": 300.0}),
     ("failed_times", _slow_agent(319.0), {"observed": 318.0}),
@@ -154,7 +180,9 @@ SPEAKS: list[tuple[str, Change, dict[str, Any]]] = [
         judged("request_failed: rate<0.01", FAIL, 0.05, 0.01, unit="share"),
         {"observed": 0.05, "n": 2500},
     ),
-    ("capacity_below", found(capacity=capacity("below")), {"rate": 10.0, "state": "healthy"}),
+    ("capacity_below", found(capacity=capacity("below")), {"rate": 21.5, "state": "healthy"}),
+    ("capacity_below", found(capacity=capacity("below", untold=10.0)), {"rate": 21.5}),
+    ("capacity_below", found(capacity=_closed("below")), {"rate": 430}),
     (
         "unanswered",
         kinds(answered={"ok": 0.9, "degraded": 0.05, "failed": 0.05}),
@@ -203,6 +231,24 @@ SPEAKS: list[tuple[str, Change, dict[str, Any]]] = [
     ("cache_low", judged("cache_hit: rate>0.40", FAIL, 0.25, 0.4, unit="share"), {"hits": 0.25, "limit": 0.4}),
     ("cache_disagree", found(cache={"metrics": witness(0.39)}), {"low": pytest.approx(0.25, 0.01), "high": 0.39}),
     ("capacity_limit", found(capacity=capacity()), {"rate": 13.0, "full_rate": 22.0, "resource": "gateway cpu"}),
+    ("capacity_limit_would", found(capacity=capacity(extrapolated=True)), {"rate": 13.0, "resource": "gateway cpu"}),
+    ("capacity_machine", found(capacity=capacity(resource="whole machine cpu")), {"full": 0.8, "full_rate": 22.0}),
+    (
+        "capacity_machine_would",
+        found(capacity=capacity(resource="whole machine cpu", extrapolated=True)),
+        {"full_rate": 22.0},
+    ),
+    (
+        "capacity_rate_limit",
+        found(capacity=capacity(resource="bedrock rate limit", kind="rate_limit", full_at=0.01)),
+        {"owner": "bedrock", "full": 0.01, "full_rate": 22.0},
+    ),
+    ("capacity_pool", found(capacity=capacity(resource="bedrock pool", kind="pool")), {"owner": "bedrock"}),
+    (
+        "capacity_throttled",
+        found(capacity=capacity(resource="agents throttling", kind="throttled", full_at=0.1)),
+        {"owner": "agents", "full": 0.1},
+    ),
     (
         "undecided",
         judged("response_time: p(95)<500ms", UNSURE, 450.0, 500.0, low=400.0, high=600.0),
@@ -217,7 +263,9 @@ SPEAKS: list[tuple[str, Change, dict[str, Any]]] = [
     ("no_data", judged("time_to_first_token: p(95)<1s", UNSURE, None, 1000.0, n=0), {"checks": 1}),
     ("claim", lambda _: {}, {"more": 26, "share": 0.368, "wanted": 0.9}),
     ("soak_short", found(soak=soak("inconclusive", needed_s=14_400.0)), {"needed": 14_400.0, "length": 7200.0}),
-    ("capacity_beyond", found(capacity=capacity("at_least")), {"rate": 25.0}),
+    ("capacity_beyond", found(capacity=capacity("at_least")), {"rate": 18.5}),
+    ("capacity_beyond", found(capacity=_closed("at_least")), {"rate": 370}),
+    ("capacity_untold", found(capacity=capacity("at_least", untold=40.0)), {"rate": 18.5, "levels": 1}),
     ("shortened", lambda _: {"plan": {"scale": 0.1}}, {"full": 1400.0, "length": 140.0}),
     ("unpriced", found(cost=cost().model_copy(update={"unpriced": {"gpt-9": 12}})), {"models": "gpt-9", "calls": 12}),
 ]
@@ -231,13 +279,19 @@ SILENT: list[tuple[str, Change]] = [
     ("recovery_error", outages(lambda o: slow(o, 9.0, 8.0))),
     ("recovery_part", outages(lambda o: slow(o, 9.0, 8.0))),
     ("failed_times_outage", judged("response_time: p(95)<300ms", FAIL, 500.0, 300.0)),
+    # A baseline that breaks the promise by itself, and checks that it says nothing about.
+    ("failed_times_outage", _before_any_fault("response_time: p(99)<6s", p95=1000.0, p99=7000.0)),
+    ("failed_times_outage", _before_any_fault("response_time: max<6s", p95=1000.0, p99=2000.0)),
+    ("failed_times_outage", _before_any_fault("response_time{phase:baseline}: p(95)<6s", p95=1000.0, p99=2000.0)),
+    ("failed_times_outage", _before_any_fault("response_time{agent:architect}: p(95)<6s", p95=1000.0, p99=2000.0)),
     ("failed_times_agent", _slow_agent(319.0)),
     ("failed_times", judged("response_time: p(95)<1s", Verdict.PASS, 900.0, 1000.0)),
     ("failed_share", judged("request_failed: rate<0.01", UNSURE, 0.05, 0.01, unit="share")),
     ("capacity_below", found(capacity=capacity())),
     ("unanswered", kinds(answered={"ok": 0.995, "degraded": 0.0, "failed": 0.005})),
     ("breaker_silent", outages(lambda o: slow(o, 3.0, 2.0))),
-    ("breaker_silent", lambda c: outages(lambda o: slow(o, 3.0, None))(c) | {"plan": {"target": {"metrics": None}}}),
+    # Nobody could see a breaker: its gauge was misspelt, or is not there.
+    ("breaker_silent", outages(lambda o: slow(o, 3.0, None).model_copy(update={"breaker_seen": False}))),
     ("health_false_ok", found(health=health(noticed_s=4.5, false_ok_s=4.0))),
     ("saturated_cpu", found(resources={"a": container(cpu_of_limit=usage(0.7))})),
     ("saturated_throttled", found(resources={"a": container(throttled=usage(0.05))})),
@@ -262,6 +316,14 @@ SILENT: list[tuple[str, Change]] = [
     ("cache_low", untold),
     ("cache_disagree", found(cache={"metrics": witness(0.26)})),
     ("capacity_limit", found(capacity=capacity(limited=False))),
+    ("capacity_limit", found(capacity=capacity(resource="bedrock rate limit", kind="rate_limit"))),
+    ("capacity_limit", found(capacity=capacity(extrapolated=True))),
+    ("capacity_limit_would", found(capacity=capacity())),
+    ("capacity_machine", found(capacity=capacity())),
+    ("capacity_machine_would", found(capacity=capacity(extrapolated=True))),
+    ("capacity_rate_limit", found(capacity=capacity())),
+    ("capacity_pool", found(capacity=capacity())),
+    ("capacity_throttled", found(capacity=capacity())),
     ("undecided", judged("response_time: p(95)<500ms", UNSURE, 499.0, 500.0, low=400.0, high=600.0)),
     ("at_limit", judged("response_time: p(95)<500ms", UNSURE, 450.0, 500.0, low=400.0, high=600.0)),
     ("too_few", judged("response_time: p(99)<6s", UNSURE, 5900.0, 6000.0, n=2500, high=6100.0)),
@@ -278,6 +340,8 @@ SILENT: list[tuple[str, Change]] = [
     ),
     ("soak_short", found(soak=soak("flat"))),
     ("capacity_beyond", found(capacity=capacity())),
+    ("capacity_beyond", found(capacity=capacity("at_least", untold=40.0))),
+    ("capacity_untold", found(capacity=capacity("at_least"))),
     ("shortened", lambda _: {"plan": {"scale": 1.0}}),
     ("unpriced", found(cost=cost())),
 ]

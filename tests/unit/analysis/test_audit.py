@@ -345,6 +345,9 @@ def test_three_scripted_outages_support_little(stormy: Seen) -> None:
     assert told(ask("failover", under="1s", share="90%"), stormy).verdict is FAIL, "they take 2.4 s"
     found = told(ask("breakers", share="30%"), stormy)
     assert (found.verdict, found.facts["opened"], found.facts["back"]) == (PASS, 3, 3)
+    quiet = told(ask("breakers", share="30%"), fault(stormy, detection_s=None))
+    assert (quiet.verdict, quiet.key) == (OPEN, "breakers_none")
+    assert look(ask("breakers", share="30%"), fault(stormy, detection_s=None, breaker_seen=False)) is None
     assert told(ask("chaos"), stormy).facts == {"n": 3, "bit": 3, "kinds": 1, "cleared": 3}
     assert told(ask("chaos"), stormy).verdict is PASS
     assert look(ask("functionality", above="70%"), stormy) is None, "OpenAI was left"
@@ -453,6 +456,8 @@ def test_capacity_pools_and_scaling(stormy: Seen) -> None:
     known, open_ = seen(stormy, capacity=capacity()), seen(stormy, capacity=capacity("at_least"))
     assert told(ask("capacity"), known).facts["users_low"] == 110
     assert [told(ask("capacity"), s).verdict for s in (known, open_)] == [PASS, OPEN]
+    keys = [told(ask("capacity"), seen(stormy, capacity=capacity(s))).key for s in ("at_least", "below", "undecided")]
+    assert keys == ["capacity_open", "capacity_below", "capacity_undecided"]
     assert [told(ask("pool"), s).verdict for s in (known, open_)] == [PASS, OPEN]
     assert told(ask("pool"), seen(stormy, capacity=capacity(kinds=("cpu", "pool")))).verdict is FAIL
     assert (told(ask("scaling"), known).verdict, told(ask("scaling"), known).facts["cpu"]) == (OPEN, 0.6)

@@ -202,6 +202,28 @@ def test_users_are_what_the_rate_makes_with_their_think_time(searched: CapacityF
     assert advice.users == pytest.approx(advice.rate * (9.5 + 0.3), rel=0.02)
 
 
+def test_what_the_plan_costs_goes_with_its_rate_and_its_users(searched: CapacityFindings) -> None:
+    states = (searched.states[0].model_copy(update={"cost_per_1k": 2.0}),)
+    priced = searched.model_copy(update={"states": states})
+    whole, half = (with_headroom(priced, share, 6.0).states[0] for share in (0.7, 0.35))
+    assert whole.advice is not None
+    assert whole.cost_per_hour == pytest.approx(2.0 / 1000 * whole.advice.rate * 3600)
+    assert half.cost_per_hour == pytest.approx((whole.cost_per_hour or 0) / 2)
+    patient = with_headroom(with_headroom(priced, 0.7, 6.0), 0.7, 30.0).states[0]
+    assert patient.cost_per_hour == whole.cost_per_hour
+    assert patient.cost_per_user_hour == pytest.approx((whole.cost_per_user_hour or 0) * 6.3 / 30.3, rel=0.02)
+
+
+def test_another_think_time_makes_other_users_of_the_same_capacity(searched: CapacityFindings) -> None:
+    assert any("No think time is given" in note for note in searched.states[0].notes)
+    told = with_headroom(with_headroom(searched, 0.7, 6.0), 0.7, 30.0).states[0]
+    assert told.capacity.users is not None
+    for side in ("value", "low", "high"):
+        rate, users = getattr(told.capacity.rate, side), getattr(told.capacity.users, side)
+        assert rate * 30.3 < users <= rate * (30 + 2.0), "the response time lies between that of no load and the SLO's"
+    assert not any("No think time is given" in note for note in told.notes)
+
+
 def test_a_forecast_counts_the_replica_that_may_be_lost(searched: CapacityFindings) -> None:
     healthy, lost = (forecast([searched], s.state, rate=80.0, users=None) for s in searched.states)
     assert healthy is not None

@@ -10,10 +10,11 @@ import pytest
 from harness.analysis import analyse
 from harness.analysis.capacity import in_requests
 from harness.analysis.capacity_limits import saturated
+from harness.analysis.capacity_plan import forecast, with_headroom
 from harness.analysis.capacity_slo import Bracket
 from harness.capacities import answer
 from harness.judge import judge
-from harness.model.capacity import Level
+from harness.model.capacity import CapacityFindings, Level
 from harness.model.cost import CostFindings
 from harness.model.verdict import Verdict
 from harness.report import block_capacity
@@ -23,7 +24,6 @@ from tests.searches import Search, System, record
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness.model.capacity import CapacityFindings
     from harness.model.findings import Findings
     from harness.model.verdict import Check
     from harness.recording.reader import Recording
@@ -219,6 +219,87 @@ def test_the_ends_in_requests_hold_those_of_all_levels_between() -> None:
     assert (least.value, least.low, least.high) == (None, 29.5, None)
     below = in_requests(Bracket("below", None, 10.0, None), levels)
     assert (below.value, below.low, below.high) == (None, None, 16.5)
+
+
+def _of_users(carried: float) -> CapacityFindings:
+    """Users who wait a second or so between requests: 100 of them make `carried` requests per second in 1 ms each."""
+    rate = {"value": carried, "low": carried - 1, "high": carried + 1, "n": 3}
+    users = {"value": 100.0, "low": 90.0, "high": 110.0, "n": 3}
+    levels = [closed(users, rate) for users, rate in ((10, carried / 10), (100, carried), (200, carried + 1))]
+    state = {"state": "healthy", "levels": levels, "usl": None, "limits": [], "advice": None, "cost_per_1k": 1.0,
+             "capacity": {"state": "bracketed", "rate": rate, "users": users}}  # fmt: skip
+    return CapacityFindings.model_validate(
+        {"open_loop": False, "slo_response_s": 3, "slo_good_share": 0.99, "think_s": None, "headroom": 0.7,
+         "replicas": 1, "states": [state], "worst": "healthy"}
+    )  # fmt: skip
+
+
+def test_a_closed_loop_can_be_planned_for_users_who_think_longer() -> None:
+    there = with_headroom(_of_users(50.0), 0.7, None)
+    assert there.states[0].advice is not None
+    assert there.states[0].advice.users == 70
+    assert there.states[0].capacity.users == _of_users(50.0).states[0].capacity.users
+    needed = forecast([there], "healthy", rate=None, users=5000)
+    assert needed is not None
+    assert needed.rate == pytest.approx(2500), "each makes half a request a second"
+    patient = with_headroom(_of_users(50.0), 0.7, 30.0)
+    (state,) = patient.states
+    assert state.advice is not None
+    assert state.advice.users == pytest.approx(35 * 30.001)
+    assert state.capacity.users is not None
+    assert state.capacity.users.value == pytest.approx(50 * 30.001)
+    assert state.cost_per_user_hour == pytest.approx(3.6 / 30.001)
+    needed = forecast([patient], "healthy", rate=None, users=5000)
+    assert needed is not None
+    assert needed.rate == pytest.approx(5000 / 30.001)
+
+
+# --- levels that tell nothing ----------------------------------------------------------------------------------------
+
+
+def _stairs(path: Path, *steps: tuple[float, float, str]) -> Findings:
+    """A load of steps of 40 s: requests per second, how late they leave (s), how they end."""
+    load = {"kind": "steps", "steps": [{"rate": f"{rate}/s", "hold": "40s"} for rate, _, _ in steps]}
+    builder = RecordingBuilder(path, plan(load=load))
+    builder.phases(steady=0, cooldown=40 * len(steps))
+    for number, (rate, late_s, outcome) in enumerate(steps, 1):
+        begin = 40.0 * (number - 1)
+        builder.event(begin, "load", "step", step=number, of=len(steps), rate=rate, ramp_s=0.0)
+        for count, at in enumerate(np.arange(begin, begin + 40, 1 / rate).tolist()):
+            good = outcome == "ok" or (outcome == "some" and count % 90)
+            builder.request(at, 0.1, late_s=late_s, outcome="ok" if good else "failed", ledger=False)
+    builder.instrument(0, 40 * len(steps))
+    return analyse(builder.close(40 * len(steps) + 1))[0]
+
+
+@pytest.mark.parametrize(
+    ("top", "untold"),
+    [((40.0, 0.0, "some"), 1), ((40.0, 0.2, "ok"), 1), (None, 0)],
+    ids=["undecided", "late", "nothing above"],
+)
+def test_at_least_is_the_highest_load_shown_to_meet_whatever_was_tried_above(
+    tmp_path: Path, top: tuple[float, float, str] | None, untold: int
+) -> None:
+    findings = _stairs(tmp_path / "r", (10.0, 0.0, "ok"), (20.0, 0.0, "ok"), *([top] if top else []))
+    assert findings.capacity is not None
+    (state,) = findings.capacity.states
+    assert (state.capacity.state, state.capacity.rate.low, state.capacity.untold) == ("at_least", 20.0, untold)
+    said, note = block_capacity.said(findings).replace("\xa0", " "), " ".join(state.notes)
+    assert "meets its SLO at 20 requests/s" in said
+    assert ("the highest load tested" in said) is (untold == 0)
+    assert ("; 1 higher level does not tell" in said) is bool(untold)
+    assert ("lies beyond the tested range" in note.partition("scalability")[0]) is (untold == 0)
+    assert ("1 level above the highest shown to meet it does not tell" in note) is bool(untold)
+
+
+def test_below_is_the_lowest_load_shown_to_miss_whatever_was_tried_below(tmp_path: Path) -> None:
+    findings = _stairs(tmp_path / "r", (1.0, 0.0, "ok"), (20.0, 0.0, "failed"))
+    assert findings.capacity is not None
+    (state,) = findings.capacity.states
+    assert (state.capacity.state, state.capacity.rate.high, state.capacity.untold) == ("below", 20.0, 1)
+    said = block_capacity.said(findings).replace("\xa0", " ")
+    assert said.startswith("The system does not meet its SLO at 20 requests/s; 1 lower level does not tell")
+    assert "1 level below the lowest shown to miss it does not tell" in " ".join(state.notes)
 
 
 def test_too_few_requests_for_an_interval_leave_the_end_open() -> None:

@@ -205,6 +205,30 @@ def test_breakers_of_other_providers_and_times_do_not_count(tmp_path: Path) -> N
 
     found = outage(tmp_path, story)
     assert span(found.detection_s) == pytest.approx((1.75, 2.25))
+    assert found.breaker_seen
+
+
+@pytest.mark.parametrize(
+    ("metric", "label", "provider", "at", "value", "seen"),
+    [
+        ("llm_circuit_state", "provider", "bedrock", 25.0, 0, True),
+        ("llm_circuit_status", "provider", "bedrock", 25.0, 0, False),  # misspelt in the target's file
+        ("llm_circuit_state", "name", "bedrock", 25.0, 0, False),
+        ("llm_circuit_state", "provider", "openai", 25.0, 0, False),
+        ("llm_circuit_state", "provider", "bedrock", 25.0, 7, False),  # which stands for no state
+        ("llm_circuit_state", "provider", "bedrock", 10.0, 0, False),
+        ("llm_circuit_state", "provider", "bedrock", 50.0, 0, False),
+    ],
+)
+def test_a_breaker_that_nobody_read_was_not_seen(
+    tmp_path: Path, metric: str, label: str, provider: str, at: float, value: float, *, seen: bool
+) -> None:
+    def story(b: RecordingBuilder) -> None:
+        b.sample(at, "metrics", metric, value, **{label: provider})
+        steady(b, 0, 60)
+
+    found = outage(tmp_path, story)
+    assert (found.detection_s, found.breaker_seen) == (None, seen)
 
 
 def test_a_secondary_provider_has_nothing_to_fail_over_from(tmp_path: Path) -> None:

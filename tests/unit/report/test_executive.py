@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from harness.advice import advise
 from harness.advice.case import Case
 from harness.model.cost import CacheSaving
 from harness.model.verdict import Verdict
@@ -105,11 +106,32 @@ def test_the_promise_is_that_of_the_worst_kind(told: Reported) -> None:
 def test_what_drifts(told: Reported) -> None:
     tile = tiles(told, soak=soak(to_limit_h={"value": 20.0, "low": 15, "high": None}))["soak"]
     assert (tile.figure, plain(tile.of), tile.command) == ("Leak", "over 2 h", "")
-    assert rows(tile) == [("gateway: memory", "12 MiB an hour; at its limit in 20 h")]
+    assert rows(tile) == [("gateway: memory", "12 MiB/h; at its limit in 20 h")]
     short = tiles(told, soak=soak("inconclusive"))["soak"]
     assert short.figure == "Too short to tell"
     assert short.command.startswith("agentstorm run scenarios/soak.yaml")
     assert tiles(told, soak=soak("flat"))["soak"].figure == "Steady"
+
+
+@pytest.mark.parametrize(
+    ("what", "unit", "slope", "said", "swedish"),
+    [
+        ("provider_calls", "calls", 0.06, "0.06/h", "0,06/h"),
+        ("failed", "share", 0.006, "0.6 points/h", "0,6 procentenheter/h"),
+        ("response_p95", "ms", 120.0, "120 ms/h", "120 ms/h"),
+    ],
+)
+def test_what_drifts_is_told_by_the_hour_in_its_own_unit(
+    told: Reported, what: str, unit: str, slope: float, said: str, swedish: str
+) -> None:
+    about = {"low": slope * 0.9, "high": slope * 1.1, "value": slope}
+    drifting = soak("drift", what, unit=unit, slope=about, threshold=slope / 10)
+    assert rows(tiles(told, soak=drifting)["soak"])[0][1] == said
+    assert rows(tiles(told, SWEDISH, soak=drifting)["soak"])[0][1] == swedish
+    findings = told.findings.model_copy(update={"soak": drifting})
+    (advice,) = (one for one in advise(Case(told.recording.plan, findings, story.verdicts())) if one.rule == "drift")
+    assert plain(ENGLISH.fill(ENGLISH.advice["drift"].why, advice)).startswith(f"It moves by {said}; up to ")
+    assert plain(SWEDISH.fill(SWEDISH.advice["drift"].why, advice)).startswith(f"Det ändras med {swedish}; upp till ")
 
 
 @pytest.mark.parametrize("verdict", list(Verdict))

@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 
-from harness.advice.case import Advice, Severity, Value, kind, name
+from harness.advice.case import Advice, Severity, Value, kind, name, per_hour
 from harness.model.findings import Failover
 from harness.model.load import Load, RateLoad, SpikeLoad, StepsLoad, UsersLoad
 from harness.model.soak import SoakVerdict, SoakWhat
+from harness.model.threshold import _AGGREGATORS, METRICS, Threshold, parse_threshold
 from harness.model.verdict import Check, Verdict, Verdicts
 from harness.report import language_sv_checks, units
 from harness.report.language import Phrases, swedish
 from harness.report.language_en import ENGLISH
 from harness.report.language_sv import SWEDISH
 from harness.report.languages import LANGUAGES
+from harness.wording import observation
 from tests.unit.advice.test_rules import SPEAKS
 from tests.unit.report import story
 
@@ -119,6 +121,11 @@ def test_swedish_numbers(number: str, said: str) -> None:
         (Value("primary_down", "state"), "primary provider gone", "huvudleverantören borta"),
         (Value("memory", "series"), "memory", "minne"),
         (name("gpt-4.1, x"), "gpt-4.1, x", "gpt-4.1, x"),  # a name is no number
+        (per_hour(0.06, "calls"), "0.06/h", "0,06/h"),
+        (per_hour(0.006, "share"), "0.6 points/h", "0,6 procentenheter/h"),
+        (per_hour(-1250.5, "ms"), "−1,250 ms/h", "−1 250 ms/h"),  # noqa: RUF001
+        (per_hour(12.5, "MiB"), "12.5 MiB/h", "12,5 MiB/h"),
+        (per_hour(1, "count"), "1/h", "1/h"),
     ],
 )
 def test_a_value_is_said_in_each_language(value: Value, english: str, swedish_: str) -> None:
@@ -179,6 +186,42 @@ def check(threshold: str, observed: float | None, limit: float, unit: str = "ms"
             check("response_time: p(99)<6s", 5000, 6000, verdict=Verdict.INCONCLUSIVE),
             "användarna väntar 5 s (p99); gränsen är 6 s, men underlaget räcker inte för att avgöra det",
         ),
+        (check("failover_time: max<5s", None, 5, "s"), "ingen annan leverantör svarade; gränsen är 5 s"),
+        (
+            check("worst_stall: max<30s", 40, 30, "s", at_least=True),
+            "ingen fick svar på minst 40 s (som värst); gränsen är 30 s",
+        ),
+        (
+            check("failback_time: med<9s", 40, 9, "s", at_least=True),
+            "leverantören hade inte tagit tillbaka sin andel 40 s efter att felet var borta (median); gränsen är 9 s",
+        ),
+        (
+            check("tokens_per_second: p(5)>20", 12.5, 20, "per_s"),
+            "svaren strömmar med 12,5 token/s (p5); gränsen är 20 token/s",
+        ),
+        (check("time_to_first_token: med<1s", 2000, 1000), "första token dröjer 2 s (median); gränsen är 1 s"),
+        (check("requests: rate>20", 16.7, 20, "per_s"), "16,7 anrop/s gjordes; gränsen är 20 anrop/s"),
+        (check("requests: count>2000", 1203, 2000, "count"), "1 203 anrop gjordes; gränsen är 2 000 anrop"),
+        (check("recovery_time: count>4", 3, 4, "count"), "recovery_time mättes på 3 avbrott; gränsen är 4"),
+        (
+            check("capacity: rate>20", 12.5, 20, "per_s", low=11, high=14),
+            "systemet klarar 12,5 anrop/s inom sitt mål i det sämsta läget; gränsen är 20 anrop/s",
+        ),
+        (
+            check("capacity{state:cache_cold}: users>500", 370, 500, "count", low=370),
+            "systemet klarar minst 370 användare inom sitt mål i läget kall cache; gränsen är 500 användare",
+        ),
+        (
+            check("capacity: rate>20", 8, 20, "per_s", low=0, high=8),
+            "systemet klarar mindre än 8 anrop/s inom sitt mål i det sämsta läget; gränsen är 20 anrop/s",
+        ),
+        (check("leak: count==0", 1, 0, "count", n=7), "1 av 7 serier läcker; gränsen är 0"),
+        (check("drift: count==0", 2, 0, "count", n=5), "2 av 5 serier glider åt fel håll; gränsen är 0"),
+        (
+            check("memory_slope{container:agents}: max<10MiB/h", 12.5, 10, "MiB/h"),
+            "minnet växer med 12,5 MiB/h (högst) för agents; gränsen är 10 MiB/h",
+        ),
+        (check("fds_slope: max<4/h", 6, 4, "/h"), "de öppna filerna ökar med 6/h (högst); gränsen är 4/h"),
         (
             check("time_to_first_token: p(95)<1s", None, 1000, verdict=Verdict.INCONCLUSIVE),
             "inget mättes för time_to_first_token: p(95)<1s",
@@ -188,6 +231,74 @@ def check(threshold: str, observed: float | None, limit: float, unit: str = "ms"
 def test_a_check_in_swedish(told: Reported, said: Check, sentence: str) -> None:
     outages: tuple[Failover, ...] = told.findings.failovers
     assert language_sv_checks.check(said, outages).replace(NBSP, " ") == sentence
+
+
+_LIMITS = {"ms": "3s", "s": "3s", "share": "0.5", "MiB/h": "10MiB/h", "/h": "4/h"}
+_OWN: Mapping[str, tuple[str, str]] = {
+    "response_time": ("users wait", "användarna väntar"),
+    "service_time": ("answers take", "svaren tar"),
+    "time_to_first_byte": ("first byte", "första byten"),
+    "time_to_first_token": ("first token", "första token"),
+    "inter_token_latency": ("next token", "nästa token"),
+    "tokens_per_second": ("tokens at", "token/s"),
+    "request_failed": ("of requests fail", "misslyckas"),
+    "request_ok": ("full answer", "fullständigt svar"),
+    "request_degraded": ("rule-based", "regelbaserade"),
+    "stream_complete": ("complete", "hela"),
+    "cache_hit": ("hit", "träffar"),
+    "requests": ("requests were sent", "anrop/s gjordes"),
+    "impact_delay": ("first harm", "första skadan"),
+    "detection_time": ("breaker opened", "brytaren löste ut"),
+    "failover_time": ("another provider", "annan leverantör"),
+    "recovery_time": ("good again", "bra igen"),
+    "failback_time": ("served its share again", "bar sin andel igen"),
+    "unavailable_time": ("bad for", "dålig i"),
+    "worst_stall": ("nobody got an answer", "ingen fick svar"),
+    "flaps": ("provider changed", "leverantören byttes"),
+    "failover_claim": ("", "styrker minst"),
+    "capacity": ("", "systemet klarar"),
+    "leak": ("", "läcker"),
+    "drift": ("", "glider"),
+    "memory_slope": ("memory grows", "minnet växer"),
+    "fds_slope": ("open files grow", "öppna filerna ökar"),
+    "threads_slope": ("threads grow", "trådarna ökar"),
+    "connections_slope": ("connections grow", "anslutningarna ökar"),
+}
+"""What a sentence on each metric has to say; of those without English words the judge has the whole sentence."""
+
+
+def _thresholds(metric: str) -> Iterator[str]:
+    """Yield a check of a metric by each aggregator it may have."""
+    if metric == "failover_claim":
+        yield "failover_claim: 0.90 at 0.95 under 5s"
+    for aggregator in _AGGREGATORS[METRICS[metric].kind]:
+        counted = aggregator in ("count", "users")
+        limit = "3" if counted else _LIMITS.get(METRICS[metric].unit, "3")
+        yield f"{metric}: {aggregator.replace('p(N)', 'p(95)')}<{limit}"
+
+
+def test_every_metric_has_words_that_can_be_checked() -> None:
+    assert _OWN.keys() == METRICS.keys() - {"error_budget"}, "which only abort conditions and triggers may name"
+
+
+@pytest.mark.parametrize("metric", _OWN)
+def test_every_metric_is_told_as_what_it_is_in_both_languages(metric: str) -> None:
+    english, swedish_ = _OWN[metric]
+    for text in _thresholds(metric):
+        name_, _, rest = text.partition(": ")
+        threshold: Threshold = parse_threshold(name_, rest)
+        judged = check(text, 0.5, 0.75, threshold.unit, low=0.25, high=0.6)
+        said = language_sv_checks.check(judged, ()).replace(NBSP, " ")
+        assert "None" not in said
+        assert ("gjordes" in said) == (metric == "requests"), said
+        if threshold.aggregator in ("count", "users"):
+            assert metric not in ("leak", "drift", "capacity") or swedish_ in said
+            continue
+        assert swedish_ in said, said
+        if english:
+            heard = observation(threshold, 0.5, threshold.unit, 3)
+            once = threshold.aggregator in ("min", "max") and METRICS[metric].kind == "trend"
+            assert once or english in heard, heard
 
 
 def _why(verdicts: Verdicts, told: Reported) -> tuple[str, str]:

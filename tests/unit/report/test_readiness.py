@@ -14,6 +14,7 @@ from harness.analysis.audit_evidence import EVIDENCE, TOGETHER
 from harness.analysis.audit_seen import Seen
 from harness.auditing import open_audit
 from harness.model.audit import Answer, AuditVerdict
+from harness.model.load import SpikeLoad
 from harness.report import audit_words, block_audit
 from harness.report.audit_sentences import NOTES, SAID
 from harness.report.html import page
@@ -58,6 +59,46 @@ def test_numbers_are_written_as_the_language_does() -> None:
     assert plain[0].startswith("43.6 % (40 – 50 %) of 11,025 lookups hit")
     assert plain[1].startswith("43,6 % (40 – 50 %) av 11 025 uppslag träffade")
     assert "agent b.c 20 %" in plain[1]
+
+
+@pytest.mark.parametrize(
+    ("sides", "english", "swedish"),
+    [
+        ({"low": 0.12}, "50 % (12 % or more) of", "50 % (12 % eller mer) av"),
+        ({"high": 0.625}, "50 % (up to 62.5 %) of", "50 % (högst 62,5 %) av"),
+        ({"low": 0.12, "high": 0.625}, "50 % (12 – 62.5 %) of", "50 % (12 – 62,5 %) av"),
+        ({}, "50 % of", "50 % av"),
+    ],
+)
+def test_an_open_interval_is_said_in_the_words_of_the_language(
+    sides: dict[str, float], english: str, swedish: str
+) -> None:
+    found = Answer(verdict=AuditVerdict.PASS, key="trace", facts={"share": 0.5, "n": 10, **sides})
+    said = [audit_words.said(found, language).replace("\u00a0", " ") for language in LANGUAGES]
+    assert said[0].startswith(english)
+    assert said[1].startswith(swedish)
+
+
+def test_what_there_is_none_of_is_left_out() -> None:
+    facts = {"done": 1, "n": 2, "passed": 1, "failed": "", "missing": "LOAD-SOAK"}
+    found = Answer(verdict=AuditVerdict.INCONCLUSIVE, key="together", facts=facts)
+    made = "1 of 2 loads were made at full length, 1 passed"
+    assert audit_words.said(found) == f"{made}; not at full length: LOAD-SOAK"
+    assert audit_words.said(found, "sv") == (
+        "1 av 2 laster gjordes i full längd, 1 godkända; inte i full längd: LOAD-SOAK"
+    )
+    failed = found.model_copy(update={"facts": facts | {"failed": "LOAD-RATE", "missing": ""}})
+    assert audit_words.said(failed) == f"{made}; failed: LOAD-RATE"
+
+
+def test_a_run_without_a_healthy_everyday_load_is_told_to_make_one(told: Reported) -> None:
+    load = SpikeLoad.model_validate({"kind": "spike", "users": 50, "ramp": "60s", "hold": "2m"})
+    scenario = told.recording.plan.scenario.model_copy(update={"load": load})
+    spike = told.recording.plan.model_copy(update={"scenario": scenario})
+    found = readiness(open_audit("happyos"), [Seen("spike", spike, told.findings)])
+    rows = {line.row.id: line.said for line in block_audit.lines(found)}
+    for row in ("PERF-1", "AVAILABILITY"):
+        assert rows[row].startswith("a steady load while nothing is broken"), rows[row]
 
 
 def test_every_kind_says_what_it_would_need() -> None:
