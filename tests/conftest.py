@@ -5,6 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Nothing is asserted in seconds: machines are shared.
+settings.register_profile("agentstorm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("agentstorm")
 
 pytest_plugins = ["pytester"]  # the tests of our own pytest plugin run pytest
 

@@ -343,9 +343,7 @@ PLACES = [
 ]  # fmt: skip
 
 
-@settings(
-    max_examples=200, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=200, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.sampled_from(PLACES), scrap=SCRAPS)
 def test_whatever_is_set_either_plans_or_is_one_message(files: Path, place: str, scrap: object) -> None:
     with contextlib.suppress(PlanError):
@@ -393,9 +391,7 @@ def with_scrap(node: object, place: tuple[object, ...], scrap: str) -> str:
 PARSED = {name: YAML(typ="safe", pure=True).load(text) for name, text in FILES.items()}
 
 
-@settings(
-    max_examples=200, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=200, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     at=st.sampled_from([(name, place) for name, data in PARSED.items() for place in places(data)]),
     scrap=st.one_of(st.sampled_from(ODD_YAML), SCRAPS.map(json.dumps)),

@@ -81,7 +81,7 @@ def write(path: Path, rows: list[dict[str, Any]], *, finished: bool) -> Recordin
     return Recording.open(path)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(row, max_size=120), cut=st.integers(100, 3000), finished=st.booleans())
 def test_a_scan_says_what_numpy_says(
     tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]], cut: int, finished: bool
@@ -115,7 +115,7 @@ def test_a_scan_says_what_numpy_says(
         assert counts == {o: int((whole.outcome.among([o]) & whole.within([span])).sum()) for o in OUTCOMES}
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(row, max_size=120), finished=st.booleans())
 def test_a_scan_finds_the_streams_among_all_requests(
     tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]], finished: bool

@@ -237,7 +237,7 @@ def test_a_recording_from_before_streams_were_timed_opens(tmp_path: Path, finish
     assert Recording.open(tmp_path).tokens.num_rows == 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(cut=st.integers(0, 100_000))
 def test_a_stream_cut_anywhere_opens_with_all_whole_batches(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
     path = tmp_path_factory.mktemp("cut")

@@ -40,7 +40,7 @@ def plain(*lines: str) -> bytes:
     return "\r\n".join(("HTTP/1.1 200 OK", *lines)).encode("latin-1")
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=800)
 @given(heads())
 @example(plain("content-length: 5"))
 @example(plain("content-length: 5", "X: \x85 "))
