@@ -519,7 +519,7 @@ def test_a_k6_that_is_held_up_is_confessed(driver: Driver, url: str) -> None:
     driver.watch(engine)
     frame = driver.table()
     assert sorted(frame.due_ns - frame.due_ns.min()) == [i * 20_000_000 for i in range(200)]
-    assert (frame.outcome == "ok").all()
+    assert set(frame.outcome) == {"ok"}
     assert (frame.start_ns - frame.due_ns).max() > 0.8 * NS_PER_S
     assert max(p.lag_max_ms for p in driver.pulses) > 800
     assert max(p.lateness_p99_ms for p in driver.pulses) > 800
