@@ -255,27 +255,34 @@ def _moves(series: SoakSeries, language: Language) -> str:
 
 @dataclass(frozen=True)
 class Answer:
-    """A question of the page: what a run answers, how much it has to say on it (0: nothing), and the rules that say
+    """A question of the page: what a run answers, how much it has to say on it (larger is more), and the rules that say
     only what more it would take to answer it in full."""
 
     tile: Callable[[Case, Language, str], Tile]
-    weight: Callable[[Case], float]
+    weight: Callable[[Case], tuple[float, ...]]
     rules: tuple[str, ...] = ()
 
 
-def _priced(case: Case) -> float:
+def _priced(case: Case) -> tuple[float, ...]:
     found = case.findings.cost
-    return found.total.requests if isinstance(found, CostFindings) and found.total.per_1k_requests is not None else 0
+    return (found.total.requests if isinstance(found, CostFindings) and found.total.per_1k_requests is not None else 0,)
+
+
+def _watched(case: Case) -> tuple[float, ...]:
+    """What moved for the worse was seen, however long others looked; and who can tell says more than who cannot."""
+    if case.soak is None:
+        return (0, 0)
+    return ({"leak": 4, "drift": 3, "inconclusive": 1}.get(case.soak.verdict, 2), case.soak.length_s)
 
 
 ANSWERS = (
     Answer(
         _capacity,
-        lambda case: sum(bool(s.levels) for s in case.capacity.states) if case.capacity else 0,
+        lambda case: (sum(bool(s.levels) for s in case.capacity.states) if case.capacity else 0,),
         ("capacity_beyond", "capacity_untold"),
     ),
     Answer(_cost, _priced, ("unpriced",)),
-    Answer(_sla, lambda case: sum(claim.outages for claim in case.findings.claims), ("claim",)),
-    Answer(_soak, lambda case: case.soak.length_s if case.soak else 0, ("soak_short",)),
+    Answer(_sla, lambda case: (sum(claim.outages for claim in case.findings.claims),), ("claim",)),
+    Answer(_soak, _watched, ("soak_short",)),
 )
 """The four answers, in the order of the page."""

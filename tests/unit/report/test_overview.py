@@ -40,8 +40,9 @@ def run(told: Reported, path: Path, verdict: Verdict, **findings: Any) -> overvi
 @pytest.fixture
 def runs(told: Reported, tmp_path: Path) -> list[overview.Run]:
     bare: dict[str, Any] = {"claims": (), "failovers": (), "outage_kinds": (), "health": None}
+    longer = soak("inconclusive").model_copy(update={"length_s": 9000})  # which takes nothing back
     return [
-        run(told, tmp_path / "runs" / "outages one", Verdict.FAIL, cost=cost()),
+        run(told, tmp_path / "runs" / "outages one", Verdict.FAIL, cost=cost(), soak=longer),
         run(told, tmp_path / "runs" / "search", Verdict.PASS, capacity=capacity(), **bare),
         run(told, tmp_path / "runs" / "night", Verdict.INCONCLUSIVE, soak=soak(), **bare),
     ]
