@@ -251,7 +251,8 @@ def _panel(axes: Axes, milestones: Sequence[Milestone], span: float, width: floa
     axes.axvline(0, color=palette.BAD, linewidth=1)
     step = next((s for s in _STEPS if axes.get_xlim()[1] / s <= width / 46), 3600.0)
     ticks = [k * step for k in range(int(axes.get_xlim()[1] / step) + 1)]
-    axes.set_xticks(ticks, [units.seconds(t) for t in ticks])
+    long = axes.get_xlim()[1] > 120  # as "2 min 20 s" would run into its neighbour
+    axes.set_xticks(ticks, [units.clock(t) if long else units.seconds(t) for t in ticks])
     _lines(axes, milestones, len(milestones) * ROW)
 
 
