@@ -53,6 +53,11 @@ RULES: Mapping[str, Callable[[Case], Iterable[Advice]]] = {
 """Every rule there is; among equally severe ones, in the order in which they are told."""
 OF_INVALID = ("generator", "invalid", "shortened")
 """What there is to say of a run that cannot be judged: nothing that rests on its figures."""
+OF_A_BEARABLE_LOAD = (
+    "never_recovered", "slow_recovery", "unanswered", "degraded", "budget", "retries", "price", "flapping",
+    "no_failback", "claim", "saturated",
+)  # fmt: skip
+"""What nothing can be said of while a search drives the system past what it carries, with a fault on or without."""
 
 MOST_RISKS, MOST_RECOMMENDATIONS = 5, 7
 
@@ -67,6 +72,8 @@ def advise(*cases: Case, only: Mapping[str, int] | None = None) -> tuple[Advice,
     for number, case in enumerate(cases):
         for place, (rule, look) in enumerate(RULES.items()):
             if not case.findings.validity.valid and rule not in OF_INVALID:
+                continue
+            if case.searched and rule in OF_A_BEARABLE_LOAD:
                 continue
             if only and only.get(rule, number) != number:
                 continue

@@ -92,6 +92,11 @@ class Case:
         return found if isinstance(found, CapacityFindings) else None
 
     @property
+    def searched(self) -> bool:
+        """Whether the load went past what the system carries on purpose, to find out."""
+        return self.plan.scenario.load.kind == "capacity"
+
+    @property
     def soak(self) -> SoakFindings | None:
         """What drifted; None where the load was no soak."""
         found: object = self.findings.soak

@@ -197,7 +197,7 @@ def _cost(case: Case, language: Language, _: str) -> Tile:
 
 def _sla(case: Case, language: Language, _: str) -> Tile:
     phrases, claims = language.phrases, sorted(case.findings.claims, key=lambda c: c.share)
-    if not claims:
+    if not claims or case.searched:
         command = case.command("rate", "failover-sla")
         return Tile(phrases.sla, "failover", command=command)
     worst, several = claims[0], len(claims) > 1
@@ -268,6 +268,10 @@ def _priced(case: Case) -> tuple[float, ...]:
     return (found.total.requests if isinstance(found, CostFindings) and found.total.per_1k_requests is not None else 0,)
 
 
+def _promised(case: Case) -> tuple[float, ...]:
+    return (0 if case.searched else sum(claim.outages for claim in case.findings.claims),)
+
+
 def _watched(case: Case) -> tuple[float, ...]:
     """What moved for the worse was seen, however long others looked; and who can tell says more than who cannot."""
     if case.soak is None:
@@ -282,7 +286,9 @@ ANSWERS = (
         ("capacity_beyond", "capacity_untold"),
     ),
     Answer(_cost, _priced, ("unpriced",)),
-    Answer(_sla, lambda case: (sum(claim.outages for claim in case.findings.claims),), ("claim",)),
+    Answer(
+        _sla, lambda case: (0 if case.searched else sum(claim.outages for claim in case.findings.claims),), ("claim",)
+    ),
     Answer(_soak, _watched, ("soak_short",)),
 )
 """The four answers, in the order of the page."""

@@ -11,6 +11,9 @@ from harness.advice import MOST_RECOMMENDATIONS, MOST_RISKS, RULES, advise, reco
 from harness.advice.case import Advice, Case, Severity
 from harness.model.plan import Files
 from harness.model.verdict import Verdict
+from harness.report.block_executive import _sla
+from harness.report.language_en import ENGLISH
+from tests.recordings import plan
 from tests.unit.advice.builders import (
     calls,
     capacity,
@@ -433,3 +436,17 @@ def test_a_longer_run_is_longer_at_its_scale_too(healthy: Case, altered: Callabl
     assert whole.verify.endswith(" --set load.hold=560s")
     tenth = _said(altered(verdicts=verdicts(short), plan={"scale": 0.1}))["too_few"]
     assert tenth.verify.endswith(" --scale 0.1 --set load.hold=5600s")
+
+
+def test_a_search_is_held_to_no_promise(healthy: Case, altered: Callable[..., Case]) -> None:
+    """It drives the system past what it carries: how long it then takes to recover is no property of the outage."""
+    broken = altered(findings={"failovers": tuple(slow(o, 9.0, 8.0) for o in healthy.findings.failovers)})
+    rules = [one.rule for one in advise(broken)]
+    assert any(rule.startswith("recovery_") for rule in rules)
+    load = plan(load={"kind": "capacity", "min": "5/s", "max": "50/s", "hold": "10s", "budget": "600s"}).scenario.load
+    scenario = broken.plan.scenario.model_copy(update={"load": load})
+    searched = replace(broken, plan=broken.plan.model_copy(update={"scenario": scenario}))
+    assert [one.rule for one in advise(searched) if one.rule in rules and one.severity > Severity.KNOW] == []
+    tile = _sla(searched, ENGLISH, "")
+    assert (tile.figure, bool(tile.command)) == ("", True)
+    assert _sla(broken, ENGLISH, "").figure
