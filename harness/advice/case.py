@@ -7,6 +7,7 @@ from enum import IntEnum
 from shlex import quote
 from typing import TYPE_CHECKING
 
+from harness.analysis.searched import is_search
 from harness.model.capacity import CapacityFindings
 from harness.model.soak import SoakFindings
 
@@ -94,7 +95,7 @@ class Case:
     @property
     def searched(self) -> bool:
         """Whether the load went past what the system carries on purpose, to find out."""
-        return self.plan.scenario.load.kind == "capacity"
+        return is_search(self.plan)
 
     @property
     def soak(self) -> SoakFindings | None:

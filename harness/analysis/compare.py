@@ -52,11 +52,9 @@ class _Held:
         return self._if_known(1)
 
     def _if_known(self, side: Literal[-1, 1]) -> Contrast:
-        return replace(self.contrast, shift=self.contrast.shift + side * slack(self.quantity, *self.sides, side))
-
-    @property
-    def sides(self) -> tuple[tuple[Figure, ...], tuple[Figure, ...]]:
-        return self.base, self.candidate
+        return replace(
+            self.contrast, shift=self.contrast.shift + side * slack(self.quantity, self.base, self.candidate, side)
+        )
 
     @property
     def beyond(self) -> float:
