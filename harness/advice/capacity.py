@@ -29,7 +29,7 @@ def capacity_limit(case: Case) -> Iterator[Advice]:
     worst = case.capacity.governing if case.capacity else None
     if worst is None or worst.advice is None:
         return
-    first = next((limit for limit in worst.limits if limit.kind != "generator"), None)
+    first = worst.fills_first
     if first is not None:
         owner = first.resource.removesuffix(_LIMITS.get(first.kind, ("", ""))[1])
         values = {

@@ -228,8 +228,15 @@ def _doubts(state: CapacityState, most: int, count: int | None) -> Iterator[str]
         yield "No number of replicas carries it: each further one costs the others more than it brings."
     elif count > most:
         yield f"At most {most} replica{'s were' if most > 1 else ' was'} measured."
-    first = state.limits[0] if state.limits else None
+    if why := more_do_not_help(state):
+        yield why
+
+
+def more_do_not_help(state: CapacityState) -> str:
+    """Return why further replicas would not raise the capacity, in a sentence; empty where nothing says so."""
+    first = state.fills_first
     if first is not None and first.kind == "rate_limit":
-        yield f"{first.resource} is what fills up first: more replicas do not raise it."
+        return f"{first.resource} is what fills up first: more replicas do not raise it."
     if first is not None and first.resource == MACHINE:
-        yield "The machine is what fills up first: replicas on it share its cores."
+        return "The machine is what fills up first: replicas on it share its cores."
+    return ""

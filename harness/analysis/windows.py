@@ -191,10 +191,12 @@ class Felt:
         )
 
     def latest_start(self, begin_ns: int, end_ns: int) -> int | None:
-        """Return when the last request sent within a stretch was; None if none was."""
+        """Return when the last request sent within a stretch was that the cache did not answer alone; None if there
+        was none. A cache hit says nothing about the providers."""
         found = []
         for frame in (*self.load.blocks(None, end_ns, alive_at=begin_ns), self.canary):
-            starts = frame.start[(frame.start >= begin_ns) & (frame.start < end_ns)]
+            asked = ~from_cache(frame.kinds).take(frame.kind)
+            starts = frame.start[asked & (frame.start >= begin_ns) & (frame.start < end_ns)]
             found += [int(starts.max())] if len(starts) else []
         return max(found, default=None)
 

@@ -194,6 +194,11 @@ class CapacityState(Frozen):
     notes: tuple[str, ...] = ()
     """What a reader should know: beyond the tested range, levels that do not count, Little's law broken ..."""
 
+    @property
+    def fills_first(self) -> Limit | None:
+        """What of the system, not of the load generator, is used up first."""
+        return next((limit for limit in self.limits if limit.kind != "generator"), None)
+
 
 class CapacityFindings(Frozen):
     """What a `capacity` or `steps` load showed (`analysis.capacity`)."""

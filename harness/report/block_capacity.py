@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from harness.analysis.capacity_plan import more_do_not_help
 from harness.report import units, words
 from harness.report.block_cost import money
 from harness.report.units import SPACE
@@ -157,9 +158,10 @@ def advice_rows(found: CapacityFindings, state: CapacityState) -> list[tuple[str
     if what is None:
         return []
     shown = "shown to meet the SLO" if what.shown else "not itself shown to meet the SLO: longer levels would tell"
+    measured = ". ".join(filter(None, (f"measured with {found.replicas}", words.sentence(more_do_not_help(state)))))
     rows = [
         ("plan with", rate(what.rate), f"{units.share(found.headroom)} of the capacity; {shown}"),
-        ("scale out at", f"{units.per_second(what.rate_per_replica)} per replica", f"measured with {found.replicas}"),
+        ("scale out at", f"{units.per_second(what.rate_per_replica)} per replica", measured),
     ]
     if what.in_flight_per_replica is not None:
         rows.append(("or at", f"{units.three(what.in_flight_per_replica)} in flight per replica", "mean at that rate"))

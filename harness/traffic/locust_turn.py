@@ -2,7 +2,8 @@
 
 Only for the Locust subprocess. Workloads draw from Python's `random` module; with one stream for all users, what
 user 7 asks would depend on how the answers to users 1 to 6 interleave. So the module's functions are bound to
-`PerTurnRandom`, which draws from the stream of the greenlet that asks: a run repeats, user by user, arrival by arrival.
+`PerTurnRandom`, which draws from the stream of the greenlet that asks: a run repeats, user by user, arrival by arrival,
+and so do the greenlets that a task spawns.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from harness.traffic.locust_open import Session
     from harness.traffic.locust_phase import Phase
 
-_OWING = "agentstorm: whose request is due"
+_ABOVE, _OWING = "agentstorm: below whom", "agentstorm: whose request is due"
+"""What gevent hands on to every greenlet that is spawned below a turn."""
 
 
 class Turn(Greenlet):
@@ -39,6 +41,8 @@ class Turn(Greenlet):
         """Whether its user, new for an arrival, is getting ready (on_start): the arrival's request is yet to come."""
         self.leaving = False
         """Whether its user is to go instead of sending a further request."""
+        self._below: weakref.WeakKeyDictionary[Greenlet, random.Random] | None = None
+        self.spawn_tree_locals = {_ABOVE: weakref.ref(self)}
 
     def owe(self, due_ns: int) -> None:
         """Have the next request be the one due at `due_ns`: ours, or that of a greenlet spawned by us from now on.
@@ -46,16 +50,31 @@ class Turn(Greenlet):
         Not of one that was spawned before, in on_start: what that sends is on nobody's schedule.
         """
         self.due_ns = due_ns
-        self.spawn_tree_locals = {_OWING: weakref.ref(self)}  # gevent hands it on to all that are spawned below us
+        self.spawn_tree_locals = {**self.spawn_tree_locals, _OWING: weakref.ref(self)}
+
+    def stream_of(self, greenlet: Greenlet) -> random.Random:
+        """Return the stream of a greenlet below this one: what several draw must not depend on whose answer is first.
+
+        They are seeded in the order in which they first draw, which is the order they were spawned in if they do so
+        before they wait for anything; what the turn itself draws is as if they did not.
+        """
+        if self._below is None:
+            self._below, self._seeds = weakref.WeakKeyDictionary(), random.Random()
+            self._seeds.setstate(self.stream.getstate())
+        if greenlet not in self._below:
+            self._below[greenlet] = random.Random(self._seeds.getrandbits(64))
+        return self._below[greenlet]
+
+
+def _handed_on(greenlet: Any, what: str) -> Turn | None:
+    turn = (getattr(greenlet, "spawn_tree_locals", None) or {}).get(what)
+    return turn() if turn is not None else None
 
 
 def _owing() -> Turn | None:
     """Return the turn whose schedule the running greenlet's request would be on: itself, or the one above it."""
     greenlet = gevent.getcurrent()
-    if isinstance(greenlet, Turn):
-        return greenlet
-    turn = (getattr(greenlet, "spawn_tree_locals", None) or {}).get(_OWING)
-    return turn() if turn is not None else None
+    return greenlet if isinstance(greenlet, Turn) else _handed_on(greenlet, _OWING)
 
 
 def is_due() -> bool:
@@ -96,8 +115,11 @@ class PerTurnRandom(random.Random):
         super().__init__()
 
     def _stream(self) -> random.Random:
-        turn = gevent.getcurrent()
-        return turn.stream if isinstance(turn, Turn) else self._shared
+        greenlet = gevent.getcurrent()
+        if isinstance(greenlet, Turn):
+            return greenlet.stream
+        turn = _handed_on(greenlet, _ABOVE)
+        return turn.stream_of(greenlet) if turn is not None else self._shared
 
     def random(self) -> float:
         """Return a number in [0, 1)."""

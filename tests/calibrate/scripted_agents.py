@@ -20,15 +20,20 @@ import json
 import time
 from pathlib import Path
 
-QUESTION = b'{"model": "gpt-4", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 4}'
+import aiohttp
+
+QUESTION = {"model": "gpt-4", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 4}
+OWN = "00-" + "1" * 32 + "-" + "1" * 16 + "-01"
+"""The trace of calls that no user asked for."""
 
 
 class Scripted:
     """The system's state: on the primary (`switch_ns` is None), or off it since it noticed."""
 
-    def __init__(self, options: argparse.Namespace) -> None:
+    def __init__(self, options: argparse.Namespace, session: aiohttp.ClientSession) -> None:
+        self.session = session
         self.primary, self.secondary = options.primary, options.secondary
-        self.delay_ns, self.patience_s = round(options.delay * 1e9), options.patience
+        self.delay_ns = round(options.delay * 1e9)
         self.log = Path(options.log).open("a", buffering=1)  # noqa: SIM115 - open as long as the process
         self.switch_ns: int | None = None
         self.asked = self.hits = self.misses = 0
@@ -37,20 +42,17 @@ class Scripted:
         self.log.write(json.dumps(line) + "\n")
 
     async def call(self, address: str, traceparent: str) -> bool:
-        """Ask a provider and tell whether it answered."""
-        host, port = address.split(":")
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: {address}\r\ntraceparent: {traceparent}\r\n"
-        head += f"content-type: application/json\r\ncontent-length: {len(QUESTION)}\r\nconnection: close\r\n\r\n"
+        """Ask a provider, on a connection that is open already if there is one, and tell whether it answered."""
+        url, headers = f"http://{address}/v1/chat/completions", {"traceparent": traceparent}
         try:
-            async with asyncio.timeout(self.patience_s):
-                reader, writer = await asyncio.open_connection(host, int(port))
-                try:
-                    writer.write(head.encode() + QUESTION)
-                    return b" 200 " in await reader.readline() and bool(await reader.read())
-                finally:
-                    writer.close()
-        except (OSError, TimeoutError):
+            async with self.session.post(url, json=QUESTION, headers=headers) as answer:
+                return answer.status == 200 and bool(await answer.read())
+        except (aiohttp.ClientError, TimeoutError):
             return False
+
+    async def connect(self) -> None:
+        """Open connections to the provider that is asked later, whose first call would take some ms longer."""
+        await asyncio.gather(*(self.call(self.secondary, OWN) for _ in range(4)))
 
     async def answer(self, traceparent: str) -> tuple[int, str, str]:
         """Return status, provider and cache word of one question."""
@@ -74,7 +76,7 @@ class Scripted:
         while True:
             await asyncio.sleep(0.1)
             off = self.switch_ns is not None and time.monotonic_ns() > self.switch_ns
-            if off and await self.call(self.primary, "00-" + "1" * 32 + "-" + "1" * 16 + "-01"):
+            if off and await self.call(self.primary, OWN):
                 self.switch_ns = None
                 self.write(back_ns=time.monotonic_ns())
 
@@ -113,11 +115,14 @@ async def main() -> None:
         kind = float if name in ("--delay", "--patience") else int if name == "--port" else str
         parser.add_argument(name, type=kind, required=True)
     options = parser.parse_args()
-    scripted = Scripted(options)
-    server = await asyncio.start_server(scripted.serve, "127.0.0.1", options.port, backlog=1024)
-    async with server, asyncio.TaskGroup() as group:
-        group.create_task(scripted.look_for_primary())
-        await server.serve_forever()
+    patience = aiohttp.ClientTimeout(total=options.patience)
+    async with aiohttp.ClientSession(timeout=patience) as session:
+        scripted = Scripted(options, session)
+        await scripted.connect()
+        server = await asyncio.start_server(scripted.serve, "127.0.0.1", options.port, backlog=1024)
+        async with server, asyncio.TaskGroup() as group:
+            group.create_task(scripted.look_for_primary())
+            await server.serve_forever()
 
 
 if __name__ == "__main__":

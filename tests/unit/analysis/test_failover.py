@@ -66,6 +66,25 @@ def test_failures_from_the_fault_on_and_back(tmp_path: Path) -> None:
     assert found.answers == {"ok": 170, "degraded": 0, "failed": 30}
 
 
+def test_cache_hits_bound_no_time_of_the_providers(tmp_path: Path) -> None:
+    """Of ten requests a second only those at .0 and .5 ask a provider, which fails from 21 to 25 s: harm and failover
+    may lie anywhere between two of those."""
+
+    def story(b: RecordingBuilder) -> None:
+        for i in range(600):
+            t = i / 10
+            if i % 5:
+                b.request(t, 0.05, provider="cache", hits=1)
+            elif 21 <= t < 25:
+                b.request(t, 0.05, outcome="failed", provider="")
+            else:
+                b.request(t, 0.05, provider="openai" if t >= 25 else "bedrock")
+
+    found = outage(tmp_path, story)
+    assert span(found.impact_s) == pytest.approx((0.5, 1.0))
+    assert span(found.failover_s) == pytest.approx((4.549, 5.049))
+
+
 def test_a_return_whose_window_is_cut_off_is_no_flap(tmp_path: Path) -> None:
     def story(b: RecordingBuilder) -> None:
         steady(b, 0, 20)

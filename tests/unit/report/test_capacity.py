@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.analysis import analyse
+from harness.analysis.capacity_use import MACHINE
 from harness.judge import judge
 from harness.report import block_capacity, figure_capacity
 from harness.report.figures import figures
@@ -55,6 +56,28 @@ def test_the_page_has_the_block_with_both_figures_and_escapes_names(told: Told) 
     assert "cold<b>" not in text
     assert "What to configure" in text
     assert text.count('<tr><td class="soft">healthy</td><td class="num">') == 6  # every level
+
+
+@pytest.mark.parametrize(
+    ("resource", "kind", "says"),
+    [
+        ("bedrock rate limit", "rate_limit", "Bedrock rate limit is what fills up first: more replicas do not raise it."),
+        (MACHINE, "cpu", "The machine is what fills up first: replicas on it share its cores."),
+        ("gateway cpu", "cpu", ""),
+    ],
+)
+def test_where_more_replicas_do_not_help_the_row_on_scaling_out_says_so(
+    told: Told, resource: str, kind: str, says: str
+) -> None:
+    found = told[1].capacity
+    assert found is not None
+    assert found.governing is not None
+    limit = found.governing.limits[0]
+    ours = limit.model_copy(update={"resource": "load generator", "kind": "generator"})
+    first = limit.model_copy(update={"resource": resource, "kind": kind})
+    state = found.governing.model_copy(update={"limits": (ours, first)})
+    (_, _, word), *_ = (row for row in block_capacity.advice_rows(found, state) if row[0] == "scale out at")
+    assert word == (f"measured with 1. {says}" if says else "measured with 1")
 
 
 def test_a_run_without_levels_reports_as_before(tmp_path: Path) -> None:

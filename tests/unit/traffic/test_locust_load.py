@@ -41,6 +41,39 @@ def test_every_draw_of_a_workload_comes_from_the_plans_seed() -> None:
     """)
 
 
+def test_what_greenlets_of_a_task_draw_depends_on_nobodys_answers() -> None:
+    passes("""
+    import random
+    import gevent
+    from harness.traffic.locust_turn import Turn, install
+
+    install(random.Random(7))
+
+    def ask(drawn, wait_s):
+        for _ in range(3):
+            drawn.append(random.random())
+            gevent.sleep(wait_s)
+
+    def task(drawn, waits_s):
+        drawn[0].append(random.random())
+        gevent.joinall([gevent.spawn(ask, mine, wait_s) for mine, wait_s in zip(drawn[1:], waits_s)], raise_error=True)
+        drawn[0].append(random.random())
+
+    def run(*waits_s):
+        drawn = [[] for _ in range(1 + len(waits_s))]
+        turn = Turn(task, drawn, waits_s, stream=random.Random(1))
+        turn.start()
+        turn.get()
+        return drawn
+
+    alone = random.Random(1)
+    drawn = run(0.001, 0.01, 0.003)
+    assert drawn == run(0.02, 0.001, 0.001), "whoever is answered first"
+    assert drawn[0] == [alone.random(), alone.random()], "as if the task had spawned nothing"
+    assert len({number for mine in drawn for number in mine}) == 11, "and each draws its own"
+    """)
+
+
 def test_only_users_that_an_exception_ended_are_gone() -> None:
     passes("""
     from types import SimpleNamespace
