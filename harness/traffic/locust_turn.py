@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import random
 import weakref
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import gevent
 from gevent import Greenlet
+
+from harness.seeds import python_random
 
 if TYPE_CHECKING:
     from harness.traffic.locust_open import Session
@@ -59,10 +62,9 @@ class Turn(Greenlet):
         before they wait for anything; what the turn itself draws is as if they did not.
         """
         if self._below is None:
-            self._below, self._seeds = weakref.WeakKeyDictionary(), random.Random()
-            self._seeds.setstate(self.stream.getstate())
+            self._below, self._seeds = weakref.WeakKeyDictionary(), copy(self.stream)
         if greenlet not in self._below:
-            self._below[greenlet] = random.Random(self._seeds.getrandbits(64))
+            self._below[greenlet] = python_random(self._seeds.getrandbits(63), "below")
         return self._below[greenlet]
 
 

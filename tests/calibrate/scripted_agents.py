@@ -42,8 +42,11 @@ class Scripted:
         self.log.write(json.dumps(line) + "\n")
 
     async def call(self, address: str, traceparent: str) -> bool:
-        """Ask a provider, on a connection that is open already if there is one, and tell whether it answered."""
+        """Ask a provider and tell whether it answered: the secondary on a connection that is open already if there is
+        one, the primary on a new one, so that no call fails for a connection that a fault before it has broken."""
         url, headers = f"http://{address}/v1/chat/completions", {"traceparent": traceparent}
+        if address == self.primary:
+            headers["connection"] = "close"
         try:
             async with self.session.post(url, json=QUESTION, headers=headers) as answer:
                 return answer.status == 200 and bool(await answer.read())

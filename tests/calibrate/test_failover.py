@@ -62,7 +62,7 @@ PLANTED = (
     Planted("refuse", OUTAGES * 3 // 10, 0.8, 1.6),
     Planted("blackhole", OUTAGES * 3 // 10, 0.8, 1.6),
     Planted("rate_limited", OUTAGES // 5, 0.8, 1.6),
-    Planted("rate_limited", OUTAGES // 10, 0.8, 4.5, by_recovery=True),
+    Planted("rate_limited", OUTAGES // 10, 0.8, 7.0, by_recovery=True),
     Planted("flapping", OUTAGES // 10, 3.0, 4.5, ", period: 1.2s, fault: {kind: refuse}", comes_back=2),
 )
 

@@ -61,7 +61,11 @@ def test_the_page_has_the_block_with_both_figures_and_escapes_names(told: Told) 
 @pytest.mark.parametrize(
     ("resource", "kind", "says"),
     [
-        ("bedrock rate limit", "rate_limit", "Bedrock rate limit is what fills up first: more replicas do not raise it."),
+        (
+            "bedrock rate limit",
+            "rate_limit",
+            "Bedrock rate limit is what fills up first: more replicas do not raise it.",
+        ),
         (MACHINE, "cpu", "The machine is what fills up first: replicas on it share its cores."),
         ("gateway cpu", "cpu", ""),
     ],
