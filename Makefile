@@ -8,8 +8,10 @@ SOURCES := harness reference scenarios tests benchmarks
 
 # Tests of real components share the machine with whoever else is on it, and some wait for things that take milliseconds.
 # What fails is tried once more, by itself, and fails the build if it fails again; the first failure stays in the output.
+# Only tests that failed (1): what pytest could not end (an interruption, a mistake of its own) is no test to try again.
 twice = $(BIN)/python -m pytest $(1) -m "$(2)" || \
-  { echo "Once more, one at a time, what failed:"; \
+  { code=$$?; [ $$code -eq 1 ] || exit $$code; \
+    echo "Once more, one at a time, what failed:"; \
     $(BIN)/python -m pytest --last-failed --last-failed-no-failures none -m "$(2)"; }
 
 .DEFAULT_GOAL := help

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import logging
 from typing import TYPE_CHECKING
 
 from harness.analysis import analyse
@@ -17,9 +19,14 @@ if TYPE_CHECKING:
     from harness.model.verdict import Verdicts
     from harness.recording.reader import Recording
 
+_NOT_OURS = {errno.EACCES, errno.EPERM, errno.EROFS}
+"""Why nothing can be written into somebody else's recording, or one on a medium that is only read."""
+_log = logging.getLogger(__name__)
+
 
 def assess(recording: Recording) -> tuple[Findings, Verdicts]:
-    """Analyse and judge a recording; writes ``findings.json`` and ``verdicts.json``."""
+    """Analyse and judge a recording; writes ``findings.json`` and ``verdicts.json``. Where that is not allowed it is
+    said on stderr, and no harm; OSError: it cannot be written for another reason."""
     frugal()
     findings, measure = analyse(recording)
     verdicts = judge(recording.plan, findings, measure)
@@ -30,4 +37,9 @@ def assess(recording: Recording) -> tuple[Findings, Verdicts]:
 
 def _write(recording: Recording, name: str, data: Frozen) -> None:
     text = json.dumps(data.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
-    write_whole(recording.path / name, text)
+    try:
+        write_whole(recording.path / name, text)
+    except OSError as error:
+        if error.errno not in _NOT_OURS:
+            raise
+        _log.warning("agentstorm: %s is not kept: %s", recording.path / name, error.strerror)

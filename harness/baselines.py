@@ -5,8 +5,11 @@ Not in the store, which may be thrown away: what somebody chose is in no recordi
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import re
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from harness.errors import RecordingError
@@ -16,7 +19,7 @@ from harness.store import REPORTS
 from harness.whole import write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 FILE = "baselines.json"
@@ -61,10 +64,21 @@ class Baselines:
         self.check(name)
         for recording in recordings:
             Recording.open(recording)
-        known = self.all() | {name: list(recordings)}
         self._folder.mkdir(parents=True, exist_ok=True)
-        told = {name: [self._told(path) for path in paths] for name, paths in sorted(known.items())}
-        write_whole(self._path, json.dumps(told, indent=1) + "\n")
+        with self._alone():
+            known = self.all() | {name: list(recordings)}
+            told = {name: [self._told(path) for path in paths] for name, paths in sorted(known.items())}
+            write_whole(self._path, json.dumps(told, indent=1) + "\n")
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the folder's lock, so that of two who add a name none is lost."""
+        folder = os.open(self._folder, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)
 
     def _told(self, path: Path) -> str:
         absolute, folder = path.resolve(), self._folder.resolve()

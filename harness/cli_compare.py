@@ -106,7 +106,7 @@ class _WithMany(click.Command):
             if following and not arg.startswith("-"):
                 spread += ["--with", arg] if spread[-1] != "--with" else [arg]
             else:
-                following = arg == "--with"
+                following = arg == "--with" or arg.startswith("--with=")
                 spread.append(arg)
         return super().parse_args(ctx, spread)
 
@@ -185,7 +185,7 @@ def gate(ctx: click.Context, /, **options: Any) -> None:
     agentstorm gate demo --baseline main           (weaker: what changed on the host since then counts too)
 
     \b
-    Exit codes: 0 pass, 99 worse, 75 inconclusive, 98 too many invalid runs, or that of a run that did not end well.
+    Exit codes: 0 pass, 99 worse or died, 75 inconclusive, 98 too many invalid runs, or that of a run that ended badly.
     """
     aa, stored = options["aa"], options["baseline"] and not options["baseline_target"] and not options["aa"]
     if aa and options["baseline_target"]:

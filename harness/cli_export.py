@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from harness.errors import PlanError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound="Callable[..., Any]")
 DIRECTORY = click.Path(path_type=Path)
+METRICS_BIND = "127.0.0.1"
 
 
 @click.group()
@@ -126,7 +129,7 @@ def metrics_options(command: Any) -> Any:
     )
     bind = click.option(
         "--metrics-bind",
-        default="127.0.0.1",
+        default=METRICS_BIND,
         show_default=True,
         metavar="HOST",
         help="Who may read them: whoever reaches it.",
@@ -136,11 +139,16 @@ def metrics_options(command: Any) -> Any:
 
 @contextmanager
 def live_metrics(plan: Plan, faults: Iterable[str], port: int | None, address: str) -> Iterator[LiveMetrics | None]:
-    """Serve a run's metrics while the block lasts, if a port is given; PlanError when it cannot be had.
+    """Serve a run's metrics while the block lasts, if a port is given; PlanError when it cannot be had, or when an
+    address is given without one.
 
     `faults` are the names of those planned.
     """
     if port is None:
+        if address != METRICS_BIND:
+            raise PlanError(
+                "nobody is shown the run's metrics", where=f"--metrics-bind {address}", hint="give --metrics-port, too"
+            )
         yield None
         return
     from harness.live_metrics import LiveMetrics, serving  # noqa: PLC0415

@@ -29,9 +29,17 @@ EXIT_CODES = {
 class _Sides:
     """The runs that are left to be compared, and all that is to be said about the choice."""
 
-    def __init__(self, sides: Sequence[Sequence[Run]], *, force: bool, skip_invalid: bool) -> None:
-        self.warnings: list[str] = []
-        self.left_out: list[LeftOut] = []
+    def __init__(
+        self,
+        sides: Sequence[Sequence[Run]],
+        *,
+        force: bool,
+        skip_invalid: bool,
+        left_out: Sequence[LeftOut] = (),
+        doubts: Sequence[str] = (),
+    ) -> None:
+        self.warnings: list[str] = [*doubts]
+        self.left_out: list[LeftOut] = [*left_out]
         every = [run for side in sides for run in side]
         _refuse_twice(every)
         self._same_question(every, force=force)
@@ -98,7 +106,7 @@ def check(runs: Sequence[Run]) -> None:
     _Sides((runs,), force=False, skip_invalid=False)
 
 
-def compare(
+def compare(  # noqa: PLR0913 - how runs are chosen, and what is known besides
     base: Sequence[Run],
     candidate: Sequence[Run],
     tolerances: Mapping[str, float],
@@ -107,14 +115,17 @@ def compare(
     force: bool = False,
     skip_invalid: bool = False,
     agree: bool = False,
+    left_out: Sequence[LeftOut] = (),
+    doubts: Sequence[str] = (),
 ) -> Comparison:
     """Compare runs of one plan; NotComparable says why they cannot be.
 
     `force` compares runs of different plans and invalid ones all the same: nothing then passes. `skip_invalid` leaves
     invalid ones out. With `agree`, one run against one is asked whether the two agree (as two load generators should),
-    not whether a candidate may be released: it passes or fails by that.
+    not whether a candidate may be released: it passes or fails by that. `left_out` are runs that were made and are not
+    given, `doubts` what of these speaks against the candidate: with any, nothing passes.
     """
-    chosen = _Sides((base, candidate), force=force, skip_invalid=skip_invalid)
+    chosen = _Sides((base, candidate), force=force, skip_invalid=skip_invalid, left_out=left_out, doubts=doubts)
     sides = chosen.sides
     single = all(len(side) == 1 for side in sides)
     if single:
@@ -125,7 +136,8 @@ def compare(
     if agree and not single:
         raise NotComparable("agreement is a question to one run against one; leave --agree out")
     decide = _agreement if agree else _alone if single else _worst
-    verdict, why = _warned(*decide(changes), chosen.warnings)
+    because = "a run that speaks against the candidate was made again" if doubts else _APART
+    verdict, why = _warned(*decide(changes), chosen.warnings, because)
     return Comparison(
         kind="within-run" if single else "runs",
         plan=sides[0][0].plan.title,
@@ -141,10 +153,13 @@ def compare(
     )
 
 
-def _warned(verdict: Verdict, why: str, warnings: Sequence[str]) -> tuple[Verdict, str]:
+_APART = "these runs should not be compared"
+
+
+def _warned(verdict: Verdict, why: str, warnings: Sequence[str], because: str = _APART) -> tuple[Verdict, str]:
     """Runs that were compared in spite of warnings never pass."""
     if verdict is Verdict.PASS and warnings:
-        return Verdict.INCONCLUSIVE, f"Inconclusive, because these runs should not be compared. {why}"
+        return Verdict.INCONCLUSIVE, f"Inconclusive, because {because}. {why}"
     return verdict, why
 
 
@@ -196,12 +211,13 @@ def noise(
     *,
     force: bool = False,
     skip_invalid: bool = False,
+    left_out: Sequence[LeftOut] = (),
 ) -> NoiseFloor:
     """Measure what differs between runs of one system (A/A); a tolerance tighter than that fails.
 
     NotComparable: runs of different plans, invalid ones, or fewer than four.
     """
-    chosen = _Sides((runs,), force=force, skip_invalid=skip_invalid)
+    chosen = _Sides((runs,), force=force, skip_invalid=skip_invalid, left_out=left_out)
     kept = chosen.sides[0]
     if len(kept) < FEWEST:
         raise NotComparable(f"{len(kept)} runs; a noise floor needs {FEWEST}: two halves of two")

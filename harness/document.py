@@ -52,6 +52,14 @@ class Document:
             return self.overridden[loc]
         return f"{self.path}:{self._lines.get(loc, 1)}"
 
+    def replaced(self, loc: Loc, by: str) -> None:
+        """Take note that `loc` with all that is in it comes from elsewhere: the file's lines say nothing about it."""
+        told: tuple[dict[Loc, Any], ...] = (self._lines, self.overridden)
+        for known in told:
+            for inside in [one for one in known if one[: len(loc)] == loc]:
+                del known[inside]
+        self.overridden[loc] = by
+
     def error(self, loc: Loc, what: str, hint: str = "") -> PlanError:
         """Return a PlanError that points at `loc`."""
         return PlanError(what, where=self.where(loc), hint=hint)
@@ -214,8 +222,8 @@ def override(documents: dict[str, Document], text: str) -> None:
     for depth, part in enumerate(parts[:-1]):
         if node.get(part) is None:
             node[part] = {}  # a section that the file leaves out; a name that is none is found when all is validated
+            document.replaced(tuple(parts[: depth + 1]), where)
         node = node[part]
-        document.overridden[tuple(parts[: depth + 1])] = where
         if not isinstance(node, dict):
             whole = path.removesuffix("." + ".".join(parts[depth + 1 :]))
             what = "a list, and set as a whole" if isinstance(node, list) else "a single value"
@@ -226,4 +234,6 @@ def override(documents: dict[str, Document], text: str) -> None:
         node[parts[-1]] = _plain(YAML(typ="rt", pure=True).load(io.StringIO(value)), (), {})
     except _UNREADABLE as error:
         raise PlanError(f"the value is not YAML: {error}", where=where) from None
-    document.overridden[tuple(parts)] = where
+    document.replaced(tuple(parts), where)
+    if parts[-1] == "kind" and len(parts) > 1:  # decides what the section around it must have
+        document.overridden[tuple(parts[:-1])] = where

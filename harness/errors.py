@@ -104,7 +104,8 @@ class StoreFailed(AgentstormError):
 
 
 class GateStopped(AgentstormError):
-    """A run of a gate was interrupted, aborted, not healed, or invalid once too often; `exit_code` is that run's."""
+    """A run of a gate was interrupted, aborted, not healed, or invalid once too often; `exit_code` is that run's. Or a
+    system died: the candidate has failed then (99), and without the baseline nothing can be judged (98)."""
 
     def __init__(self, message: str, exit_code: ExitCode) -> None:
         self.exit_code = exit_code

@@ -5,13 +5,15 @@ Each pair of runs has a seed of its own: the same questions at the same times fo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from harness.analysis.safety import sick_before
 from harness.assess import assess
 from harness.conduct import conduct
 from harness.errors import AgentstormError, ExitCode, GateStopped, NotComparable
 from harness.history import remember
+from harness.model.comparison import LeftOut
 from harness.recording.reader import Recording
 from harness.report import write_all
 from harness.runs import Run, differing
@@ -27,10 +29,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Side:
-    """One of the systems: what its runs are called, and its plan for a seed."""
+    """One of the systems: what its runs are called, and its plan for a seed. What a `judged` one does to its runs is
+    held against it."""
 
     name: str
     plan: Callable[[int], Plan]
+    judged: bool = False
+
+
+@dataclass(frozen=True)
+class Made:
+    """The valid runs of each side, and the invalid ones that others were made for."""
+
+    runs: list[list[Run]]
+    remade: list[LeftOut] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+    """What of the latter speaks against the side that is judged."""
 
 
 def turns(sides: int, runs: int, *, interleave: bool = True) -> Iterator[tuple[int, int]]:
@@ -45,12 +59,13 @@ def turns(sides: int, runs: int, *, interleave: bool = True) -> Iterator[tuple[i
 
 def make(
     sides: Sequence[Side], runs: int, seed: int, folder: Path, console: Console, *, spare: int, interleave: bool = True
-) -> list[list[Run]]:
+) -> Made:
     """Make `runs` valid runs of each side in `folder`, and return them; an invalid one is made again.
 
-    GateStopped: a run did not go to its end, or more than `spare` were invalid; what was recorded stays.
+    GateStopped: a run did not go to its end, a service of its system died, or more than `spare` were invalid; what was
+    recorded stays.
     """
-    made: list[list[Run]] = [[] for _ in sides]
+    made = Made([[] for _ in sides])
     total = runs * len(sides)
     for turn, (side, number) in enumerate(turns(len(sides), runs, interleave=interleave), 1):
         tries = 1
@@ -60,13 +75,33 @@ def make(
             run = _run(sides[side].plan(seed + number), folder / name, console)
             if run.findings.validity.valid:
                 break
+            _refuse_dead(run, sides[side])
             reasons = "; ".join(run.findings.validity.reasons)
             if not spare:
                 raise GateStopped(f"{folder / name} is invalid: {reasons}", ExitCode.INVALID)
             spare, tries = spare - 1, tries + 1
             console.print(f"gate: {name} is invalid and made again: {reasons}", style="yellow")
-        made[side].append(run)
+            made.remade.append(LeftOut(recording=str(run.recording.path), reason=f"made again: {reasons}"))
+            if sides[side].judged and _only_sick(run):
+                made.doubts.append(f"{run.recording.path}: nothing was wrong but the system: {reasons}")
+        made.runs[side].append(run)
     return made
+
+
+def _refuse_dead(run: Run, side: Side) -> None:
+    """Raise GateStopped if a service of the system died: whoever makes runs until it does not has only good ones."""
+    for event in run.recording.events:
+        if event.kind == "system" and event.data.get("state") == "died" and not event.data.get("ours"):
+            where = f"{run.recording.path}: {event.subject} died during the run"
+            said = event.data.get("message", "see logs/")
+            if side.judged:
+                raise GateStopped(f"{where}, and this is the system that is judged\n  {said}", ExitCode.FAIL)
+            raise GateStopped(f"{where}, and with it what there was to judge by\n  {said}", ExitCode.INVALID)
+
+
+def _only_sick(run: Run) -> bool:
+    """Whether the system was sick before the first fault, for certain, and no reason lies with the instrument."""
+    return run.findings.validity.reasons == tuple(sick_before(run.recording.events))
 
 
 def _run(plan: Plan, folder: Path, console: Console) -> Run:

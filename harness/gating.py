@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,16 +11,16 @@ from harness.analysis.noise import FEWEST
 from harness.baselines import Baselines
 from harness.clock import utc_stamp
 from harness.errors import NotComparable, PlanError
-from harness.gate import Side, check_same_question, make
+from harness.gate import Made, Side, check_same_question, make
 from harness.model.verdict import Verdict
 from harness.planfile import resolve
 from harness.report.comparison import markdown
 from harness.runs import Run, differing
 from harness.seeds import fresh_seed
-from harness.store import REPORTS
+from harness.store import APART, REPORTS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from rich.console import Console
@@ -78,7 +79,7 @@ def perform(request: Request, out: Path | None, console: Console) -> Ended:
         Baselines().check(request.named)
     seed = fresh_seed() if request.seed is None else request.seed
     plan = request.plan(request.target, seed)
-    sides = [Side("candidate", lambda seed: request.plan(request.target, seed))]
+    sides = [Side("candidate", lambda seed: request.plan(request.target, seed), judged=True)]
     stored: list[Run] = []
     if request.aa:
         sides = [Side(name, sides[0].plan) for name in ("a", "b")]
@@ -92,10 +93,27 @@ def perform(request: Request, out: Path | None, console: Console) -> Ended:
     folder = out or REPORTS / f"{utc_stamp()}_gate_{plan.scenario.scenario}"
     if folder.exists():
         raise PlanError(f"{folder} exists already", where="--out", hint="give a directory that does not exist yet")
-    made = make(sides, request.runs, seed, folder, console, spare=request.spare, interleave=request.interleave)
+    with _for_runs(folder, apart=bool(request.baseline_target)):
+        made = make(sides, request.runs, seed, folder, console, spare=request.spare, interleave=request.interleave)
     found = _judge(request, made, stored)
-    _keep(request, made, folder, found, console)
+    _keep(request, made.runs, folder, found, console)
     return Ended(folder, found)
+
+
+@contextmanager
+def _for_runs(folder: Path, *, apart: bool) -> Iterator[None]:
+    """Keep runs of two systems that may go by one name apart from the history of either. Where not one was made nothing
+    stays, so that the same can be asked for again."""
+    mark = folder / APART
+    if apart:
+        folder.mkdir(parents=True)
+        mark.write_text("Runs of a gate of two systems: `agentstorm history` leaves out what lies in here.\n")
+    try:
+        yield
+    finally:
+        if folder.is_dir() and not set(folder.iterdir()) - {mark}:
+            mark.unlink(missing_ok=True)
+            folder.rmdir()
 
 
 def _stored(request: Request, plan: Plan) -> list[Run]:
@@ -122,13 +140,12 @@ def _stored(request: Request, plan: Plan) -> list[Run]:
     return runs
 
 
-def _judge(
-    request: Request, made: Sequence[Sequence[Run]], stored: Sequence[Run]
-) -> tuple[Comparison | NoiseFloor, ...]:
-    base, candidate = (made[0], made[1]) if len(made) > 1 else (stored, made[0])
-    compared = comparing.compare(base, candidate, request.tolerances, request.metrics)
+def _judge(request: Request, made: Made, stored: Sequence[Run]) -> tuple[Comparison | NoiseFloor, ...]:
+    base, candidate = (made.runs[0], made.runs[1]) if len(made.runs) > 1 else (stored, made.runs[0])
+    asked = (request.tolerances, request.metrics)
+    compared = comparing.compare(base, candidate, *asked, left_out=made.remade, doubts=made.doubts)
     if request.aa and len(base) + len(candidate) >= FEWEST:
-        return comparing.noise([*base, *candidate], request.tolerances, request.metrics), compared
+        return comparing.noise([*base, *candidate], *asked, left_out=made.remade), compared
     return (compared,)
 
 

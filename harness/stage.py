@@ -236,7 +236,7 @@ class Stage:
         for name, proxy in (("toxiproxy", self._toxiproxy), ("http fault proxy", self._http)):
             if proxy is not None and not proxy.alive:
                 code = proxy.process.returncode
-                died.append(Died(name, code, f"the {name} ended (exit code {code}); see {proxy.log}"))
+                died.append(Died(name, code, f"the {name} ended (exit code {code}); see {proxy.log}", ours=True))
         return died
 
     def flush(self) -> None:

@@ -6,6 +6,9 @@ by it. One process at a time may write; who comes meanwhile waits a little.
     runs(recording, run_id, started (UTC), scenario, experiments, target, engine, scale, question, verdict, valid,
          requests)                            `question`: what was asked of the system (`runs.question_hash`)
     figures(recording, metric, value)         one row for each quantity a run has (`analysis.quantities`)
+
+A copy of a recording has rows of its own, with the `run_id` of the run that it is a copy of. What lies in a folder
+with a file named `.no-history` is left out.
 """
 
 from __future__ import annotations
@@ -31,6 +34,9 @@ if TYPE_CHECKING:
 REPORTS = Path("reports")
 """Where runs are recorded unless told otherwise, seen from the working directory."""
 FILE = "history.duckdb"
+APART = ".no-history"
+"""A file of this name says that the runs in its folder are none to look back over: of other machines, or of several
+systems that go by one name."""
 _TRIES, _WAIT_S = 20, 0.25
 _TABLES = """
 CREATE TABLE IF NOT EXISTS runs (
@@ -50,8 +56,11 @@ class Store:
         self.path = folder / FILE
 
     def holds(self, recording: Path) -> bool:
-        """Tell whether a recording lies in the folder that this store is about."""
-        return recording.resolve().is_relative_to(self._folder.resolve())
+        """Tell whether a recording is one of those that this store is about: in its folder, and not kept apart."""
+        path, folder = recording.resolve(), self._folder.resolve()
+        if not path.is_relative_to(folder):
+            return False
+        return not any((at / APART).exists() for at in (path, *path.parents) if at.is_relative_to(folder))
 
     def add(self, runs: Iterable[tuple[Run, Verdicts]]) -> None:
         """Write runs down, replacing what was known of them. StoreFailed says why it could not be done."""
@@ -60,7 +69,8 @@ class Store:
                 _write(connection, self._name(run.recording.path), run, verdicts)
 
     def nights(self) -> list[Night]:
-        """Return all runs, oldest first; none where nothing was stored yet."""
+        """Return all runs, oldest first; none where nothing was stored yet. One of which there are copies is one run,
+        by the name that was written down last."""
         if not self.path.exists():
             return []
         with self._open(writing=False) as connection:
@@ -69,7 +79,8 @@ class Store:
             for recording, metric, value in told:
                 figures.setdefault(recording, {})[metric] = value
             rows = connection.execute(
-                f"SELECT {', '.join(_NIGHT)} FROM runs ORDER BY started, recording"  # noqa: S608 - names of ours
+                f"SELECT {', '.join(_NIGHT)} FROM runs "  # noqa: S608 - names of ours
+                "QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY rowid DESC) = 1 ORDER BY started, recording"
             ).fetchall()
         return [Night(**dict(zip(_NIGHT, row, strict=True)), figures=figures.get(row[0], {})) for row in rows]
 
@@ -79,8 +90,8 @@ class Store:
             path.unlink(missing_ok=True)
 
     def recordings(self) -> list[Path]:
-        """Return every recording in the folder, at any depth."""
-        return sorted(path.parent for path in self._folder.rglob(layout.MANIFEST))
+        """Return every recording in the folder that is not kept apart, at any depth."""
+        return sorted(path.parent for path in self._folder.rglob(layout.MANIFEST) if self.holds(path.parent))
 
     def _name(self, recording: Path) -> str:
         path = recording.resolve()

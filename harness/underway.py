@@ -236,7 +236,9 @@ class Underway:
             return True
         for died in self._stage.died():
             self.message = died.message
-            self._events.emit("system", "stage", died.service, state="died", code=died.code, message=died.message)
+            self._events.emit(
+                "system", "stage", died.service, state="died", code=died.code, ours=died.ours, message=died.message
+            )
             return True
         if self._guardian.lost:
             self.message = "the run's guardian could not be kept alive"

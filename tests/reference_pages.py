@@ -164,7 +164,7 @@ def metrics() -> str:
     """Return what thresholds can name."""
     rows = [
         (f"`{name}`", metric.about, metric.unit, ", ".join(f"`{a}`" for a in _AGGREGATORS[metric.kind]) or "-",
-         "yes" if metric.live and metric.kind not in ("outage", "claim") else "no")
+         "yes" if metric.live else "no")
         for name, metric in METRICS.items()
     ]  # fmt: skip
     lines = [
@@ -191,7 +191,7 @@ _CODES = {
     errors.ExitCode.HEALING_FAILED: "something of ours is still broken: outranks every other code; `agentstorm heal`",
     errors.ExitCode.INCONCLUSIVE: "the data cannot say",
     errors.ExitCode.INVALID: "the run cannot be believed: the instrument was at its limit, or a fault did not bite",
-    errors.ExitCode.FAIL: "a threshold does not hold, for certain; of a gate: the build is worse",
+    errors.ExitCode.FAIL: "a threshold does not hold, for certain; of a gate: the build is worse, or died",
     errors.ExitCode.BAD_PLAN: "a plan file or an option is wrong; nothing was started",
     errors.ExitCode.INTERRUPTED: "Ctrl-C or SIGTERM; everything was healed",
     errors.ExitCode.ABORTED: "an abort condition stopped the load; everything was healed",

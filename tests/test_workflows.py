@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -14,7 +15,9 @@ import click
 import pytest
 from ruamel.yaml import YAML
 
+from harness.baselines import Baselines
 from harness.cli import cli
+from harness.errors import RecordingError
 from harness.planfile import resolve
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -129,6 +132,37 @@ def test_every_gate_judges_by_the_tolerance_that_was_asked_for() -> None:
         assert parsed(arguments).params["tolerance_texts"] == ("10%",)
 
 
+def test_a_run_that_kept_nothing_hides_no_baseline_and_a_name_is_not_the_beginning_of_another() -> None:
+    steps = read(ROOT / ".github/workflows/gate.yml")["jobs"]["gate"]["steps"]
+    (save,) = [step for step in steps if step.get("uses", "").startswith("actions/cache/save@")]
+    (fetch,) = [step for step in steps if step.get("uses", "").startswith("actions/cache/restore@")]
+    assert save["if"].endswith("inputs.keep && hashFiles('reports/baselines.json') != ''")
+    prefix = fetch["with"]["restore-keys"]
+    assert save["with"]["key"].removeprefix(prefix) == "${{ github.run_id }}-${{ github.run_attempt }}"
+    with pytest.raises(RecordingError):  # a name that goes on where the prefix ends
+        Baselines().check(prefix.replace("${{ env.BASELINE }}", "main"))
+
+
+@pytest.mark.parametrize(
+    ("codes", "ends", "runs"), [("0", 0, 1), ("1 0", 0, 2), ("1 1", 2, 2), ("2 0", 2, 1), ("3 0", 2, 1)]
+)
+def test_only_tests_that_failed_are_tried_again(tmp_path: Path, codes: str, ends: int, runs: int) -> None:
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    for path, text in (
+        (tmp_path / "pyproject.toml", ""), (tmp_path / "codes", codes.replace(" ", "\n") + "\n"),
+        (python, '#!/bin/sh\necho "$@" >> told\nexit $(sed -n "$(wc -l < told)p" codes)\n'),
+        (tmp_path / ".venv" / ".installed", ""),
+    ):  # fmt: skip
+        path.write_text(text)
+    python.chmod(0o755)
+    command = ["make", "-f", str(ROOT / "Makefile"), "test-docker"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
+    told = (tmp_path / "told").read_text().splitlines()
+    assert (done.returncode, len(told)) == (ends, runs), done
+    assert ["--last-failed" in line for line in told] == [False, True][:runs]
+
+
 GUIDE = (ROOT / "docs" / "how-to" / "ci-gate.md").read_text()
 
 
@@ -136,16 +170,34 @@ GUIDE = (ROOT / "docs" / "how-to" / "ci-gate.md").read_text()
     ("codes", "ends", "runs"), [("0", 0, 1), ("99", 99, 1), ("75", 0, 1), ("98 98 0", 0, 3), ("98 98 98 0", 98, 3)]
 )
 def test_the_guides_step_runs_again_what_is_invalid(tmp_path: Path, codes: str, ends: int, runs: int) -> None:
+    assert guided(tmp_path, codes) == (ends, runs)
+
+
+def test_the_guides_step_does_not_run_again_what_died(tmp_path: Path) -> None:
+    assert guided(tmp_path, "98 0", "The fault did not bite.") == (0, 2)
+    assert guided(tmp_path, "98 0", "gateway died during the run: see logs/ for its last words.") == (98, 1)
+
+
+def test_the_guide_installs_what_its_commands_need() -> None:
+    assert "targets/local.yaml" in GUIDE
+    assert re.search(r'pip install "PATH/TO/agentstorm\[reference\]"\n', GUIDE)
+
+
+def guided(tmp_path: Path, codes: str, reason: str = "") -> tuple[int, int]:
+    """Return the exit code of the guide's step, and how many runs it made, where these have the exit codes `codes`."""
     step = re.search(r"run: \|\n( +for try.*? esac)$", GUIDE, re.MULTILINE | re.DOTALL)
     assert step
+    shutil.rmtree(tmp_path)
+    (tmp_path / "reports" / "ci" / "1").mkdir(parents=True)
+    (tmp_path / "reports" / "ci" / "1" / "findings.json").write_text(json.dumps({"validity": {"reasons": [reason]}}))
     (tmp_path / "agentstorm").write_text('#!/bin/sh\necho "$@" >> told\nexit $(sed -n "$(wc -l < told)p" codes)\n')
     (tmp_path / "agentstorm").chmod(0o755)
     (tmp_path / "codes").write_text(codes.replace(" ", "\n") + "\n")
     found = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
     done = subprocess.run(["bash", "-e", "-c", step[1]], cwd=tmp_path, env=found, capture_output=True, check=False)
-    assert done.returncode == ends, done
     told = (tmp_path / "told").read_text().splitlines()
-    assert [line.rsplit("/", 1)[-1] for line in told] == [str(n + 1) for n in range(runs)]
+    assert [line.rsplit("/", 1)[-1] for line in told] == [str(n + 1) for n in range(len(told))]
+    return done.returncode, len(told)
 
 
 @pytest.mark.parametrize(("workflow", "arguments"), of("agentstorm"))

@@ -39,6 +39,7 @@ class Event(Frozen):
       load        {...}                                    subject: started, stopped or step
                   ``step``, at each boundary of a `steps` load: {step, of, users|rate, ramp_s}; its ramp begins here
       system      {state: up|down|died, ...}               subject: service
+                  ``died`` has {code, ours, message}; `ours`: a fault proxy or the Docker engine, not the system's own
       instrument  {error}                                  subject: ``died`` (the generator), ``workload`` (raises and
                   makes no load), ``raised`` (an exception of the workload's own, each text once), ``cut`` (somebody
                   ended the load before its end);

@@ -56,16 +56,18 @@ METRICS: Mapping[str, Metric] = {
     "cache_hit": Metric("rate", "share", "cache hits per lookup, as the answers claim"),
     "requests": Metric("counter", "count", "requests, as count or rate per second"),
     "error_budget": Metric("budget", "x", "share of bad requests by what the SLO leaves for them; only with a window"),
-    "impact_delay": Metric("outage", "s", "fault effective to first harm"),
-    "detection_time": Metric("outage", "s", "fault effective to breaker open"),
-    "failover_time": Metric("outage", "s", "fault effective to first answer by another provider"),
-    "recovery_time": Metric("outage", "s", "fault effective to good service again"),
-    "failback_time": Metric("outage", "s", "fault cleared to primary serving its share again"),
-    "unavailable_time": Metric("outage", "s", "seconds of bad service per outage"),
-    "worst_stall": Metric("outage", "s", "longest gap between successes per outage"),
-    "flaps": Metric("outage", "count", "changes of provider after the first failover"),
-    "failover_claim": Metric("claim", "share", "share of outages that recover in time, with confidence"),
-    "capacity": Metric("capacity", "per_s", "load at which the SLO is just met: requests per second, or users"),
+    "impact_delay": Metric("outage", "s", "fault effective to first harm", live=False),
+    "detection_time": Metric("outage", "s", "fault effective to breaker open", live=False),
+    "failover_time": Metric("outage", "s", "fault effective to first answer by another provider", live=False),
+    "recovery_time": Metric("outage", "s", "fault effective to good service again", live=False),
+    "failback_time": Metric("outage", "s", "fault cleared to primary serving its share again", live=False),
+    "unavailable_time": Metric("outage", "s", "seconds of bad service per outage", live=False),
+    "worst_stall": Metric("outage", "s", "longest gap between successes per outage", live=False),
+    "flaps": Metric("outage", "count", "changes of provider after the first failover", live=False),
+    "failover_claim": Metric("claim", "share", "share of outages that recover in time, with confidence", live=False),
+    "capacity": Metric(
+        "capacity", "per_s", "load at which the SLO is just met: requests per second, or users", live=False
+    ),
     "leak": Metric("soak", "count", "resources of processes and containers that leak over a long load", live=False),
     "drift": Metric("soak", "count", "figures of what users got that get worse over a long load", live=False),
     "memory_slope": Metric("slope", "MiB/h", "growth of the memory of a process or container", live=False),
@@ -285,7 +287,7 @@ def parse_live(name: str, check: str, *, windowed: bool = True) -> Threshold:
     threshold = parse_threshold(name, check, windowed=windowed)
     late = [f"the tag {tag!r}" for tag, _ in threshold.tags if tag in WHEN_TAGS]
     metric = METRICS[threshold.metric]
-    if metric.kind in ("outage", "claim", "capacity") or not metric.live:
+    if not metric.live:
         late.append(threshold.metric)
     if threshold.vs_baseline:
         late.append("the baseline")

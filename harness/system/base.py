@@ -37,6 +37,8 @@ class Died:
     code: int
     message: str
     """What happened, the last lines of its log, and where the log is."""
+    ours: bool = False
+    """Whether it is what breaks or carries the system (a fault proxy, the Docker engine), and not the system's own."""
 
 
 @dataclass(frozen=True)

@@ -249,7 +249,7 @@ class Compose:
             except FaultFailed as error:
                 self._silent_ns = asked_ns if self._silent_ns is None else self._silent_ns
                 if now_ns() - self._silent_ns >= _SILENT_NS:
-                    self._died = [Died("docker", 1, str(error))]
+                    self._died = [Died("docker", 1, str(error), ours=True)]
             self._watched_ns = now_ns()
         return self._died
 
@@ -266,7 +266,9 @@ class Compose:
     def _death(self, name: str, container: Mapping[str, Any]) -> Died:
         state = self._watcher.api.inspect_container(container["Id"])["State"]
         why = "was killed for want of memory" if state.get("OOMKilled") else f"ended with code {state['ExitCode']}"
-        return Died(name, int(state["ExitCode"]), self._told(name, container, f"{why} while it was needed").strip())
+        told = self._told(name, container, f"{why} while it was needed").strip()
+        ours = container["Labels"][SERVICE_LABEL] in (self._system.toxiproxy, *self._http)
+        return Died(name, int(state["ExitCode"]), told, ours)
 
     def control(self, service: str) -> ContainerControl:
         """Return the means to break a service."""

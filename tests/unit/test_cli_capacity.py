@@ -16,6 +16,7 @@ from harness.model.threshold import parse_live, parse_threshold
 from harness.model.verdict import Verdict
 from harness.recording.reader import Recording
 from tests.recordings import RecordingBuilder, plan
+from tests.reference_pages import metrics
 from tests.searches import Search, System, record
 
 if TYPE_CHECKING:
@@ -146,3 +147,5 @@ def test_a_threshold_that_makes_no_sense_is_refused(name: str, check: str, said:
 def test_capacity_is_only_known_after_the_run() -> None:
     with pytest.raises(ValueError, match="only known after the run"):
         parse_live("capacity", "rate>20 over 30s")
+    (row,) = [line for line in metrics().splitlines() if line.startswith("| `capacity` |")]
+    assert row.endswith("| no |"), "the reference says so, too"

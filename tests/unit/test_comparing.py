@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from harness import comparing
 from harness.cli import cli
 from harness.model.comparison import Comparison, NoiseFloor
 from harness.recording import layout
+from harness.runs import Run
 from harness.seeds import generator
 from tests.recordings import RecordingBuilder, plan
 
@@ -61,6 +63,10 @@ def test_five_equal_runs_pass_and_slower_ones_fail(make: Make, tmp_path: Path, m
     base, same, slow = ([make(slower, seed=i) for i in range(5)] for slower in (1.0, 1.0, 1.2))
     code, output = agentstorm("compare", *base, "--with", *same, *METRICS)
     assert (code, "PASS" in output) == (0, True), output
+    one, other = ([Run.open(Path(path)) for path in side] for side in (base, same))
+    doubted = comparing.compare(one, other, {}, METRICS[1::2], doubts=["a run of the candidate was sick"])
+    assert (doubted.verdict, doubted.warnings) == ("inconclusive", ("a run of the candidate was sick",))
+    assert doubted.why.startswith("Inconclusive, because a run that speaks against the candidate was made again.")
     out = tmp_path / "c.md"
     code, output = agentstorm("compare", *base, "--with", *slow, *METRICS, "--json", "--out", str(out))
     assert code == 99
@@ -80,6 +86,15 @@ def test_fewer_runs_are_inconclusive_and_say_how_many_would_tell(make: Make) -> 
     code, output = agentstorm("compare", make(), make(), "--with", make(), make(), *METRICS)
     assert code == 75
     assert "runs of each side" in output
+
+
+def test_all_that_follows_with_is_judged_however_it_is_written(make: Make) -> None:
+    base, one, two = make(), make(), make()
+    ways = ("--with", one, two), (f"--with={one}", two)
+    told = [agentstorm("compare", base, *given, "--json", *METRICS)[1] for given in ways]
+    first, second = map(Comparison.model_validate_json, told)
+    assert [run.recording for run in second.candidate] == [one, two]
+    assert second == first
 
 
 def test_one_run_against_one_never_passes_but_says_whether_they_agree(make: Make) -> None:

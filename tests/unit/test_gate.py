@@ -1,18 +1,24 @@
-"""What a gate refuses before it starts anything, and the order of its runs."""
+"""What a gate refuses before it starts anything, the order of its runs, and what becomes of those that are invalid."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from harness import content, gating
+from harness import content, gate, gating
 from harness.cli import cli
+from harness.conduct import Ended
+from harness.errors import ExitCode, GateStopped, PlanError
 from harness.gate import turns
+from harness.model.comparison import Comparison
 from harness.planfile import resolve
 from harness.recording import layout
+from harness.store import Store
 from tests.recordings import RecordingBuilder
 
 
@@ -22,10 +28,15 @@ def agentstorm(*arguments: str) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-def record(name: str, number: int, *, lag_ms: float = 2.0) -> None:
+Story = Callable[[RecordingBuilder], object]
+LOCAL = str(content.root() / "targets" / "local.yaml")
+
+
+def record(name: str, number: int, *, lag_ms: float = 2.0, story: Story = lambda _: None) -> None:
     """Write a recording of the smoke scenario; answers of every other one take 10 % longer."""
-    plan = resolve("smoke", seed=1, target=str(content.root() / "targets" / "local.yaml"))
+    plan = resolve("smoke", seed=1, target=LOCAL)
     builder = RecordingBuilder(Path("reports") / name, plan)
+    story(builder)
     builder.phases(steady=0, cooldown=20)
     for i in range(200):
         builder.request(i / 10, 0.3 * 1.1 ** (number % 2) + i / 10000)
@@ -120,3 +131,107 @@ def test_a_tolerance_tighter_than_the_baselines_noise_is_refused(baseline: Path)
     assert "differ among themselves by more than the tolerance" in output
     assert "--tolerance response_time.p50=" in output
     assert "--metric throughput" in output
+
+
+# --- runs that are invalid
+
+
+def died(service: str, *, ours: bool = False) -> Story:
+    said = {"state": "died", "code": 1, "ours": ours, "message": f"{service} ended with code 1"}
+    return lambda builder: builder.event(9, "system", service, **said)
+
+
+def sick(builder: RecordingBuilder) -> None:
+    check = {
+        "threshold": "request_failed: rate<0.05",
+        "observed": 0.4,
+        "low": 0.3,
+        "high": 0.5,
+        "n": 100,
+        "holds": False,
+    }
+    builder.event(9, "steady", "before", experiment="x", state="sick", checks=[{**check, "state": "sick"}])
+
+
+Made = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
+    """Make a gate whose runs are recordings that tell a story, by their names."""
+    monkeypatch.chdir(tmp_path)
+    stories: dict[str, Story] = {}
+    number = 0
+
+    def conduct(_plan: object, folder: Path, _console: object) -> Ended:
+        nonlocal number
+        number += 2
+        record(str(folder.relative_to("reports")), number, story=stories.get(folder.name, lambda _: None))
+        return Ended(folder, ExitCode.PASS)
+
+    def run(*options: str, **told: Any) -> tuple[int, str]:
+        stories.update({name.replace("_", "-"): story for name, story in told.items()})
+        options = options or ("--baseline-target", LOCAL, "--runs", "1")
+        return agentstorm("gate", "smoke", "--target", LOCAL, "--out", "reports/gate", "--seed", "1", *options)
+
+    monkeypatch.setattr(gate, "conduct", conduct)
+    monkeypatch.setattr(gate, "write_all", lambda *_: None)
+    return run
+
+
+def test_a_candidate_that_dies_fails_and_is_not_run_until_it_survives(made: Made) -> None:
+    code, output = made(candidate_1=died("gateway"))
+    assert (code, "reports/gate/candidate-1: gateway died during the run" in output) == (99, True), output
+    assert "gateway ended with code 1" in output
+    assert not Path("reports/gate/candidate-1-try2").exists()
+
+
+@pytest.mark.parametrize(("name", "options"), [("base_1", ()), ("a_1", ("--aa", "--runs", "1"))])
+def test_a_system_that_dies_and_is_not_judged_leaves_nothing_to_judge_by(
+    made: Made, name: str, options: tuple[str, ...]
+) -> None:
+    code, output = made(*options, **{name: died("gateway")})
+    assert (code, "gateway died during the run, and with it what there was to judge by" in output) == (98, True), output
+
+
+def test_a_run_whose_fault_proxy_died_is_made_again_and_listed(made: Made) -> None:
+    code, output = made(candidate_1=died("toxiproxy", ours=True))
+    assert code == 75, output
+    found = Comparison.model_validate_json(Path("reports/gate/comparison.json").read_bytes())
+    (left,) = found.left_out
+    assert left.recording.endswith("candidate-1")
+    assert left.reason.startswith("made again: toxiproxy died during the run")
+    assert found.warnings == ()
+    assert "left out" in output
+
+
+def test_a_candidate_that_was_sick_is_made_again_and_warned_of(made: Made) -> None:
+    code, output = made(base_1=sick, candidate_1=sick)
+    assert code == 75, output
+    found = Comparison.model_validate_json(Path("reports/gate/comparison.json").read_bytes())
+    assert [left.recording.rsplit("/", 1)[1] for left in found.left_out] == ["base-1", "candidate-1"]
+    (warning,) = found.warnings
+    assert "candidate-1: nothing was wrong but the system: The system was sick" in warning
+
+
+def test_runs_of_two_systems_are_nights_of_neither(made: Made) -> None:
+    assert made()[0] == 75
+    assert Store().nights() == []
+    assert "0 runs" in agentstorm("history", "--rebuild")[1]
+    assert made("--aa", "--runs", "1", "--out", "reports/aa")[0] == 75
+    assert [night.recording for night in Store().nights()] == ["aa/a-1", "aa/b-1"]
+
+
+@pytest.mark.parametrize("options", [("--baseline-target", LOCAL), ("--aa",)])
+@pytest.mark.parametrize("error", [PlanError("no such task"), GateStopped("no", ExitCode.ERROR), KeyboardInterrupt()])
+def test_a_gate_that_made_no_run_leaves_no_folder(
+    made: Made, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], error: BaseException
+) -> None:
+    def refuse(_plan: object, folder: Path, _console: object) -> Ended:
+        folder.mkdir(parents=True)
+        folder.rmdir()
+        raise error
+
+    monkeypatch.setattr(gate, "conduct", refuse)
+    assert made(*options)[0] in (1, 104, 105)
+    assert not Path("reports/gate").exists()

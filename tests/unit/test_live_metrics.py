@@ -15,6 +15,7 @@ import pyarrow as pa
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from harness.cli_export import METRICS_BIND, live_metrics
 from harness.errors import PlanError
 from harness.live_metrics import BUCKETS_S, FAMILIES, LiveMetrics, serving
 from harness.recording.layout import REQUEST_SCHEMA
@@ -107,6 +108,16 @@ def test_a_port_in_use_is_refused_in_words(metrics: LiveMetrics) -> None:
             serving(metrics, "127.0.0.1", port),
         ):
             pass
+
+
+def test_an_address_without_a_port_shows_nothing_and_is_refused() -> None:
+    with (
+        pytest.raises(PlanError, match=r"--metrics-bind 10\.0\.0\.5: nobody is shown"),
+        live_metrics(plan(), (), None, "10.0.0.5"),
+    ):
+        pass
+    with live_metrics(plan(), (), None, METRICS_BIND) as metrics:
+        assert metrics is None
 
 
 def test_nothing_is_left_of_the_server(metrics: LiveMetrics) -> None:

@@ -331,6 +331,33 @@ def test_an_override_reaches_what_the_file_leaves_out_and_is_where_its_error_is(
             plan(overrides=[text])
 
 
+@pytest.mark.parametrize(
+    ("edits", "override", "where"),
+    [
+        ({}, 'thresholds={response_time: ["p(95)<3"]}', "--set"),
+        ({}, "load={kind: users, users: 3, hold: none}", "--set"),
+        ({" hold: 60s,": ""}, "load.users=5", "scenarios/s.yaml:3"),
+        ({}, "load.kind=rate", "scenarios/s.yaml:3"),
+        ({}, "load.kind=uesrs", "--set"),
+        ({}, "slo.widow=3s", "--set"),
+        ({"users: 3": "users: 0"}, "load.hold=9s", "scenarios/s.yaml:3"),
+    ],
+)
+def test_an_error_is_where_its_value_stands(files: Path, edits: dict[str, str], override: str, where: str) -> None:
+    for old, new in edits.items():
+        edit(files, "scenarios/s.yaml", old, new)
+    with pytest.raises(PlanError) as caught:
+        plan(overrides=[override])
+    assert caught.value.where == (f"--set {override}" if where == "--set" else f"{files}/{where}")
+
+
+def test_what_is_set_twice_is_where_it_was_set_last(files: Path) -> None:
+    later = "load={kind: users, users: none, hold: 9s}"
+    with pytest.raises(PlanError) as caught:
+        plan(overrides=["load.users=5", later])
+    assert caught.value.where == f"--set {later}"
+
+
 SCRAPS = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.lists(st.integers(), max_size=2),
     st.dictionaries(st.text(max_size=4), st.integers(), max_size=2),

@@ -16,6 +16,7 @@ from harness.faults.proxies import Proxied
 from harness.journal import Journal
 from harness.recording.tables import EventLog
 from harness.stage import Stage
+from harness.system import Died
 from tests.recordings import plan
 
 
@@ -49,3 +50,14 @@ def test_a_fault_that_was_not_cleared_goes_with_its_proxy(tmp_path: Path, gone: 
         problems = ["proxy as-5-bedrock: it does not answer", "slow-bedrock-1 could not be cleared"]
         assert stage.left == ([] if gone else problems)
         assert journal.close() is gone
+
+
+def test_a_fault_proxy_that_ends_is_none_of_the_systems_own(tmp_path: Path) -> None:
+    with closing(EventLog(tmp_path / "events.jsonl")) as events:
+        stage = Stage(plan(), tmp_path, 1, events, cast("Any", None), lambda _: None)
+        proxy = SimpleNamespace(alive=False, log="toxiproxy.log", process=SimpleNamespace(returncode=1))
+        stage._toxiproxy = cast("Any", proxy)
+        stage._system.watch = lambda: [Died("gateway", 9, "it ended")]  # type: ignore[method-assign]
+        assert [(died.service, died.ours) for died in stage.died()] == [("gateway", False), ("toxiproxy", True)]
+        stage._toxiproxy = None
+        stage.down()

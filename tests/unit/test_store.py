@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,14 +15,17 @@ import duckdb
 import pytest
 from click.testing import CliRunner
 
+from harness import baselines as baselines_module
 from harness import store as store_module
+from harness.baselines import Baselines
 from harness.cli import cli
 from harness.errors import StoreFailed
 from harness.history import history, rebuild, remember
 from harness.model.history import History, Night
 from harness.recording import layout
 from harness.seeds import generator
-from harness.store import Store
+from harness.store import APART, Store
+from harness.whole import write_whole
 from tests.recordings import RecordingBuilder, plan
 
 Record = Callable[..., Path]
@@ -73,6 +78,33 @@ def test_a_report_is_written_down_once_however_often_it_is_made(record: Record) 
 def test_recordings_elsewhere_are_nobodys_business(record: Record) -> None:
     assert agentstorm("report", str(record(where="elsewhere")))[0] == 0
     assert not Store().path.exists()
+
+
+def test_copies_of_a_run_are_one_night(record: Record) -> None:
+    path = record(night=3)
+    shutil.copytree(path, "reports/copied")
+    for one in (path, Path("reports/copied")):
+        remember(one, refuse)
+    (night,) = Store().nights()
+    assert (night.recording, night.figures.keys() > {"throughput"}) == ("copied", True)
+    rebuild(Store(), refuse)
+    assert len(Store().nights()) == 1
+    assert "1 run" in agentstorm("history")[1]
+
+
+def test_what_is_kept_apart_is_no_night(record: Record) -> None:
+    apart = record(where="reports/sample")
+    Path("reports/sample/.no-history").touch()
+    record()
+    remember(apart, refuse)
+    assert not Store().path.exists()
+    assert rebuild(Store(), refuse) == 1
+    (night,) = Store().nights()
+    assert night.recording == "n02"
+
+
+def test_the_sample_is_kept_apart() -> None:
+    assert (Path(__file__).resolve().parents[2] / "reports" / "sample" / APART).is_file()
 
 
 def test_a_broken_store_fails_no_report_and_is_rebuilt(record: Record) -> None:
@@ -201,3 +233,37 @@ def test_baselines_are_kept_beside_the_recordings(record: Record) -> None:
     Path("reports/baselines.json").write_text("[]")
     code, output = agentstorm("baseline", "list")
     assert (code, "cannot be read" in output) == (1, True)
+
+
+def test_names_that_are_given_at_once_are_all_kept(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = record(), record()
+    has_read = threading.Event()
+
+    def slowly(path: Path, text: str) -> None:
+        has_read.set()
+        threading.Event().wait(0.2)  # for the other to have read, too, if nothing keeps it
+        write_whole(path, text)
+
+    monkeypatch.setattr(baselines_module, "write_whole", slowly)
+    first = threading.Thread(target=Baselines().set, args=("first", [one]))
+    first.start()
+    assert has_read.wait(5)
+    Baselines().set("second", [two])
+    first.join()
+    assert Baselines().all().keys() == {"first", "second"}
+
+
+def test_writers_of_one_file_have_drafts_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, replace = tmp_path / "x.json", Path.replace
+
+    def meanwhile(draft: Path, target: Path) -> Path:
+        monkeypatch.setattr(Path, "replace", replace)
+        write_whole(path, "second")
+        return replace(draft, target)
+
+    monkeypatch.setattr(Path, "replace", meanwhile)
+    write_whole(path, "first")
+    assert path.read_text() == "first"
+    with pytest.raises(UnicodeEncodeError):
+        write_whole(path, "half an emoji: \ud83d")
+    assert [one.name for one in tmp_path.iterdir()] == ["x.json"]

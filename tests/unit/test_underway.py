@@ -16,6 +16,7 @@ from harness.errors import ExitCode, TrafficFailed
 from harness.interrupt import Interrupt
 from harness.model.plan import Slo
 from harness.recording.tables import EventLog
+from harness.system import Died
 from harness.traffic import Progress, Pulse
 from tests.unit.test_live import batch
 
@@ -100,6 +101,16 @@ def test_a_service_that_stays_broken_ends_the_load_in_order(driven: Any) -> None
     assert driven.engine.stops == [True]
     assert driven.run.message == driven.faults.stuck[0]
     assert driven.run.ended is ExitCode.PASS, "the judge calls it invalid"
+
+
+@pytest.mark.parametrize("ours", [False, True])
+def test_what_died_is_told_with_whose_it_was(driven: Any, tmp_path: Path, ours: bool) -> None:
+    driven.run.end_ns += 5 * NS_PER_S
+    driven.stage.died = lambda: [Died("a", 9, "a ended", ours)]
+    with pytest.raises(TrafficFailed):  # the generator is stuck, too
+        driven.drive()
+    (died,) = events(tmp_path, "system")
+    assert died["data"] == {"state": "died", "code": 9, "ours": ours, "message": "a ended"}
 
 
 def events(folder: Path, kind: str) -> list[dict[str, Any]]:

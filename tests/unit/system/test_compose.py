@@ -189,7 +189,16 @@ def test_an_engine_that_stays_silent_is_dead(watched: Any) -> None:
     found = seen(watched, 13)
     assert found[:10] == [[]] * 10
     assert found[-1] == ["docker"]
-    assert "does not answer" in watched.made.watch()[0].message
+    (died,) = watched.made.watch()
+    assert ("does not answer" in died.message, died.ours) == (True, True)
+
+
+@pytest.mark.parametrize("toxiproxy", ["toxiproxy", "a"])
+def test_the_fault_proxy_that_ends_is_none_of_the_systems_own(watched: Any, toxiproxy: str) -> None:
+    watched.made._system = watched.made._system.model_copy(update={"toxiproxy": toxiproxy})
+    watched.engine.state = "exited"
+    seen(watched, 1)
+    assert [one.ours for one in watched.made.watch()] == [toxiproxy == "a"]
 
 
 def test_a_container_that_ends_is_told_after_a_trouble_too(watched: Any) -> None:

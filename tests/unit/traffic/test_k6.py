@@ -274,6 +274,27 @@ def test_what_is_known_is_written_whatever_fails_in_k6s_keeper(monkeypatch: pyte
     assert said == ([("failed", {"what": "its keeper failed: error: too large"})] if fails == "serve" else [])
 
 
+def test_an_order_longer_than_a_pipe_holds_is_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    order = {"do": "prepare", "shape": {"offsets_ms": [n + 0.5 for n in range(20_000)]}}
+    (tmp_path / "said").write_text(json.dumps(order) + "\n")
+    assert (tmp_path / "said").stat().st_size > 2 * 65536
+    heard: list[Any] = []
+
+    def start(order: Any, *_: Any) -> Any:
+        heard.append(order)
+        return SimpleNamespace(close=lambda: None)
+
+    monkeypatch.setattr(k6_main, "signal", SimpleNamespace(signal=lambda *_: None, SIGINT=2, SIGTERM=15, SIG_IGN=1))
+    monkeypatch.setattr(k6_main, "privileges", SimpleNamespace(ask=lambda: 0))
+    monkeypatch.setattr(k6_main, "Run", start)
+    monkeypatch.setattr(k6_main.Server, "serve", lambda _: None)
+    with (tmp_path / "said").open("rb") as said:
+        monkeypatch.setattr(k6_main, "_COMMANDS", said.fileno())
+        assert k6_main.main() == 0
+        assert heard == [order]
+        assert k6_main.main() == 1, "nobody is there to order anything"
+
+
 def test_a_request_past_our_functions_is_no_silence(tmp_path: Path) -> None:
     told = Told(tmp_path, open_loop=False)
     told.samples.feed(line("http_req_duration", 5, 3))
