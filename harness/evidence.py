@@ -284,8 +284,9 @@ def _capacity_of(state: CapacityState, threshold: Threshold) -> Evidence:
         few = f"too few requests ended on a {of} to tell its throughput"
         said = f"no {of} shows whether the SLO is met" if state.capacity.state == "undecided" else few
         return Evidence(None, n=estimate.n, said=said)
+    unit = "requests/s" if threshold.aggregator == "rate" else "users"
     carried, limit = (_of_load(value, threshold) for value in (observed, threshold.limit))
-    said = f"the system carries {how}{carried} within its SLO in state {state.state}"
+    said = f"the system carries {how}{carried} {unit} within its SLO in state {state.state}"
     return Evidence(
         observed,
         0.0 if estimate.low is None else estimate.low,
@@ -296,8 +297,8 @@ def _capacity_of(state: CapacityState, threshold: Threshold) -> Evidence:
 
 
 def _of_load(value: float, threshold: Threshold) -> str:
-    """Say a load as the threshold counts it: ``18.5 requests/s``, ``1,500 users``."""
-    return f"{units.three(value)} requests/s" if threshold.aggregator == "rate" else f"{quantity(value, 'count')} users"
+    """Say a load as the threshold counts it: a rate with three digits, users in full."""
+    return units.three(value) if threshold.aggregator == "rate" else quantity(value, "count")
 
 
 # --- a long load -----------------------------------------------------------------------------------------------------

@@ -154,13 +154,9 @@ def test_a_capacity_in_users_is_told_in_full() -> None:
     many = state.model_copy(update={"capacity": state.capacity.model_copy(update={"users": users})})
     larger = found.model_copy(update={"states": (many,)})
     case = Case(parse_threshold("capacity", "users>1500"), Sample(), (), capacity=larger)
-    assert evidence_for(case).said == (
-        "the system carries 1,499.7 users within its SLO in state healthy; limit 1,500 users"
-    )
+    assert evidence_for(case).said == "the system carries 1,499.7 users within its SLO in state healthy; limit 1,500"
     case = Case(parse_threshold("capacity", "rate>1500"), Sample(), (), capacity=found)
-    assert evidence_for(case).said == (
-        "the system carries 20 requests/s within its SLO in state healthy; limit 1,500 requests/s"
-    )
+    assert evidence_for(case).said == "the system carries 20 requests/s within its SLO in state healthy; limit 1,500"
 
 
 def test_requests_are_facts(empty: Findings) -> None:
