@@ -13,6 +13,8 @@ from harness.analysis.claims import recovered_within
 from harness.analysis.dependence import student
 from harness.model.experiment import names_of
 from harness.model.threshold import METRICS
+from harness.report import units
+from harness.wording import quantity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -237,12 +239,14 @@ def _claim(case: Case) -> Evidence:
         return Evidence(None, said="no outage to claim anything from")
     recovered, n = sum(recovered_within(o, threshold.limit) for o in outages), len(outages)
     low, high = stats.at_least(recovered, n, confidence), stats.at_most(recovered, n, confidence)
+    supported, sure, claimed = (quantity(x, "share") for x in (units.supported(low), confidence, share))
     said = (
-        f"{recovered} of {n} outages recovered under {threshold.limit:g} s, which supports at least {low:.0%} "
-        f"at {confidence:.0%} confidence; claimed {share:.0%}"
+        f"{recovered} of {n} outages recovered under {threshold.limit:g} s, which supports at least {supported} "
+        f"at {sure} confidence; claimed {claimed}"
     )
     if low < share <= high and (more := stats.more_successes(recovered, n, share, confidence)) is not None:
-        said += f", for which {more} more recoveries in a row are needed"
+        said += f", for which {more:,} more {'recovery' if more == 1 else 'recoveries'} in a row "
+        said += "is needed" if more == 1 else "are needed"
     return Evidence(recovered / n, low, high, n, said=said)
 
 
@@ -281,14 +285,20 @@ def _capacity_of(state: CapacityState, threshold: Threshold) -> Evidence:
         said = f"no {of} shows whether the SLO is met" if state.capacity.state == "undecided" else few
         return Evidence(None, n=estimate.n, said=said)
     unit = "requests/s" if threshold.aggregator == "rate" else "users"
-    said = f"the system carries {how}{observed:.3g} {unit} within its SLO in state {state.state}"
+    carried, limit = (_of_load(value, threshold) for value in (observed, threshold.limit))
+    said = f"the system carries {how}{carried} {unit} within its SLO in state {state.state}"
     return Evidence(
         observed,
         0.0 if estimate.low is None else estimate.low,
         math.inf if estimate.high is None else estimate.high,
         estimate.n,
-        said=f"{said}; limit {threshold.limit:.3g}",
+        said=f"{said}; limit {limit}",
     )
+
+
+def _of_load(value: float, threshold: Threshold) -> str:
+    """Say a load as the threshold counts it: a rate with three digits, users in full."""
+    return units.three(value) if threshold.aggregator == "rate" else quantity(value, "count")
 
 
 # --- a long load -----------------------------------------------------------------------------------------------------

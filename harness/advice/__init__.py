@@ -22,6 +22,7 @@ RULES: Mapping[str, Callable[[Case], Iterable[Advice]]] = {
     "slow_recovery": outages.slow_recovery,
     "failed_times": evidence.failed_times,
     "failed_share": evidence.failed_share,
+    "not_steady_again": evidence.not_steady_again,
     "capacity_below": capacity.capacity_below,
     "unanswered": outages.unanswered,
     "breaker_silent": outages.breaker_silent,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from harness.advice.case import Advice, Severity, Value, name, per_hour
+from harness.advice.case import Advice, Severity, Value, limit, name, per_hour
 from harness.analysis.capacity_use import MACHINE
 
 if TYPE_CHECKING:
@@ -16,11 +16,14 @@ if TYPE_CHECKING:
     from harness.model.soak import SoakSeries
 
 _LIMITS: Mapping[LimitKind, tuple[str, str]] = {
+    "cpu": ("capacity_limit", " cpu"),
+    "generator": ("capacity_limit", " cpu"),
+    "memory": ("capacity_limit", " memory"),
     "rate_limit": ("capacity_rate_limit", " rate limit"),
     "pool": ("capacity_pool", " pool"),
     "throttled": ("capacity_throttled", " throttling"),
 }
-"""Kinds of limit that take words of their own, and what stands after their owner in `Limit.resource`."""
+"""Kinds of limit: the rule that has words for it, and what stands after its owner in `Limit.resource`."""
 
 
 def capacity_limit(case: Case) -> Iterator[Advice]:
@@ -31,18 +34,20 @@ def capacity_limit(case: Case) -> Iterator[Advice]:
         return
     first = worst.fills_first
     if first is not None:
-        owner = first.resource.removesuffix(_LIMITS.get(first.kind, ("", ""))[1])
+        owner = first.resource.removesuffix(_LIMITS[first.kind][1])
         values = {
-            "state": Value(worst.state, "state"), "resource": name(first.resource), "owner": name(owner),
+            "state": Value(worst.state, "state"), "resource": limit(owner, first.kind), "owner": name(owner),
             "full": Value(first.full_at, "share"), "full_rate": Value(first.rate, "rate"),
             "rate": Value(worst.advice.rate_per_replica, "rate"),
         }  # fmt: skip
         yield Advice(_of_limit(first), Severity.WATCH, 1, values, ("capacity",), case.again)
 
 
-def _of_limit(limit: Limit) -> str:
-    rule = "capacity_machine" if limit.resource == MACHINE else "capacity_limit"
-    return f"{rule}_would" if limit.extrapolated else _LIMITS.get(limit.kind, (rule, ""))[0]
+def _of_limit(first: Limit) -> str:
+    machine = first.resource == MACHINE
+    if first.extrapolated:
+        return "capacity_machine_would" if machine else "capacity_limit_would"
+    return "capacity_machine" if machine else _LIMITS[first.kind][0]
 
 
 def _load(found: CapacityFindings, rate: float | None, users: float | None) -> Value:

@@ -14,6 +14,7 @@ from harness.model.soak import SoakFindings
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from harness.model.capacity import LimitKind
     from harness.model.findings import Findings
     from harness.model.plan import Plan
     from harness.model.verdict import Verdicts
@@ -35,6 +36,11 @@ def name(text: str) -> Value:
 def kind(upstream: str, what: str) -> Value:
     """Return a kind of outage: ``bedrock hangs``."""
     return Value(f"{upstream}/{what}", "kind")
+
+
+def limit(owner: str, what: LimitKind) -> Value:
+    """Return something of `owner` that gives out as load grows: ``the CPU of gateway``."""
+    return Value(f"{owner}/{what}", "limit")
 
 
 PER_HOUR = " per hour"

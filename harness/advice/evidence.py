@@ -77,6 +77,8 @@ def failed_times(case: Case) -> Iterator[Advice]:
     for number, check, threshold in _checks(case, Verdict.FAIL):
         if METRICS[threshold.metric].unit != "ms" or check.observed is None or check.unit != "ms":
             continue
+        if check.of_steady_state:
+            continue
         values = _values(check) | {"statistic": name(f"p{threshold.percentile:g}" if threshold.percentile else
                                                      threshold.aggregator)}  # fmt: skip
         rule, healthy, worst = "failed_times", _healthy(case, threshold), _slowest(case, check.observed)
@@ -116,15 +118,35 @@ def _slowest(case: Case, observed: float) -> tuple[str, float] | None:
     return (worst, known[worst].value or observed) if apart else None
 
 
+_OF_SHARE = {
+    "request_failed": "failed_share", "request_degraded": "failed_share", "request_ok": "failed_share_full",
+    "stream_complete": "failed_share_full",
+}  # fmt: skip
+"""Rates of requests, and whose words say it when too many, or too few, are so."""
+
+
 def failed_share(case: Case) -> Iterator[Advice]:
     """More requests fail (or fewer are answered) than a threshold allows."""
     for number, check, threshold in _checks(case, Verdict.FAIL):
-        if threshold.metric not in ("request_failed", "request_ok", "request_degraded", "stream_complete"):
+        if threshold.metric not in _OF_SHARE or check.of_steady_state:
             continue
         values = _values(check) | {"n": Value(check.n, "requests")}
-        observed = check.observed or 0.0
-        excess = max(observed, check.limit) / max(min(observed, check.limit), 1e-9)
-        yield Advice("failed_share", Severity.STOP, min(excess, 1e6), values, (check_id(number), "users"), case.again)
+        rule, evidence = _OF_SHARE[threshold.metric], (check_id(number), "users")
+        yield Advice(rule, Severity.STOP, _off(check), values, evidence, case.again)
+
+
+def not_steady_again(case: Case) -> Iterator[Advice]:
+    """What the steady state was no longer holds in the last seconds, after the last fault."""
+    for number, check, _ in _checks(case, Verdict.FAIL):
+        if check.of_steady_state:
+            evidence = (check_id(number),)
+            yield Advice("not_steady_again", Severity.STOP, _off(check), _values(check), evidence, case.again)
+
+
+def _off(check: Check) -> float:
+    """Return how far a value is from its limit, on whichever side, as a factor."""
+    observed = check.observed or 0.0
+    return min(max(observed, check.limit) / max(min(observed, check.limit), 1e-9), 1e6)
 
 
 def too_few(case: Case) -> Iterator[Advice]:

@@ -8,6 +8,7 @@ from harness.advice.case import Advice, Severity, Value, kind, name, outage_id
 from harness.analysis.outages import alike, never_back, per_answer, told_apart
 from harness.analysis.stats import more_successes
 from harness.model.cost import CostFindings
+from harness.report import units
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -214,7 +215,7 @@ def claim(case: Case) -> Iterator[Advice]:
         if said.recovered == said.outages and said.share < WANTED_CLAIM and said.more_needed and said.next_share:
             values = {
                 "outage": kind(said.upstream, said.kind), "all": Value(said.outages, "count"),
-                "share": Value(int(said.share * 1000) / 1000, "share"), "confidence": Value(said.confidence, "share"),
+                "share": Value(units.supported(said.share), "share"), "confidence": Value(said.confidence, "share"),
                 "more": Value(_more(said), "count"), "wanted": Value(WANTED_CLAIM, "share"),
             }  # fmt: skip
             repeated = said.upstream == "bedrock" and said.kind in SLA_KINDS

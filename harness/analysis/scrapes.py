@@ -60,10 +60,10 @@ class Series:
 
 def scraped(samples: pa.Table, only: str | None = None) -> dict[str, list[Series]]:
     """Return all series of what was scraped, by metric; what scrapes tell of themselves (``scrape_ms`` ...) too. With
-    `only`, those of that metric."""
+    `only`, those of that metric. What was shown as no number (NaN, infinite) was not shown."""
     metric, labels = words(samples, "metric"), words(samples, "labels")
     moments, values = numbers(samples, "t_ns"), numbers(samples, "value")
-    ours = words(samples, "source").among([SOURCE])
+    ours = words(samples, "source").among([SOURCE]) & np.isfinite(values)
     told = {int(code): json.loads(labels.words[code] or "{}") for code in np.unique(labels.codes[ours])}
     looks: dict[str, int] = {}
     answered = np.flatnonzero(ours & metric.among(["scrape_failed"]) & (values == 0))

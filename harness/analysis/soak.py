@@ -163,7 +163,8 @@ def _series(fit: _Fit, certain: bool, tested: int) -> SoakSeries:
 def _verdict(fit: _Fit, *, certain: bool) -> tuple[SoakVerdict, str]:
     line, slope, bend = fit.line, fit.trend, fit.bend
     if slope is None:
-        short = f"{len(line.t)} windows are too few for a slope ({FEWEST} are needed)"
+        few = "1 window is" if len(line.t) == 1 else f"{len(line.t)} windows are"
+        short = f"{few} too few for a slope ({FEWEST} are needed)"
         return "inconclusive", "still levelling off when the load ended" if bend else short
     if certain:
         return _moves(line, slope, warm=bend is not None)
@@ -243,4 +244,6 @@ def _overall(series: Sequence[SoakSeries]) -> tuple[SoakVerdict, str]:
     if unsure or not judged_ones:
         some = f"{len(unsure)} of {len(judged_ones)} series cannot be told" if unsure else "nothing was recorded"
         return "inconclusive", some
-    return "flat", f"none of {len(judged_ones)} series moves by more than its practical threshold"
+    said = f"none of {len(judged_ones)} series moves for the worse by more than its practical threshold"
+    better = ", ".join(s.name for s in judged_ones if s.worse is False)
+    return "flat", said + (f" (for the better: {better})" if better else "")

@@ -113,6 +113,8 @@ def resource_lines(samples: pa.Table, when: Timeline, manifest: Mapping[str, Any
             limit, limit_is = table.limit(owner, kind.limit), LIMIT_WORDS.get(kind.limit, "")
             if limit is None and what == "memory" and machine:
                 limit, limit_is = float(machine), "machine's memory"
+            if what == "fds" and not table.single(owner):
+                limit = None
             moments, values = table.stretch(owner, metric, restarts)
             t, y, window_s = windowed(moments, values, lowest=what == "memory")
             yield Line(
@@ -150,6 +152,12 @@ class _Samples:
         """Return the limit that was said last; None if none ever was."""
         _, values = self._of(owner, metric, since=-np.inf)
         return float(values[-1]) if len(values) else None
+
+    def single(self, owner: str) -> bool:
+        """Whether it is known to have been one process all the time: what several have open is nobody's to count
+        against the limit of one."""
+        _, values = self._of(owner, "processes", since=-np.inf)
+        return len(values) > 0 and float(values.max()) == 1
 
     def stretch(self, owner: str, metric: str, restarts: list[float]) -> tuple[Array, Array]:
         """Return the longest stretch without a restart: what follows one begins anew and is no growth or shrinking."""

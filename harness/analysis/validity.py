@@ -216,6 +216,10 @@ def _unheard(facts: Facts) -> str:
     )
 
 
+def _requests(number: float) -> str:
+    return "1 request was" if number == 1 else f"{number} requests were"
+
+
 def _raised(facts: Facts) -> str:
     """Return the latest exception of the workload's own code, in brackets, if the recording has it."""
     said = [e.data.get("error") for e in facts.recording.events if e.kind == "instrument" and e.subject == "raised"]
@@ -249,7 +253,7 @@ def _generator(facts: Facts, instrument: dict[str, float | int | None]) -> Itera
         yield from searched.unreached(facts.recording.events)
     if dropped and not search:  # a search is told where the system's queue was full, and counts it against the system
         yield (
-            f"{dropped} requests were due and never sent, so users would have seen worse than what was measured: "
+            f"{_requests(dropped)} due and never sent, so users would have seen worse than what was measured: "
             "raise max_in_flight, or lower the rate."
         )
     if facts.recording.plan.scenario.load.open_loop and lateness > LATENESS_LIMIT_MS:
@@ -323,8 +327,8 @@ def _notes(facts: Facts, instrument: dict[str, float | int | None]) -> Iterator[
     lost, coverage = instrument["lost"] or 0, instrument["ledger_coverage"]
     if lost:
         yield (
-            f"{lost} requests were never answered before the run ended. They count with the time waited, so "
-            "percentiles are lower bounds and their upper sides may be open."
+            f"{_requests(lost)} never answered before the run ended, and {'counts' if lost == 1 else 'count'} with the "
+            "time waited, so percentiles are lower bounds and their upper sides may be open."
         )
     yield from notes(facts.recording.events)
     yield from searched.notes(facts.recording.events)

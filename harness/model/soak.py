@@ -68,15 +68,16 @@ class SoakSeries(Frozen):
     needed_s: float | None
     """Of an inconclusive one: about how long a run has to be to tell; null where no length can be named."""
     limit: float | None = None
-    """What it must not reach (container limit, machine memory, open-files limit), in its unit."""
+    """What it must not reach (container limit, machine memory, open-files limit of a single process), in its unit."""
     limit_is: str = ""
     to_limit_h: TimeTo | None = None
     """Only of a leak with a limit."""
     p: float | None = None
     """That a slope within the threshold looks like this, before Holm's correction."""
     n: int
-    """Windows the slope rests on, and how many independent ones they are worth."""
+    """Windows of the series, its warm-up included."""
     independent: float | None
+    """How many independent windows those behind the warm-up, on which the slope rests, are worth; null without one."""
     window_s: float
     warmup_dropped_s: float = 0.0
     """From the start of the measured part: what was still warming up."""

@@ -43,7 +43,7 @@ class Metric:
 
 
 METRICS: Mapping[str, Metric] = {
-    "response_time": Metric("trend", "ms", "end - due of every request that was answered"),
+    "response_time": Metric("trend", "ms", "end - due of every request answered; of one lost, the time waited"),
     "service_time": Metric("trend", "ms", "end - start of every request that was answered"),
     "time_to_first_byte": Metric("trend", "ms", "first byte - start"),
     "time_to_first_token": Metric("trend", "ms", "first token - start, of streams"),

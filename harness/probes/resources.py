@@ -44,9 +44,10 @@ class Resources(Periodic):
     of its own counts there only):
 
     ``cpu`` (cores, since the last look), ``memory_mib`` (resident), ``threads``, ``fds``; every 10 s ``connections``
-    (TCP and UDP sockets) and ``uss_mib`` (memory that would be freed were it to end), where the system shows them, and
-    ``fds_limit`` (open files allowed, of those processes the fewest). `pids` is asked at every look, so a restarted
-    service is followed, and its ``restarts`` are counted. A process that cannot be read is told once as an event.
+    (TCP and UDP sockets) and ``uss_mib`` (memory that would be freed were it to end), where the system shows them,
+    ``processes`` (how many those are) and ``fds_limit`` (open files allowed to each of them, to the one with fewest).
+    `pids` is asked at every look, so a restarted service is followed, and its ``restarts`` are counted. A process that
+    cannot be read is told once as an event.
     """
 
     def __init__(
@@ -110,6 +111,7 @@ def _read(process: psutil.Process, totals: dict[str, float], *, rarely: bool, wi
         totals["threads"] += process.num_threads()
         totals["fds"] += process.num_fds()
         if rarely:
+            totals["processes"] += 1
             with suppress(psutil.AccessDenied):  # what is not shown is left out
                 totals["uss_mib"] += process.memory_full_info().uss / _MIB
             with suppress(psutil.AccessDenied):

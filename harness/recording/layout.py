@@ -76,8 +76,8 @@ SAMPLE_SCHEMA = pa.schema(
         ("value", pa.float64()),
     ]
 )
-"""`labels` is JSON with sorted keys, ``{}`` for none. Sources: ``process:<service>``, ``metrics``, ``health``,
-``worker:<name>``, ``canary``."""
+"""`labels` is JSON with sorted keys, ``{}`` for none. Sources: ``process:<service>``,
+``container:<name>``, ``metrics``, ``health``, ``worker:<name>``, ``proxies``."""
 
 LEDGER_SCHEMA = pa.schema(
     [

@@ -182,27 +182,27 @@ SAID: Mapping[str, tuple[str, str]] = {
     "failover": (
         (
             "{upstream} {kind}: {good} of {n} recovered under {limit:s} (median {median:s}, longest {worst:s}), which "
-            "supports at least {least:share} of such outages at 95 % confidence; asked: {share:share}; kinds "
+            "supports at least {least:supported} of such outages at 95 % confidence; asked: {share:share}; kinds "
             "of outage: {kinds}, the worst decides"
         ),
         (
             "{upstream} {kind}: {good} av {n} återhämtade sig inom {limit:s} (median {median:s}, längst "
             "{worst:s}), vilket "
-            "styrker minst {least:share} av sådana avbrott med 95 % konfidens; krav: {share:share}; slag av "
+            "styrker minst {least:supported} av sådana avbrott med 95 % konfidens; krav: {share:share}; slag av "
             "avbrott: {kinds}, det värsta avgör"
         ),
     ),
     "breakers": (
         (
             "breakers opened in {opened} of {of} outages of providers and the provider was back after {back} of {n} "
-            "(median {median:s}, longest {worst:s} after clearing; {flaps} flaps); supports at least {least:share} at "
-            "95 % confidence"
+            "(median {median:s}, longest {worst:s} after clearing; {flaps} flaps); supports at least {least:supported} "
+            "at 95 % confidence"
         ),
         (
             "brytare öppnade i {opened} av {of} leverantörsavbrott och leverantören var tillbaka efter "
             "{back} av {n} "
-            "(median {median:s}, längst {worst:s} efter åtgärd; {flaps} fladder); styrker minst {least:share} med 95 % "
-            "konfidens"
+            "(median {median:s}, längst {worst:s} efter åtgärd; {flaps} fladder); styrker minst {least:supported} med "
+            "95 % konfidens"
         ),
     ),
     "breakers_none": (
@@ -346,8 +346,8 @@ SAID: Mapping[str, tuple[str, str]] = {
         "ingen pool sågs ta slut, men det gjorde {resource}, vid {rate:per_s}: det skulle dölja en",
     ),
     "soak_flat": (
-        "nothing leaked or drifted in {seconds:s} ({tested} series)",
-        "inget läckte eller drev på {seconds:s} ({tested} serier)",
+        "nothing leaked, or drifted for the worse, in {seconds:s} ({tested} series)",
+        "inget läckte, eller drev åt fel håll, på {seconds:s} ({tested} serier)",
     ),
     "soak_moved": (
         "{what} of {who} moved in {seconds:s} ({tested} series): {why}",

@@ -65,6 +65,8 @@ def _between(low: float | None, high: float | None, unit: str, language: Languag
 
 
 def _say(value: float | None, unit: str) -> str:
+    if unit == "supported":  # a share that is never rounded up
+        return units.NONE if value is None else units.share(units.supported(value))
     if unit == "number":
         return units.NONE if value is None else units.three(value)
     return units.say(value, unit)

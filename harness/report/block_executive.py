@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from harness.advice import MOST_RECOMMENDATIONS, advise, recommendations, risks
 from harness.advice.case import Severity
 from harness.model.cost import CostFindings
-from harness.report import words
+from harness.report import units, words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -65,7 +65,9 @@ def executive(told: Sequence[Told], language: Language) -> dict[str, Any]:
         "risks": [_risk(one, told[one.run], language) for one in risks(advice)],
         "recommendations": [_recommendation(one, told[one.run], language) for one in chosen],
         "verify_all": again if sum(one.verify == again for one in chosen) > 1 else "",
-        "more": phrases.more_advice.format(n=left_out) if left_out and len(chosen) == MOST_RECOMMENDATIONS else "",
+        "more": phrases.more_advice[left_out > 1].format(n=left_out)
+        if left_out and len(chosen) == MOST_RECOMMENDATIONS
+        else "",
     }
 
 
@@ -216,7 +218,7 @@ def _count(claim: Claim, language: Language) -> str:
 
 def _promise(claim: Claim, language: Language, *, count: bool) -> str:
     phrases = language.phrases
-    share = language.say(math.floor(claim.share * 1000) / 1000, "share")
+    share = language.say(units.supported(claim.share), "share")
     said = phrases.claim.format(share=share, confidence=language.say(claim.confidence, "share"))
     if not claim.share:
         said = phrases.claim_nothing

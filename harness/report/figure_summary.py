@@ -23,9 +23,13 @@ HOVER_STEPS = 200
 
 
 def ecdf(distributions: dict[str, Array]) -> Drawn:
-    """Share of requests answered within a time (log), for the healthy phase and for each fault."""
+    """Share of requests answered within a time (log), for the healthy phase and for each fault.
+
+    Times are seconds, ascending; those of requests that were never answered are infinite, so such a curve ends below 1.
+    """
     limits: list[float] = []
     longest = np.concatenate(list(distributions.values())) if distributions else np.array([])
+    step = min(0.085, 0.9 / max(1, len(distributions) - 1))
 
     def paint(figure: Figure) -> None:
         width, height = figure.get_figwidth() * 72, figure.get_figheight() * 72
@@ -41,23 +45,36 @@ def ecdf(distributions: dict[str, Array]) -> Drawn:
         for number, (name, values) in enumerate(distributions.items()):
             healthy = name in ("baseline", "steady")
             points = np.unique(np.concatenate([np.linspace(0, 1, 160), 1 - np.geomspace(1e-4, 0.1, 40)]))
-            times = np.quantile(values, points, method="inverted_cdf")
+            times = _at(values, points)
             colour = palette.INK if healthy else palette.BAD
             style = "solid" if healthy else STYLES[(number - ("baseline" in distributions)) % len(STYLES)]
             axes.plot(times, points, color=colour, linewidth=1.7 if healthy else 1.3, linestyle=style)
             # Named in the empty corner under every such curve, by a line of its own kind that starts on it.
-            level = 0.06 + 0.085 * (len(distributions) - 1 - number)
-            axes.plot([np.quantile(values, level), edge], [level] * 2, color=colour, linewidth=0.8, linestyle=style)
-            axes.plot(np.quantile(values, level), level, "o", color=colour, markersize=4)
+            level = 0.06 + step * (len(distributions) - 1 - number)
+            begin = min(float(_at(values, level)), edge)  # at the edge of a curve that does not come so far
+            axes.plot([begin, edge], [level] * 2, color=colour, linewidth=0.8, linestyle=style)
+            if begin < edge:
+                axes.plot(begin, level, "o", color=colour, markersize=4)
             axes.annotate(name, (edge, level), (0, 2.5), textcoords="offset points", ha="right", color=colour)
 
-    said = "; ".join(f"{n}: half within {units.seconds(float(np.median(v)))}, 95 % within "
-                     f"{units.seconds(float(np.quantile(v, 0.95)))}" for n, v in distributions.items())  # fmt: skip
+    said = "; ".join(f"{name}: {_within(v, 0.5, 'half')}, {_within(v, 0.95, '95 %')}"
+                     for name, v in distributions.items())  # fmt: skip
     drawn = draw(
         "ecdf", "Response times, healthy against each fault", said or "No answers.",
         {"wide": (340, 340), "narrow": (358, 320)}, paint,
     )  # fmt: skip
     return replace(drawn, hover=_hover(distributions, *limits))
+
+
+def _at(values: Array, share: Array | float) -> Array:
+    """Return the times within which such shares were answered; infinite where so many never were."""
+    times: Array = np.quantile(values, share, method="inverted_cdf")
+    return times
+
+
+def _within(values: Array, share: float, called: str) -> str:
+    time = float(_at(values, share))
+    return f"{called} within {units.seconds(time)}" if np.isfinite(time) else f"{called} never answered"
 
 
 def _hover(distributions: dict[str, Array], low: float, high: float) -> dict[str, object]:

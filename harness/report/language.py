@@ -47,14 +47,15 @@ class Phrases:
     measured_by: str
     no_risks: str
     no_advice: str
-    more_advice: str
+    more_advice: tuple[str, str]
+    """How many are left out, for one and for many."""
     evidence: str
     evidence_in: str
     measured_in: str
     runs: str
-    overview: str
-    """Of several runs: how many, of which system."""
-    unanimous: str
+    overview: tuple[str, str]
+    """Of one run and of several: how many, of which system."""
+    unanimous: tuple[str, str]
     together: Mapping[Verdict, tuple[str, str]]
     """How many of several runs have a verdict, for one and for many."""
     columns: tuple[str, ...]
@@ -110,6 +111,8 @@ class Language:
     """What something does under each kind of fault: ``bedrock`` + ``hangs``."""
     states: Mapping[str, str]
     """States of a capacity test."""
+    limits: Mapping[str, str]
+    """What gives out as load grows (`model.capacity.LimitKind`), of `{owner}`."""
     series: Mapping[str, str]
     """What a soak watches."""
     nouns: Mapping[str, tuple[str, str]]
@@ -140,6 +143,9 @@ class Language:
             if value.unit == "kind":
                 upstream, _, what = value.value.rpartition("/")
                 return f"{upstream} {self.kinds.get(what, what)}"
+            if value.unit == "limit":
+                owner, _, what = value.value.rpartition("/")
+                return self.limits[what].format(owner=owner)
             table = {"state": self.states, "series": self.series}.get(value.unit, {})
             return table.get(value.value, value.value)
         if value.unit.endswith(PER_HOUR):

@@ -21,13 +21,13 @@ PHRASES = Phrases(
     measured_by="To measure it:",
     no_risks="None was seen.",
     no_advice="Nothing: no reason was found to change anything.",
-    more_advice="{n} more of less weight are left out.",
+    more_advice=("1 more of less weight is left out.", "{n} more of less weight are left out."),
     evidence="evidence",
     evidence_in="evidence in {run}",
     measured_in="measured by {run}",
     runs="What was run?",
-    overview="{n} runs of {target}",
-    unanimous="All {n} runs pass.",
+    overview=("1 run of {target}", "{n} runs of {target}"),
+    unanimous=("The run passes.", "All {n} runs pass."),
     together={
         Verdict.FAIL: ("1 of {all} runs fails", "{n} of {all} runs fail"),
         Verdict.INVALID: ("1 cannot be judged", "{n} cannot be judged"),
@@ -136,6 +136,16 @@ ADVICE = {
         "Too many requests go wrong: {observed}, where {limit} was promised.",
         "Find the errors behind {check}",
         "Observed {observed}, limit {limit}, in {n}.",
+    ),
+    "failed_share_full": Advised(
+        "Too few requests are answered in full: {observed}, where {limit} was promised.",
+        "Find what keeps answers from being full to meet {check}",
+        "Observed {observed}, limit {limit}, in {n}.",
+    ),
+    "not_steady_again": Advised(
+        "After the last fault it is no longer true that {check}.",
+        "Find what the faults leave behind, so that {check} holds again",
+        "Observed {observed} in the last seconds of the run; limit {limit}.",
     ),
     "capacity_below": Advised(
         "Even {rate} are too much ({state}).",
@@ -337,6 +347,11 @@ ENGLISH = Language(
     states={
         "healthy": "healthy", "primary_down": "primary provider gone", "cache_cold": "cold cache",
         "one_replica_lost": "one replica lost",
+    },
+    limits={
+        "cpu": "the CPU of {owner}", "throttled": "the CPU time of {owner}", "memory": "the memory of {owner}",
+        "rate_limit": "the rate limit of {owner}", "pool": "the connections to {owner}",
+        "generator": "the CPU of {owner}",
     },
     series={
         "memory": "memory", "fds": "open files", "threads": "threads", "connections": "connections",

@@ -22,13 +22,13 @@ PHRASES = Phrases(
     measured_by="Så mäts det:",
     no_risks="Inga sågs.",
     no_advice="Ingenting: inget skäl att ändra något hittades.",
-    more_advice="{n} mindre viktiga är utelämnade.",
+    more_advice=("1 mindre viktig är utelämnad.", "{n} mindre viktiga är utelämnade."),
     evidence="underlag",
     evidence_in="underlag i {run}",
     measured_in="mätt i {run}",
     runs="Vad kördes?",
-    overview="{n} körningar av {target}",
-    unanimous="Alla {n} körningar är godkända.",
+    overview=("1 körning av {target}", "{n} körningar av {target}"),
+    unanimous=("Körningen är godkänd.", "Alla {n} körningar är godkända."),
     together={
         Verdict.FAIL: ("1 av {all} körningar är underkänd", "{n} av {all} körningar är underkända"),
         Verdict.INVALID: ("1 går inte att bedöma", "{n} går inte att bedöma"),
@@ -138,6 +138,16 @@ ADVICE = {
         "För många anrop går fel: {observed}, där {limit} utlovats.",
         "Ta reda på vilka fel som ligger bakom {check}",
         "Uppmätt {observed}, gräns {limit}, av {n}.",
+    ),
+    "failed_share_full": Advised(
+        "För få anrop får ett fullständigt svar: {observed}, där {limit} utlovats.",
+        "Ta reda på vad som hindrar fullständiga svar, för att klara {check}",
+        "Uppmätt {observed}, gräns {limit}, av {n}.",
+    ),
+    "not_steady_again": Advised(
+        "Efter det sista felet gäller inte längre {check}.",
+        "Ta reda på vad felen lämnar efter sig, så att {check} gäller igen",
+        "Uppmätt {observed} under körningens sista sekunder; gräns {limit}.",
     ),
     "capacity_below": Advised(
         "Redan {rate} är för mycket ({state}).",
@@ -334,34 +344,16 @@ ADVICE = {
 }  # fmt: skip
 
 KINDS = {
-    "blackhole": "hänger sig",
-    "refuse": "nekar anslutningar",
-    "reset": "bryter anslutningar",
-    "slow": "är långsam",
-    "jitter": "svarar ojämnt",
-    "bandwidth": "har för smal förbindelse",
-    "sliced": "svarar droppvis",
-    "cut": "kapar anslutningar",
-    "slow_close": "stänger anslutningar sent",
-    "rate_limited": "svarar 429",
-    "quota": "har nått sin kvot",
-    "http_error": "svarar med fel",
-    "unauthorized": "avvisar vår nyckel",
-    "garbage": "svarar med skräp",
-    "empty": "svarar tomt",
-    "wrong_content_type": "svarar med fel innehållstyp",
-    "slow_first_token": "är sen att börja svara",
-    "stream_stall": "stannar mitt i svaret",
-    "stream_cut": "kapar svaren på mitten",
-    "flapping": "kommer och går",
-    "brownout": "går på halvfart",
-    "kill": "slås ut",
-    "stop": "stoppas",
-    "pause": "fryser",
-    "restart": "startar om",
-    "cpu": "har ont om CPU",
+    "blackhole": "hänger sig", "refuse": "nekar anslutningar", "reset": "bryter anslutningar", "slow": "är långsam",
+    "jitter": "svarar ojämnt", "bandwidth": "har för smal förbindelse", "sliced": "svarar droppvis",
+    "cut": "kapar anslutningar", "slow_close": "stänger anslutningar sent", "rate_limited": "svarar 429",
+    "quota": "har nått sin kvot", "http_error": "svarar med fel", "unauthorized": "avvisar vår nyckel",
+    "garbage": "svarar med skräp", "empty": "svarar tomt", "wrong_content_type": "svarar med fel innehållstyp",
+    "slow_first_token": "är sen att börja svara", "stream_stall": "stannar mitt i svaret",
+    "stream_cut": "kapar svaren på mitten", "flapping": "kommer och går", "brownout": "går på halvfart",
+    "kill": "slås ut", "stop": "stoppas", "pause": "fryser", "restart": "startar om", "cpu": "har ont om CPU",
     "memory": "har ont om minne",
-}
+}  # fmt: skip
 
 SWEDISH = Language(
     code="sv",
@@ -371,6 +363,11 @@ SWEDISH = Language(
     states={
         "healthy": "allt friskt", "primary_down": "huvudleverantören borta", "cache_cold": "kall cache",
         "one_replica_lost": "en replik borta",
+    },
+    limits={
+        "cpu": "CPU:n i {owner}", "throttled": "CPU-tiden för {owner}", "memory": "minnet i {owner}",
+        "rate_limit": "anropsgränsen hos {owner}", "pool": "anslutningarna till {owner}",
+        "generator": "CPU:n i {owner}",
     },
     series={
         "memory": "minne", "fds": "öppna filer", "threads": "trådar", "connections": "anslutningar",

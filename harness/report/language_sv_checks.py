@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from harness.model.experiment import names_of
 from harness.model.threshold import METRICS, parse_threshold
 from harness.model.verdict import Verdict
-from harness.report import words
+from harness.report import units, words
 from harness.report.language_sv import SWEDISH
 
 if TYPE_CHECKING:
@@ -82,7 +82,11 @@ def why(verdicts: Verdicts, findings: Findings) -> tuple[str, str]:
 
 
 def check(said: Check, outages: Iterable[Failover]) -> str:
-    """Return what was seen of a threshold, as a clause."""
+    """Return what was seen of a threshold, as a clause; of a steady state, which is looked at last, also when."""
+    return f"efter det sista felet: {_check(said, outages)}" if said.of_steady_state else _check(said, outages)
+
+
+def _check(said: Check, outages: Iterable[Failover]) -> str:
     metric, _, text = said.threshold.partition(": ")
     try:
         threshold = parse_threshold(metric, text)
@@ -95,7 +99,7 @@ def check(said: Check, outages: Iterable[Failover]) -> str:
     value = _say(threshold, said.observed, said.unit)
     unknown = ", men underlaget räcker inte för att avgöra det" if said.verdict is Verdict.INCONCLUSIVE else ""
     if threshold.share is not None:
-        least, outages_seen = SWEDISH.say(said.low, "share"), SWEDISH.counted(said.n, "outages")
+        least, outages_seen = SWEDISH.say(units.supported(said.low or 0.0), "share"), SWEDISH.counted(said.n, "outages")
         in_time = f"{round(said.observed * said.n)} av {outages_seen} avhjälptes i tid"
         return f"{in_time}, vilket styrker minst {least}; kravet är {limit}{unknown}"
     return f"{_about(threshold, said, value, outages)}; gränsen är {limit}{unknown}"

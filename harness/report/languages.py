@@ -73,5 +73,6 @@ def facts(recording: Recording, axis: Timeline, speech: Speech) -> list[tuple[st
 
 def _lasts(fault: FaultSpec, language: Language) -> str:
     if fault.during is not None:
-        return language.phrases.during.format(state=fault.during.state)
+        state = fault.during.state
+        return language.phrases.during.format(state=language.states.get(state, state))
     return language.say(fault.for_s, "s") + (f" \u00d7 {fault.repeat}" if fault.repeat > 1 else "")

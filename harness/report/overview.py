@@ -110,7 +110,7 @@ def _link(run: Run, folder: Path, name: str) -> str:
 
 
 def _title(runs: Sequence[Run], phrases: Phrases) -> str:
-    return phrases.overview.format(n=len(runs), target=_targets(runs))
+    return phrases.overview[len(runs) > 1].format(n=len(runs), target=_targets(runs))
 
 
 def _targets(runs: Sequence[Run]) -> str:
@@ -121,7 +121,7 @@ def why(runs: Sequence[Run], phrases: Phrases) -> str:
     """Return how many runs have which verdict, the worst first, in a sentence."""
     count = Counter(run.verdicts.verdict for run in runs)
     if set(count) == {Verdict.PASS}:
-        return phrases.unanimous.format(n=len(runs))
+        return phrases.unanimous[len(runs) > 1].format(n=len(runs))
     said = [
         phrases.together[verdict][count[verdict] > 1].format(n=count[verdict], all=len(runs))
         for verdict in WORST

@@ -81,7 +81,8 @@ class Seen:
     sparks: dict[str, dict[str, Array]]
     """Column -> word -> p95 of response time, seconds, in `SPARK_BUCKETS` equal buckets of the run."""
     distributions: dict[str, Array]
-    """Ascending response times, seconds, of the healthy phase and of requests due in each kind of fault."""
+    """Ascending response times, seconds, of the healthy phase and of requests due in each kind of fault; infinite for
+    those that were never answered."""
     answers: dict[str, Array]
     """What the answers say gave them -> how many, bucket by bucket of the time they came."""
 
@@ -96,7 +97,7 @@ def seen(load: Scan, axis: Timeline, columns: Iterable[str]) -> Seen:
         response = frame.response / NS_PER_S
         traffic.add(frame, due, told, response)
         sparks.add(frame.kind[told], due[told], response[told])
-        spread.add(due[told], response[told])
+        spread.add(due[told], np.where(frame.lost, np.inf, response)[told])
         answers.add(frame)
     return Seen(traffic.found(), sparks.found(), spread.found(), answers.found())
 
@@ -161,15 +162,18 @@ class _Sparks:
 
 @dataclass
 class _Times:
-    """Response times of one stretch: themselves, or counts of them by bucket once there are many."""
+    """Response times of one stretch: themselves, or counts of them by bucket once there are many. Those of lost
+    requests are infinite, and counted only."""
 
     held: list[Array] = field(default_factory=list)
     many: int = 0
+    answered: int = 0
     counts: Array | None = None
 
     def add(self, times: Array) -> None:
         self.many += len(times)
-        self.held.append(times)
+        self.held.append(times[np.isfinite(times)])
+        self.answered += len(self.held[-1])
         if self.many > EXACT:
             found = np.bincount(fine(np.concatenate(self.held)), minlength=FINE)
             self.counts = found if self.counts is None else self.counts + found
@@ -177,10 +181,11 @@ class _Times:
 
     def found(self) -> Array:
         if self.counts is None:
-            return np.sort(np.concatenate(self.held))
+            return np.append(np.sort(np.concatenate(self.held)), np.full(self.many - self.answered, np.inf))
         # Evenly spaced ranks stand for all.
         ranks = np.linspace(0, self.many - 1, EXACT // 2)
-        return middle(np.searchsorted(np.cumsum(self.counts), ranks, "right"))
+        buckets = np.searchsorted(np.cumsum(self.counts), ranks, "right")
+        return np.where(ranks < self.answered, middle(np.minimum(buckets, FINE - 1)), np.inf)
 
 
 class _Spread:

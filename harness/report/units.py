@@ -66,6 +66,11 @@ def share(value: float | None) -> str:
     return f"{three(percent)}{SPACE}%"
 
 
+def supported(value: float) -> float:
+    """Return a share (0..1) that evidence supports as it may be said: never rounded up, to a tenth of a percent."""
+    return math.floor(value * 1000) / 1000
+
+
 def count(value: float | None) -> str:
     """Return a count in full, thousands separated."""
     return NONE if value is None else f"{value:,.0f}"
@@ -118,7 +123,8 @@ def between(low: float | None, high: float | None, unit: str) -> str:
     if first == second:
         return first
     number, _, name = first.rpartition(SPACE)
-    return f"{number if second.endswith(SPACE + name) and number else first}{SPACE}{DASH}{SPACE}{second}"
+    once = number and second.endswith(SPACE + name) and first.count(SPACE) == second.count(SPACE) == 1
+    return f"{number if once else first}{SPACE}{DASH}{SPACE}{second}"
 
 
 def estimate(value: Estimate | None, unit: str) -> str:

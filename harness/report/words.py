@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -109,14 +108,41 @@ def users(group: Group) -> str:
     """Return what users felt."""
     if not group.requests:
         return "No requests were made in the measured part."
-    p50, p95, p99 = (p.value for p in (group.response_ms.p50, group.response_ms.p95, group.response_ms.p99))
-    said = f"Half of all requests were answered within {units.milliseconds(p50)}, 95{SPACE}% within "
-    said += f"{units.milliseconds(p95)}, 99{SPACE}% within {units.milliseconds(p99)}; "
+    answered = group.ok + group.degraded + group.failed + group.timeout
+    if not answered:
+        counts = ((group.lost, "sent and never answered"), (group.dropped, "never sent"))
+        return f"No request was answered: {', '.join(f'{_were(n)} {what}' for n, what in counts if n)}."
     bad = group.failed + group.timeout
-    said += f"{units.share(group.failed_share.value)} failed" if bad else "none failed"
-    if group.lost:
-        said += f", {group.lost:,} {'was' if group.lost == 1 else 'were'} never answered"
-    return f"{said}."
+    failed = f"{units.share(group.failed_share.value)} failed" if bad else "none failed"
+    never = f", {_were(group.lost)} never answered" if group.lost else ""
+    return f"{_waited(group, answered)}; {failed}{never}."
+
+
+def _were(number: int) -> str:
+    return f"{number:,} {'was' if number == 1 else 'were'}"
+
+
+_SHARES = (
+    (0.5, "Half of all requests", "Half of all requests"),
+    (0.95, f"95{SPACE}%", f"5{SPACE}%"),
+    (0.99, f"99{SPACE}%", f"1{SPACE}%"),
+)
+"""Share of requests, how those are called that were answered by a percentile, and the others."""
+_VERBS = {True: "were answered within", False: "took at least"}
+
+
+def _waited(group: Group, answered: int) -> str:
+    """Return by when how many were answered. Lost requests count with the time waited: where so few were answered that
+    a percentile lies among the lost, it is only what the others took at least."""
+    times = group.response_ms
+    said: list[str] = []
+    before: bool | None = None
+    for (share, by_then, others), found in zip(_SHARES, (times.p50, times.p95, times.p99), strict=True):
+        known = answered >= share * (answered + group.lost)
+        verb = ("within" if known else "at least") if known == before else _VERBS[known]
+        said.append(f"{by_then if known else others} {verb} {units.milliseconds(found.value)}")
+        before = known
+    return ", ".join(said)
 
 
 def kind_of(findings: Findings, upstream: str, kind: str) -> OutageKind | None:
@@ -131,7 +157,7 @@ def claim_of(findings: Findings, upstream: str, kind: str) -> Claim | None:
 
 def claim(said: Claim) -> str:
     """Return a claim in words, never rounded up, with what a stronger one needs."""
-    least = units.share(math.floor(said.share * 1000) / 1000)
+    least = units.share(units.supported(said.share))
     text = f"≥{SPACE}{least} of such outages at {units.share(said.confidence)} confidence"
     if said.more_needed and said.next_share:
         text += f"; {said.more_needed} more in a row for {units.share(said.next_share)}"
@@ -195,6 +221,8 @@ def attribution(findings: Findings) -> str:
     if isinstance(said, str) or not said.compared:
         return ""
     wrong = said.compared - said.agree
+    if said.compared == 1 and not wrong:
+        return "The one answer compared names the provider whose ledger has it."
     if not wrong:
         return f"All {said.compared:,} answers compared name the provider whose ledger has them."
     return f"{wrong:,} of {said.compared:,} answers name another provider than the ledgers do."

@@ -439,6 +439,8 @@ while True:
     assert samples_of(recording, "process:whole", "threads").value.median() == 2
     assert samples_of(recording, "process:whole", "fds").value.median() >= 6
     assert samples_of(recording, "process:whole", "connections").value.median() == 0
+    assert set(samples_of(recording, "process:whole", "processes").value) == {2}
+    assert set(samples_of(recording, "process:parent", "processes").value) == {1}
     allowed = samples_of(recording, "process:whole", "fds_limit").value
     assert set(allowed) <= {resource.getrlimit(resource.RLIMIT_NOFILE)[0]}
     # A descendant that has a name of its own counts there only.

@@ -14,12 +14,15 @@ from hypothesis import strategies as st
 from harness.analysis import analyse
 from harness.analysis.claims import claims
 from harness.analysis.stats import Share, Times
+from harness.evidence import Case, evidence_for
 from harness.judge import abort_crossed, judge
-from harness.model.findings import Failover, Findings, Interval, Validity
+from harness.model.findings import Estimate, Failover, Findings, Interval, Validity
 from harness.model.plan import Slo
 from harness.model.threshold import parse_abort, parse_threshold
 from harness.model.verdict import Check, Verdict, Verdicts
+from harness.wording import quantity
 from tests.recordings import RecordingBuilder, experiment, plan, storm
+from tests.unit.advice.builders import capacity
 
 
 class Sample:
@@ -125,6 +128,35 @@ def test_no_data_never_passes(empty: Findings, name: str, text: str) -> None:
 def test_rates_and_counts(empty: Findings, share: Share, text: str, verdict: Verdict) -> None:
     found = check(empty, Sample(share=share), "request_failed", text)
     assert found.verdict is verdict, found.why
+
+
+def test_what_failed_by_little_is_not_told_as_its_own_limit(empty: Findings) -> None:
+    found = check(empty, Sample(share=Share(999_700, 1_000_000)), "request_ok", "rate>=0.9999")
+    assert found.why == "Fails: 99.97 % of requests get a full answer; limit 99.99 %."
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "said"),
+    [
+        (0.9997, "share", "99.97 %"), (0.0123, "share", "1.23 %"), (1234.5, "per_s", "1,230/s"), (999.6, "ms", "1 s"),
+        (1.5, "x", "1.5x"), (150, "s", "2 min 30 s"), (1500, "count", "1,500"), (2.25, "count", "2.2"),
+        (12_345, "MiB/h", "12,300 MiB/h"),
+    ],
+)  # fmt: skip
+def test_a_sentence_says_numbers_as_the_tables_do(value: float, unit: str, said: str) -> None:
+    assert quantity(value, unit) == said
+
+
+def test_a_capacity_in_users_is_told_in_full() -> None:
+    found = capacity()
+    (state,) = found.states
+    users = Estimate(value=1499.7, low=1400.0, high=1499.9, n=4)
+    many = state.model_copy(update={"capacity": state.capacity.model_copy(update={"users": users})})
+    larger = found.model_copy(update={"states": (many,)})
+    case = Case(parse_threshold("capacity", "users>1500"), Sample(), (), capacity=larger)
+    assert evidence_for(case).said == "the system carries 1,499.7 users within its SLO in state healthy; limit 1,500"
+    case = Case(parse_threshold("capacity", "rate>1500"), Sample(), (), capacity=found)
+    assert evidence_for(case).said == "the system carries 20 requests/s within its SLO in state healthy; limit 1,500"
 
 
 def test_requests_are_facts(empty: Findings) -> None:
@@ -283,9 +315,14 @@ def test_claims(empty: Findings) -> None:
     short = check(empty, Sample(), "failover_claim", "0.90 at 0.95 under 5s", *GOOD)
     assert short.verdict is Verdict.INCONCLUSIVE
     assert short.why == (
-        "Inconclusive: 5 of 5 outages recovered under 5 s, which supports at least 55% at 95% confidence; claimed 90%, "
-        "for which 24 more recoveries in a row are needed."
+        "Inconclusive: 5 of 5 outages recovered under 5 s, which supports at least 54.9 % at 95 % confidence; claimed "
+        "90 %, for which 24 more recoveries in a row are needed."
     )
+    # 28 of 28 support 89.85 %: told as 90 %, what was claimed would seem to be met.
+    n28 = check(empty, Sample(), "failover_claim", "0.90 at 0.95 under 5s", *[outage((1, 2))] * 28)
+    assert "at least 89.8 % at 95 % confidence; claimed 90 %, for which 1 more recovery in a row is needed." in n28.why
+    most = check(empty, Sample(), "failover_claim", "0.999 at 0.95 under 5s", *n29)
+    assert "claimed 99.9 %" in most.why
     assert (short.limit, short.unit, short.observed) == (0.9, "share", 1.0)
     misses = [outage(None)] * 10
     assert check(empty, Sample(), "failover_claim", "0.90 at 0.95 under 5s", *misses).verdict is Verdict.FAIL

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from harness.analysis import analyse
@@ -56,6 +57,16 @@ def test_counters_grow_per_label_set_restart_and_include_the_canary(tmp_path: Pa
     builder.sample(30, "other", METRICS["cache_misses"], 999)
     cache = analyse(builder.close(61))[0].cache
     assert cache.metrics == CacheWitness(hit_rate=11 / 20, hits=11, n=20)
+
+
+def test_a_counter_that_is_no_number_was_not_shown(tmp_path: Path) -> None:
+    builder = RecordingBuilder(tmp_path)
+    builder.phases(steady=0, cooldown=60)
+    builder.request(1, hits=1)
+    for t, hits, misses in ((0, 0, 0), (10, 4, np.nan), (20, np.nan, np.nan), (30, 6, np.inf), (40, 6, 2)):
+        builder.sample(t, "metrics", METRICS["cache_hits"], hits)
+        builder.sample(t, "metrics", METRICS["cache_misses"], misses)
+    assert analyse(builder.close(61))[0].cache.metrics == CacheWitness(hit_rate=0.75, hits=6, n=8)
 
 
 def test_a_system_that_shows_nothing_is_unsupported_not_zero(tmp_path: Path) -> None:

@@ -223,5 +223,42 @@ def test_one_false_alarm_in_twenty_runs_however_many_series() -> None:
     assert alarms <= 6  # of 40, where 2 are expected; without the correction 35 would be
 
 
+@pytest.mark.parametrize(("processes", "limited"), [(1, True), (4, False), (None, False)])
+def test_what_several_processes_have_open_is_held_against_no_limit_of_one(
+    tmp_path: Path, processes: int | None, limited: bool
+) -> None:
+    builder = RecordingBuilder(tmp_path, plan(load={"kind": "users", "users": 1, "hold": "3600s"}))
+    builder.phases(steady=0, cooldown=HOUR)
+    for second in np.arange(0, HOUR, 10):
+        builder.sample(second, "process:agents", "fds", 30 + int(100 * second / HOUR))
+    builder.sample(0, "process:agents", "fds_limit", 1024)
+    if processes:
+        builder.sample(0, "process:agents", "processes", processes)
+    files = of(found_in(builder), "open files of agents")
+    assert files.verdict == "leak"
+    assert (files.limit, files.limit_is) == ((1024, "open-files limit") if limited else (None, ""))
+    assert (files.to_limit_h is not None) == limited
+
+
+def test_what_moves_for_the_better_is_no_trouble_and_is_said() -> None:
+    t = np.arange(60) / 60 * 4
+    noise = np.random.default_rng(3).normal(0, 0.2, 60)
+    lines = [
+        Line("process:p", "memory", "MiB", "memory_mib", t, 200 - 20 * t + noise, 240, 2.0, 1.0),
+        Line("process:q", "memory", "MiB", "memory_mib", t, 200 + noise, 240, 2.0, 1.0),
+    ]
+    found = judged(lines, 4 * HOUR)
+    assert (found.series[0].verdict, found.series[0].worse) == ("drift", False)
+    assert (found.verdict, found.why) == (
+        "flat",
+        "none of 2 series moves for the worse by more than its practical threshold (for the better: memory of p)",
+    )
+
+
+def test_one_window_is_too_few() -> None:
+    (found,) = judged([Line("process:p", "memory", "MiB", "m", np.zeros(1), np.ones(1), 60, 2.0, 1.0)], 60).series
+    assert found.why.startswith("1 window is too few for a slope")
+
+
 def test_nothing_recorded_is_inconclusive() -> None:
     assert judged([], HOUR).verdict == "inconclusive"

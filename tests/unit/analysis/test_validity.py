@@ -69,7 +69,7 @@ def fault(effective: float | None, cleared: float | None) -> Story:
 @pytest.mark.parametrize(
     ("story", "reason"),
     [
-        (lambda b: b.request(3, outcome="dropped"), "1 requests were due and never sent"),
+        (lambda b: b.request(3, outcome="dropped"), "1 request was due and never sent"),
         (late, "sent requests late (p99 200 ms; limit 50 ms)"),
         (lambda b: b.instrument(0, 60, "w1", lag_ms=30.0), "loop lagged (p99 30 ms; limit 5 ms)"),
         (lambda b: b.instrument(0, 60, "w1", cpu=0.93), "used 93% of a core for 10 s (limit 60%)"),
@@ -249,7 +249,7 @@ def test_notes(tmp_path: Path) -> None:
         builder.request(51, provider="openai", ledger=False)
 
     notes = " ".join(validity(tmp_path, story).notes)
-    assert "1 requests were never answered" in notes
+    assert "1 request was never answered before the run ended, and counts with the time waited" in notes
     assert "1 of 61 answers name other providers than the ledgers do" in notes
     assert "The ledgers know of 98.36% of the answers" in notes
     ids = validity(tmp_path / "ids", lambda b: [b.request(i, provider=f"id-{i}", ledger=False) for i in range(62)])

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.advice import advise
+from harness.advice import MOST_RECOMMENDATIONS, advise
 from harness.advice.case import Case
 from harness.model.cost import CacheSaving
 from harness.model.verdict import Verdict
+from harness.report import block_executive
 from harness.report.block_executive import Told, executive
 from harness.report.html import page
 from harness.report.language_en import ENGLISH
@@ -185,6 +186,24 @@ def test_risks_and_recommendations_link_to_their_evidence(told: Reported) -> Non
     assert "Give up calls to bedrock after less than 3.74" in first
     assert advice.count(">evidence</a>") == advice.count("<li")
     assert advice.count("Verify with the same run again:") == 1
+
+
+@pytest.mark.parametrize(
+    ("left_out", "english", "swedish"),
+    [
+        (0, "", ""),
+        (1, "1 more of less weight is left out.", "1 mindre viktig är utelämnad."),
+        (2, "2 more of less weight are left out.", "2 mindre viktiga är utelämnade."),
+    ],
+)
+def test_what_is_left_out_is_counted(
+    told: Reported, monkeypatch: pytest.MonkeyPatch, left_out: int, english: str, swedish: str
+) -> None:
+    case = Case(told.recording.plan, told.findings, story.verdicts())
+    one = advise(case)[0]
+    monkeypatch.setattr(block_executive, "advise", lambda *_, **__: (one,) * (MOST_RECOMMENDATIONS + left_out))
+    for language, said in ((ENGLISH, english), (SWEDISH, swedish)):
+        assert executive([Told(case, "LOAD")], language)["more"] == said
 
 
 def test_a_healthy_run_says_that_there_is_nothing_to_do(told: Reported) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from harness.report import micro, palette
 from harness.report.drawing import draw, gaps, spread
+from harness.report.figure_summary import ecdf
 from harness.report.figures import figures
 from tests.unit.report import story
 
@@ -105,6 +106,12 @@ def test_moments_of_throttling_are_marked(contained: Reported, told: Reported) -
     marks = [r.figures.drawn["resources-cpu"].wide.count("stroke-width: 3") for r in (contained, told)]
     assert marks[0] > 0
     assert marks[1] == 0
+
+
+def test_there_is_room_for_the_curve_of_any_number_of_faults() -> None:
+    many = {f"fault {n}": np.linspace(0.1, 1 + n, 50) for n in range(30)}
+    drawn = ecdf(many).wide
+    assert all(f">{name}</text>" in drawn for name in many)
 
 
 def test_text_from_data_is_escaped_and_is_no_formula() -> None:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 
-from harness.advice.case import Advice, Severity, Value, kind, name, per_hour
+from harness.advice.case import Advice, Severity, Value, kind, limit, name, per_hour
+from harness.model.capacity import LimitKind
+from harness.model.experiment import FaultSpec
 from harness.model.findings import Failover
 from harness.model.load import Load, RateLoad, SpikeLoad, StepsLoad, UsersLoad
 from harness.model.soak import SoakVerdict, SoakWhat
@@ -20,7 +22,7 @@ from harness.report import language_sv_checks, units
 from harness.report.language import Phrases, swedish
 from harness.report.language_en import ENGLISH
 from harness.report.language_sv import SWEDISH
-from harness.report.languages import LANGUAGES
+from harness.report.languages import LANGUAGES, _lasts
 from harness.wording import observation
 from tests.unit.advice.test_rules import SPEAKS
 from tests.unit.report import story
@@ -73,9 +75,13 @@ def test_both_languages_have_all_phrases_with_the_same_places() -> None:
     assert all(theirs.values())
 
 
-@pytest.mark.parametrize("table", ["kinds", "states", "series", "nouns"])
+@pytest.mark.parametrize("table", ["kinds", "states", "limits", "series", "nouns"])
 def test_both_languages_know_the_same_things(table: str) -> None:
     assert getattr(ENGLISH, table).keys() == getattr(SWEDISH, table).keys()
+
+
+def test_all_that_can_give_out_has_words() -> None:
+    assert set(get_args(LimitKind)) == ENGLISH.limits.keys()
 
 
 def test_the_soaks_words_are_known() -> None:
@@ -120,6 +126,8 @@ def test_swedish_numbers(number: str, said: str) -> None:
         (kind("my/cache", "odd"), "my/cache odd", "my/cache odd"),
         (Value("primary_down", "state"), "primary provider gone", "huvudleverantören borta"),
         (Value("memory", "series"), "memory", "minne"),
+        (limit("gateway", "cpu"), "the CPU of gateway", "CPU:n i gateway"),
+        (limit("my/cache", "rate_limit"), "the rate limit of my/cache", "anropsgränsen hos my/cache"),
         (name("gpt-4.1, x"), "gpt-4.1, x", "gpt-4.1, x"),  # a name is no number
         (per_hour(0.06, "calls"), "0.06/h", "0,06/h"),
         (per_hour(0.006, "share"), "0.6 points/h", "0,6 procentenheter/h"),
@@ -185,6 +193,14 @@ def check(threshold: str, observed: float | None, limit: float, unit: str = "ms"
         (
             check("response_time: p(99)<6s", 5000, 6000, verdict=Verdict.INCONCLUSIVE),
             "användarna väntar 5 s (p99); gränsen är 6 s, men underlaget räcker inte för att avgöra det",
+        ),
+        (
+            check("failover_claim: 0.90 at 0.95 under 5s", 1.0, 0.9, "share", low=0.8989, n=28),
+            "28 av 28 avbrott avhjälptes i tid, vilket styrker minst 89,8 %; kravet är 90 %",
+        ),
+        (
+            check("response_time: p(95)<3s", 3200, 3000, scope="bedrock-blackhole, steady state"),
+            "efter det sista felet: användarna väntar 3,2 s (p95); gränsen är 3 s",
         ),
         (check("failover_time: max<5s", None, 5, "s"), "ingen annan leverantör svarade; gränsen är 5 s"),
         (
@@ -343,6 +359,14 @@ def test_the_swedish_sentence_is_about_the_check_the_judge_tells_of(told: Report
 )
 def test_loads_in_swedish(profile: Load, said: str) -> None:
     assert language_sv_checks.load(profile).replace(NBSP, " ") == said
+
+
+def test_the_state_a_fault_lasts_for_is_named_in_the_language(told: Reported) -> None:
+    fault = FaultSpec.model_validate({"kind": "blackhole", "on": "bedrock", "during": {"state": "primary_down"}})
+    assert _lasts(fault, ENGLISH) == "during primary provider gone"
+    assert _lasts(fault, SWEDISH) == "i läget huvudleverantören borta"
+    other = FaultSpec.model_validate({"kind": "blackhole", "on": "bedrock", "during": {"state": "half_cold"}})
+    assert _lasts(other, SWEDISH) == "i läget half_cold"
 
 
 def test_moments_and_titles(told: Reported) -> None:

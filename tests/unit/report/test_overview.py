@@ -95,6 +95,7 @@ def test_what_one_run_was_too_short_for_is_not_asked_again_where_another_told(to
     ("verdicts", "expected", "english", "swedish"),
     [
         ("pass pass", "pass", "All 2 runs pass.", "Alla 2 körningar är godkända."),
+        ("pass", "pass", "The run passes.", "Körningen är godkänd."),
         ("pass invalid fail", "fail", "1 of 3 runs fails, 1 cannot be judged, 1 passes.",
          "1 av 3 körningar är underkänd, 1 går inte att bedöma, 1 är godkänd."),
         ("pass invalid inconclusive", "invalid", "1 cannot be judged, 1 is inconclusive, 1 passes.",
@@ -109,6 +110,12 @@ def test_what_one_run_failed_stays_failed(
     assert overview.together(runs) == expected
     assert overview.why(runs, ENGLISH.phrases) == english
     assert overview.why(runs, SWEDISH.phrases) == swedish
+
+
+def test_one_run_is_one(told: Reported) -> None:
+    run = overview.Run(told.recording, told.findings, story.verdicts(Verdict.PASS))
+    assert overview._title([run], ENGLISH.phrases) == "1 run of synthetic"
+    assert overview._title([run, run], SWEDISH.phrases) == "2 körningar av synthetic"
 
 
 def test_an_invalid_run_answers_nothing(runs: list[overview.Run], tmp_path: Path) -> None:

@@ -79,6 +79,19 @@ def test_an_open_interval_is_said_in_the_words_of_the_language(
     assert said[1].startswith(swedish)
 
 
+@pytest.mark.parametrize("key", ["failover", "breakers"])
+def test_what_outages_support_is_never_rounded_up(key: str) -> None:
+    found = Answer(verdict=AuditVerdict.INCONCLUSIVE, key=key, facts={"least": 0.8989, "share": 0.9})
+    assert "at least 89.8 %" in audit_words.said(found).replace("\u00a0", " ")
+    assert "minst 89,8 %" in audit_words.said(found, "sv").replace("\u00a0", " ")
+
+
+def test_a_soak_in_which_something_got_better_does_not_say_that_nothing_moved() -> None:
+    found = Answer(verdict=AuditVerdict.PASS, key="soak_flat", facts={"seconds": 14_400.0, "tested": 9})
+    assert audit_words.said(found).startswith("nothing leaked, or drifted for the worse, in 4")
+    assert audit_words.said(found, "sv").startswith("inget läckte, eller drev åt fel håll, på 4")
+
+
 def test_what_there_is_none_of_is_left_out() -> None:
     facts = {"done": 1, "n": 2, "passed": 1, "failed": "", "missing": "LOAD-SOAK"}
     found = Answer(verdict=AuditVerdict.INCONCLUSIVE, key="together", facts=facts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ import pytest
 from harness.analysis.scan import scans
 from harness.report import seen as users
 from harness.report import series
+from harness.report.figure_summary import ecdf
 from harness.report.seen import Seen, percentiles_by
 from harness.report.timeline import Timeline, timeline
 from tests.recordings import RecordingBuilder, plan
@@ -71,6 +72,28 @@ def test_distributions_are_of_the_healthy_phase_and_each_kind_of_fault(told: Rep
     assert list(found) == ["baseline", "bedrock blackhole", "bedrock refuse"]
     assert found["bedrock blackhole"].max() > 2
     assert np.quantile(found["bedrock refuse"], 0.95) < 1
+
+
+def test_what_was_never_answered_counts_and_is_never_reached(tmp_path: Path) -> None:
+    builder = RecordingBuilder(tmp_path / "r", plan(hold_s=10))
+    builder.phases(steady=0, cooldown=10)
+    for n in range(10):
+        builder.request(n, 0.5, outcome="ok" if n < 4 else "lost")
+    found = read(builder.close(11)).distributions["steady"]
+    assert found.tolist() == pytest.approx([0.5] * 4 + [np.inf] * 6)
+    drawn = ecdf({"baseline": found})
+    hover: Any = drawn.hover
+    assert max(hover["rows"]["baseline|\u00a0%"]) == pytest.approx(40)
+    assert "baseline: half never answered, 95 % never answered" in drawn.wide
+    assert ecdf({"baseline": found[4:]}).wide, "nor if nobody was"
+
+
+def test_of_very_many_too_what_was_never_answered_is_never_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(users, "EXACT", 1 << 10)
+    times = users._Times()
+    for _ in range(4):
+        times.add(np.concatenate([np.full(600, 0.5), np.full(400, np.inf)]))
+    assert np.isfinite(times.found()).mean() == pytest.approx(0.6, abs=0.01)
 
 
 def test_a_distribution_of_very_many_is_drawn_to_a_thousandth(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,6 +60,19 @@ def test_intervals_say_their_unit_once_and_admit_an_open_side(low: float, high: 
     assert said(units.between(low, high, "ms")) == text
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [(100, 130, "100 s – 2 min 10 s"), (3540, 3900, "59 min – 1 h 5 min"), (121, 125, "2 min 1 s – 2 min 5 s"),
+     (120, 180, "2 – 3 min")],
+)  # fmt: skip
+def test_a_unit_is_left_out_only_where_it_is_the_only_one(low: float, high: float, text: str) -> None:
+    assert said(units.between(low, high, "s")) == text
+
+
+def test_what_evidence_supports_is_never_rounded_up() -> None:
+    assert [units.supported(share) for share in (0.8985, 0.36840, 1.0, 0.0)] == [0.898, 0.368, 1.0, 0.0]
+
+
 def test_an_estimate_carries_its_interval() -> None:
     assert said(units.estimate(Estimate(value=0.021, low=0.018, high=0.024, n=900), "share")) == "2.1 % (1.8 – 2.4 %)"
     assert units.estimate(Estimate(value=None, low=None, high=None, n=0), "ms") == units.NONE

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness.analysis.outages import alike
-from harness.model.findings import CacheWitness, Claim, Resources, Usage
+from harness.model.findings import Attribution, CacheWitness, Claim, Resources, Usage
 from harness.model.load import RateLoad, ReplayLoad, SpikeLoad, StepsLoad, UsersLoad
 from harness.report import units, words
 from tests.unit.report import story
@@ -61,6 +61,46 @@ def test_a_claim_is_never_rounded_up() -> None:
     claim = Claim(upstream="bedrock", kind="blackhole", recovered=29, outages=29, limit_s=5, confidence=0.95,
                   share=0.90186, next_share=0.95, more_needed=30)  # fmt: skip
     assert said(words.claim(claim)) == "≥ 90.1 % of such outages at 95 % confidence; 30 more in a row for 95 %"
+
+
+@pytest.mark.parametrize(
+    ("counts", "times", "text"),
+    [
+        ({"ok": 100}, (300, 900, 1200),
+         "Half of all requests were answered within 300 ms, 95 % within 900 ms, 99 % within 1.2 s; none failed."),
+        ({"ok": 90, "failed": 6, "lost": 4}, (300, 900, 60_000),
+         ("Half of all requests were answered within 300 ms, 95 % within 900 ms, 1 % took at least 60 s; "
+          "6 % failed, 4 were never answered.")),
+        ({"ok": 39, "timeout": 1, "lost": 60}, (60_000, 60_000, 60_000),
+         ("Half of all requests took at least 60 s, 5 % at least 60 s, 1 % at least 60 s; "
+          "6 % failed, 60 were never answered.")),
+        ({"lost": 1, "dropped": 20}, (None, None, None),
+         "No request was answered: 1 was sent and never answered, 20 were never sent."),
+        ({"dropped": 20}, (None, None, None), "No request was answered: 20 were never sent."),
+    ],
+)  # fmt: skip
+def test_what_was_never_answered_was_not_answered_within_a_time(
+    told: Reported, counts: dict[str, int], times: tuple[float | None, ...], text: str
+) -> None:
+    load = told.findings.load
+    none = dict.fromkeys(("ok", "degraded", "failed", "timeout", "lost", "dropped"), 0)
+    percentiles = {
+        name: getattr(load.response_ms, name).model_copy(update={"value": value})
+        for name, value in zip(("p50", "p95", "p99"), times, strict=True)
+    }
+    group = load.model_copy(
+        update={
+            **none, **counts, "requests": sum(counts.values()),
+            "response_ms": load.response_ms.model_copy(update=percentiles),
+            "failed_share": load.failed_share.model_copy(update={"value": 0.06}),
+        }
+    )  # fmt: skip
+    assert said(words.users(group)) == text
+
+
+def test_one_answer_is_not_all_of_them(told: Reported) -> None:
+    one = told.findings.model_copy(update={"attribution": Attribution(compared=1, agree=1, examples=())})
+    assert words.attribution(one) == "The one answer compared names the provider whose ledger has it."
 
 
 @pytest.mark.parametrize(
