@@ -24,6 +24,7 @@ from harness.clock import NS_PER_S
 from harness.errors import RecordingError
 from harness.model.request import ANSWERED, BAD
 from harness.recording.columns import values
+from harness.whole import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -96,9 +97,7 @@ def write_csv(recording: Recording, name: str) -> list[Path]:
         text = io.StringIO(newline="")
         csv.writer(text).writerows(rows)
         path = folder / f"{name}_{kind}.csv"
-        draft = path.with_name(path.name + ".tmp")
-        draft.write_text(text.getvalue(), encoding="utf-8", newline="")
-        draft.replace(path)
+        write_whole(path, text.getvalue())
         paths.append(path)
     return paths
 
