@@ -13,6 +13,7 @@ from harness.analysis.claims import recovered_within
 from harness.analysis.dependence import student
 from harness.model.experiment import names_of
 from harness.model.threshold import METRICS
+from harness.report.units import three
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -281,13 +282,13 @@ def _capacity_of(state: CapacityState, threshold: Threshold) -> Evidence:
         said = f"no {of} shows whether the SLO is met" if state.capacity.state == "undecided" else few
         return Evidence(None, n=estimate.n, said=said)
     unit = "requests/s" if threshold.aggregator == "rate" else "users"
-    said = f"the system carries {how}{observed:.3g} {unit} within its SLO in state {state.state}"
+    said = f"the system carries {how}{three(observed)} {unit} within its SLO in state {state.state}"
     return Evidence(
         observed,
         0.0 if estimate.low is None else estimate.low,
         math.inf if estimate.high is None else estimate.high,
         estimate.n,
-        said=f"{said}; limit {threshold.limit:.3g}",
+        said=f"{said}; limit {three(threshold.limit)}",
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from harness.model.experiment import names_of
 from harness.model.threshold import METRICS, SOAK_TAGS
+from harness.report import units
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -91,20 +92,15 @@ _PHASES: Mapping[str, str] = {
 
 
 def quantity(value: float, unit: str) -> str:
-    """Say a value of a check's unit with three significant digits, in the unit a person would use."""
-    if unit in ("ms", "s"):
-        seconds = value / 1000 if unit == "ms" else value
-        if seconds >= 120:
-            return f"{seconds / 60:.3g} min"
-        return f"{seconds:.3g} s" if seconds >= 1 or seconds == 0 else f"{seconds * 1000:.3g} ms"
-    if unit == "share":
-        return f"{value * 100:.3g} %"
+    """Say a value of a check's unit as the report does (`report.units`), with spaces that lines may break at."""
     if unit == "count":
         return f"{value:,.0f}" if value == round(value) else f"{value:,.1f}"
-    return f"{value:.3g}{_UNITS[unit]}"
+    said = units.say(value, unit) if unit not in _UNITS else f"{units.three(value)}{_UNITS[unit]}"
+    return said.replace(units.SPACE, " ")
 
 
 _UNITS = {"x": "x", "per_s": "/s", "MiB/h": " MiB/h", "/h": "/h"}
+"""Said without a space, or not of the report's."""
 
 
 def observation(threshold: Threshold, value: float, unit: str, n: int, *, at_least: bool = False) -> str:
