@@ -4,9 +4,10 @@ The page was read once a second (`probes.health`) and the breakers' gauges scrap
 few milliseconds. A page that says all is well while an upstream or a service is broken is wrong, and so is one that
 raises an alarm while nothing is. What it takes to notice, either way, is its lag.
 
-An alarm has a cause while a fault may be on, and until service is good again after it; it began at some time since the
-look before. Under a load that is made to find out where the system gives in, the load may be the cause at any time, and
-no alarm is called false.
+An alarm has a cause while a fault may be on, and until service has been good again for as long as it must be to count as
+recovered (`Slo.window`); it began at some time since the look before. With a cause it is late at worst, and the
+outage's; without one it is false. Under a load that is made to find out where the system gives in, that may be the cause
+at any time, and no alarm is called false.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from harness.analysis.timeline import FaultSpan, Span, Timeline
     from harness.model.event import Event
     from harness.model.findings import Failover
-    from harness.model.load import Load
+    from harness.model.plan import Scenario
 
 OK = 0.0
 """Value of the sample ``health status`` for a page that says all is well."""
@@ -66,7 +67,7 @@ class _Looks:
 
 
 def health(
-    samples: pa.Table, events: Sequence[Event], when: Timeline, outages: Iterable[Failover], load: Load
+    samples: pa.Table, events: Sequence[Event], when: Timeline, outages: Iterable[Failover], scenario: Scenario
 ) -> HealthFindings | None:
     """Return how true the page and the breakers were; None when no page was read. `outages` tell until when service
     suffered from each fault."""
@@ -79,14 +80,15 @@ def health(
         return None
     faults = [fault for fault in when.faults if fault.effective]
     found = {outage.fault: outage for outage in outages}
-    causes = [(fault.injecting_ns, when.troubled_until(fault, found.get(fault.fault))) for fault in faults]
+    window_ns = round(scenario.slo.window * NS_PER_S)
+    causes = [(fault.injecting_ns, when.troubled_until(fault, found.get(fault.fault)) + window_ns) for fault in faults]
     false = _unexplained(looks, causes, when)
     alarms = int((np.diff(false.astype(np.int8), prepend=0) == 1).sum())
-    told = load.kind in EVERYDAY
+    told = scenario.load.kind in EVERYDAY
     return HealthFindings(
         looks=len(looks.at),
         gap_s=looks.gap_s,
-        outages=tuple(_outage(fault, fault.effective, looks, when) for fault in faults if fault.effective),
+        outages=tuple(_outage(*each, looks, when) for each in zip(faults, causes, strict=True)),
         false_ok_s=_false_ok_s(looks, [_on(fault, fault.effective, when) for fault in faults if fault.effective]),
         false_alarms=alarms if told else None,
         false_alarm_s=int(false.sum()) * looks.gap_s if told else None,
@@ -95,10 +97,13 @@ def health(
     )
 
 
-def _outage(fault: FaultSpan, effective: Span, looks: _Looks, when: Timeline) -> HealthOutage:
+def _outage(fault: FaultSpan, cause: Span, looks: _Looks, when: Timeline) -> HealthOutage:
+    effective = fault.effective or cause
     until, on = when.observed_until(fault), _on(fault, effective, when)
     # It may have been in alarm already, about an outage before this one.
     noticed = looks.first(ok=False, after=effective[0], before=until)
+    if noticed is not None and noticed[0] >= cause[1]:  # an alarm about nothing
+        noticed = None
     well = None
     if fault.cleared is not None and noticed is not None:
         well = looks.first(ok=True, after=max(fault.cleared[0], noticed[1]), before=until)

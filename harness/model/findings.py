@@ -225,7 +225,8 @@ class HealthOutage(Frozen):
     kind: str
     upstream: str
     noticed_s: Interval | None
-    """From effective to the first look that did not find all well; null if none did. 0 where it was in alarm before."""
+    """From effective to the first look that did not find all well; null if none did before service had recovered. 0
+    where it was in alarm before."""
     noticed_while_on: bool
     well_again_s: Interval | None
     """From cleared to the first look that found all well again."""
@@ -245,7 +246,7 @@ class HealthFindings(Frozen):
     false_ok_s: float
     """Seconds it said that all was well while anything was broken, counted once however many faults were on."""
     false_alarms: int | None
-    """Times it began to be in alarm while nothing was broken and service did not suffer from what had been. null, as
+    """Times it began to be in alarm while nothing was broken and service had recovered from what had been. null, as
     `false_alarm_s` and `breaker_false_alarms`, under a load that is made to find out where the system gives in."""
     false_alarm_s: float | None
     breakers_opened: int

@@ -25,11 +25,14 @@ BAD = 1.0
 def told(
     path: Path, alarm: Iterable[tuple[float, float]], *, faults: Iterable[tuple[float, float]] = ((20.0, 40.0),),
     more: Callable[[RecordingBuilder], None] = lambda _: None, page: bool = True, load: dict[str, Any] | None = None,
+    window: str = "10s",
 ) -> Findings:  # fmt: skip
     """Read the page at .5 of every second of 90; it is in alarm within `alarm`."""
     alarm = list(alarm)
     spec: dict[str, Any] = {"at": "20s", "for": "20s", "every": "30s", "repeat": 2}
-    builder = RecordingBuilder(path, plan(hold_s=90, load=load, experiments=[experiment(**spec)]))
+    builder = RecordingBuilder(
+        path, plan(hold_s=90, load=load, slo={"window": window}, experiments=[experiment(**spec)])
+    )
     builder.phases(baseline=0, fault=20, recovery=40, cooldown=90)
     for number, (begin, end) in enumerate(faults, 1):
         builder.fault(f"bedrock-blackhole#{number}", begin, end, width_s=0.0)
@@ -91,11 +94,21 @@ def test_one_that_notices_only_after_the_fault_has_not_noticed_it_in_time(tmp_pa
 
 def test_an_alarm_that_began_before_the_fault_went_was_of_it(tmp_path: Path) -> None:
     """The page was well at 40.5 and in alarm at 41.5; the fault went at 40.6. It noticed late, and for good reason."""
-    found = told(tmp_path, [(41, 45)], faults=((20.0, 40.6),)).health
+    found = told(tmp_path, [(41, 45)], faults=((20.0, 40.6),), window="100ms").health
     assert found is not None
     (outage,) = found.outages
     assert (outage.noticed_s is not None, outage.noticed_while_on) == (True, False)
     assert (found.false_alarms, found.false_alarm_s) == (0, 0.0)
+
+
+@pytest.mark.parametrize(("alarm", "false"), [(45, 0), (55, 1)])
+def test_an_alarm_is_late_or_false_and_never_both(tmp_path: Path, alarm: int, false: int) -> None:
+    """Service is good all the while; that it has recovered is known 10 s (the SLO's window) after the fault went."""
+    found = told(tmp_path, [(alarm, alarm + 3)]).health
+    assert found is not None
+    (outage,) = found.outages
+    assert (outage.noticed_s is None, found.false_alarms) == (bool(false), false)
+    assert not outage.noticed_while_on
 
 
 def test_an_alarm_while_service_is_not_good_again_is_of_the_fault(tmp_path: Path) -> None:
