@@ -4,10 +4,10 @@ The page was read once a second (`probes.health`) and the breakers' gauges scrap
 few milliseconds. A page that says all is well while an upstream or a service is broken is wrong, and so is one that
 raises an alarm while nothing is. What it takes to notice, either way, is its lag.
 
-An alarm has a cause while a fault may be on, and until service has been good again for as long as it must be to count as
-recovered (`Slo.window`); it began at some time since the look before. With a cause it is late at worst, and the
-outage's; without one it is false. Under a load that is made to find out where the system gives in, that may be the cause
-at any time, and no alarm is called false.
+An alarm has a cause while a fault may be on, and until service has been good again for as long as it must be to count
+as recovered (`Slo.window`); it began at some time since the look before. With a cause it is late at worst, and the
+outage's; without one it is false. Under a load that is made to find out where the system gives in, that may be the
+cause at any time, and no alarm is called false.
 """
 
 from __future__ import annotations
