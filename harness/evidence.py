@@ -13,7 +13,8 @@ from harness.analysis.claims import recovered_within
 from harness.analysis.dependence import student
 from harness.model.experiment import names_of
 from harness.model.threshold import METRICS
-from harness.report.units import three
+from harness.report import units
+from harness.wording import quantity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -281,15 +282,20 @@ def _capacity_of(state: CapacityState, threshold: Threshold) -> Evidence:
         few = f"too few requests ended on a {of} to tell its throughput"
         said = f"no {of} shows whether the SLO is met" if state.capacity.state == "undecided" else few
         return Evidence(None, n=estimate.n, said=said)
-    unit = "requests/s" if threshold.aggregator == "rate" else "users"
-    said = f"the system carries {how}{three(observed)} {unit} within its SLO in state {state.state}"
+    carried, limit = (_of_load(value, threshold) for value in (observed, threshold.limit))
+    said = f"the system carries {how}{carried} within its SLO in state {state.state}"
     return Evidence(
         observed,
         0.0 if estimate.low is None else estimate.low,
         math.inf if estimate.high is None else estimate.high,
         estimate.n,
-        said=f"{said}; limit {three(threshold.limit)}",
+        said=f"{said}; limit {limit}",
     )
+
+
+def _of_load(value: float, threshold: Threshold) -> str:
+    """Say a load as the threshold counts it: ``18.5 requests/s``, ``1,500 users``."""
+    return f"{units.three(value)} requests/s" if threshold.aggregator == "rate" else f"{quantity(value, 'count')} users"
 
 
 # --- a long load -----------------------------------------------------------------------------------------------------
