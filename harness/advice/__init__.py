@@ -56,7 +56,7 @@ OF_INVALID = ("generator", "invalid", "shortened")
 """What there is to say of a run that cannot be judged: nothing that rests on its figures."""
 OF_A_BEARABLE_LOAD = (
     "never_recovered", "slow_recovery", "unanswered", "degraded", "budget", "retries", "price", "flapping",
-    "no_failback", "claim", "saturated",
+    "no_failback", "claim", "saturated", "breaker_false_alarm", "health_false_alarm",
 )  # fmt: skip
 """What nothing can be said of while a search drives the system past what it carries, with a fault on or without."""
 

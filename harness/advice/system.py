@@ -27,15 +27,16 @@ RESTARTS = frozenset(("kill", "stop", "restart", "memory"))
 def health_false_ok(case: Case) -> Iterator[Advice]:
     """The health page said that all was well while something was gone."""
     found = case.findings.health
-    late = [] if found is None else [
-        o for o in found.outages
+    looked = [o for o in found.outages if o.looks] if found else []  # of others it could say nothing
+    late = [
+        o for o in looked
         if not o.noticed_while_on or (o.noticed_s is not None and o.noticed_s.high > NOTICED_WITHIN_S)
     ]  # fmt: skip
     if found is not None and late:
         worst = max(late, key=lambda o: o.false_ok_s)
         values = {
             "outage": kind(worst.upstream, worst.kind), "false_ok": Value(found.false_ok_s, "s"),
-            "late": Value(len(late), "count"), "all": Value(len(found.outages), "outages"),
+            "late": Value(len(late), "count"), "all": Value(len(looked), "outages"),
             "limit": Value(NOTICED_WITHIN_S, "s"),
         }  # fmt: skip
         excess = worst.false_ok_s / NOTICED_WITHIN_S
@@ -46,7 +47,7 @@ def health_false_alarm(case: Case) -> Iterator[Advice]:
     """The health page was in alarm while nothing was broken."""
     found = case.findings.health
     if found is not None and found.false_alarms:
-        values = {"alarms": Value(found.false_alarms, "times"), "lasted": Value(found.false_alarm_s, "s")}
+        values = {"alarms": Value(found.false_alarms, "times"), "lasted": Value(found.false_alarm_s or 0.0, "s")}
         yield Advice("health_false_alarm", Severity.WATCH, found.false_alarms, values, ("health",), case.again)
 
 
@@ -62,22 +63,24 @@ def breaker_false_alarm(case: Case) -> Iterator[Advice]:
 
 def cache_low(case: Case) -> Iterator[Advice]:
     """The cache hits less than it should, by the answers' own account; the plan's threshold, else the audit's."""
-    answers = case.findings.cache.answers
-    if isinstance(answers, str) or answers.hit_rate is None:
+    measured = case.findings.cache.measured
+    if isinstance(measured, str) or measured.hit_rate is None:
         return
     judged = [(i, c) for i, c in enumerate(case.verdicts.checks) if c.threshold.startswith("cache_hit: rate")]
     failed = [(i, c) for i, c in judged if c.verdict is Verdict.FAIL]
     if judged and not failed:
         return
     number, check = failed[0] if failed else (-1, None)
-    observed = answers.hit_rate if check is None or check.observed is None else check.observed
+    observed, n = measured.hit_rate, measured.n
+    if check is not None and check.observed is not None:
+        observed, n = check.observed, check.n
     limit = LEAST_CACHE_HITS if check is None else check.limit
     if observed >= limit:
         return
     by = case.findings.cache.by_tenant or case.findings.cache.by_agent
     worst = min(by, key=lambda one: by[one].hit_rate or 0.0, default="")
     values = {
-        "hits": Value(observed, "share"), "limit": Value(limit, "share"), "n": Value(answers.n, "lookups"),
+        "hits": Value(observed, "share"), "limit": Value(limit, "share"), "n": Value(n, "lookups"),
         "worst": name(worst or "-"), "worst_hits": Value((by[worst].hit_rate or 0.0) if worst else observed, "share"),
     }  # fmt: skip
     evidence = (check_id(number), "providers") if check else ("providers",)

@@ -120,7 +120,7 @@ def _answered_by(frame: Frame, calls: Calls, bit: dict[str, int]) -> Array:
 def _faulted(frame: Frame, when: Timeline, bit: dict[str, int]) -> Array:
     """Return, for every request, the upstreams a fault was on while it lasted, as bits."""
     faulted = np.zeros(len(frame), np.int64)
-    for fault in when.faults:
+    for fault in when.injected:
         _, off = fault.on(when.end_ns)
         overlaps = (frame.end >= fault.injecting_ns) & (frame.start < off)
         faulted[overlaps] |= bit.get(fault.upstream, 0)

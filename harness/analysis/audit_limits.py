@@ -82,7 +82,7 @@ def soak(seen: Seen, ask: Ask) -> Answer | None:
     moved = [s for s in found.series if not s.instrument and s.verdict in ("leak", "drift") and s.worse is not False]
     facts: dict[str, Any] = {"seconds": found.length_s, "whole": ask.hold, "tested": found.tested, "why": found.why}
     if moved:
-        facts |= {"who": moved[0].owner, "what": moved[0].what}
+        facts |= {"who": moved[0].owner.partition(":")[2], "what": moved[0].what}  # of the service itself: no owner
         return answer(FAIL, "soak_moved", found.tested, facts, whole=full)
     flat = found.verdict in ("flat", "saturating")
     verdict = PASS if flat and full else OPEN

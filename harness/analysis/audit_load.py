@@ -18,7 +18,7 @@ from harness.analysis.audit_seen import (
 )
 from harness.analysis.stats import wilson
 from harness.model.cost import CostFindings
-from harness.model.findings import Attribution, CacheWitness
+from harness.model.findings import CacheWitness
 
 if TYPE_CHECKING:
     from harness.analysis.audit_seen import Seen
@@ -62,11 +62,12 @@ def _estimate(name: str, group: Group) -> dict[str, Any]:
 
 
 def cache(seen: Seen, ask: Ask) -> Answer | None:
-    """The share of lookups that hit, as answers show it, held against what the providers received."""
+    """The share of lookups that hit in the measured part, as answers show it.
+
+    They are believed where those of the whole load agree with what the providers received: no ledger is cut to a part.
+    """
     found = seen.findings.cache
-    told, ledger = found.answers, found.ledger
-    if not isinstance(told, CacheWitness) or not told.n:
-        told, ledger = ledger, "unsupported"
+    told, whole, ledger = found.measured, found.answers, found.ledger
     if not isinstance(told, CacheWitness) or not told.n:
         return None
     verdict, facts = share_above(told.hits, told.n, ask.above or 0)
@@ -76,10 +77,11 @@ def cache(seen: Seen, ask: Ask) -> Answer | None:
         name = min(rates, key=lambda key: rates[key], default=None)
         facts |= {word: name, f"{word}_share": None if name is None else rates[name]}
     key = "cache"
-    if isinstance(ledger, CacheWitness) and ledger.hit_rate is not None and told.hit_rate is not None:
-        facts["ledger"] = ledger.hit_rate
+    both = [one.hit_rate for one in (whole, ledger) if isinstance(one, CacheWitness) and one.hit_rate is not None]
+    if len(both) == 2:
+        facts["whole"], facts["ledger"] = both
         key = "cache_ledger"
-        if abs(ledger.hit_rate - told.hit_rate) > AGREE:
+        if abs(both[0] - both[1]) > AGREE:
             verdict, key = OPEN, "cache_disputed"
     return answer(verdict, key, told.n, facts)
 
@@ -93,14 +95,17 @@ def carries(seen: Seen, ask: Ask) -> Answer | None:
     if load.open_loop != (ask.rate is not None) or (ramp is None) != (ask.ramp is None):
         return None
     wanted = ask.rate if ask.rate is not None else float(ask.users or 0)
-    made, whole_s = load.peak or 0.0, (ask.hold or 0) + (ask.ramp or 0)
+    most, whole_s = load.peak or 0.0, (ask.hold or 0) + (ask.ramp or 0)
     if ask.rate is not None:
-        made = min(made, group.rate_per_s or 0)
+        most = min(most, group.rate_per_s or 0)
+    made = most
+    if load.kind == "users":  # those that are yet to start make no load
+        made = load.mean_users or 0.0
     steep = ramp is None or ramp <= (ask.ramp or 0) * 1.01
     full = made >= wanted * NEARLY and seen.seconds >= whole_s * NEARLY and seen.plan.scale >= 1 and steep
     verdicts = [below(group.failed_share, ask.below or 0), below(group.response_ms.p95, (ask.under or 0) * 1000)]
     verdict = worst(verdicts)
-    beyond = made > wanted * 1.01 and verdict is FAIL  # under more than was asked: refutes nothing
+    beyond = most > wanted * 1.01 and verdict is FAIL  # under more than was asked: refutes nothing
     if beyond or (not full and verdict is PASS):
         verdict = OPEN
     failed = group.failed_share
@@ -161,8 +166,8 @@ def providers(seen: Seen, ask: Ask) -> Answer | None:
     silent = [name for name, n in counts.items() if not n]
     facts = {"who": ", ".join(f"{name} {n:,}" for name, n in counts.items()), "silent": ", ".join(silent)}
     # A provider behind another in line is not asked while that one is well: no answers prove nothing.
-    verdict, key = (OPEN, "providers_silent") if silent else (PASS, "providers")
-    return answer(verdict, key, sum(counts.values()), facts)
+    key = "providers" if not silent else "providers_calm" if seen.calm else "providers_silent"
+    return answer(OPEN if silent else PASS, key, sum(counts.values()), facts)
 
 
 def metrics(seen: Seen, _: Ask) -> Answer | None:
@@ -178,13 +183,13 @@ def metrics(seen: Seen, _: Ask) -> Answer | None:
 
 
 def trace(seen: Seen, ask: Ask) -> Answer | None:
-    """Whether answers can be followed to the provider by the trace id their request carried."""
-    found, covered = seen.findings.attribution, seen.findings.validity.instrument.get("ledger_coverage")
-    if not isinstance(found, Attribution) or not found.compared or covered is None:
+    """Whether full answers by a provider can be followed to it by the trace id their request carried."""
+    instrument = seen.findings.validity.instrument
+    found, named = (instrument.get(f"ledger_{key}") for key in ("found", "named"))
+    if found is None or not named:
         return None
-    hits = min(found.compared, round(covered * found.compared))
-    verdict, facts = share_above(hits, found.compared, ask.above or 0)
-    return answer(verdict, "trace", found.compared, facts)
+    verdict, facts = share_above(int(found), int(named), ask.above or 0)
+    return answer(verdict, "trace", int(named), facts)
 
 
 def tenants(seen: Seen, ask: Ask) -> Answer | None:

@@ -83,14 +83,17 @@ def health(seen: Seen, ask: Ask) -> Answer | None:
     if found is None:
         return None
     looked = [o for o in found.outages if o.looks]
+    if not looked and found.false_alarms is None:  # nothing to notice, and no alarm that would be known to be false
+        return None
     noticed = [o for o in looked if o.noticed_while_on and o.noticed_s and o.noticed_s.high <= (ask.under or 0)]
     facts: dict[str, Fact] = {
         "looks": found.looks, "n": len(looked), "good": len(noticed), "limit": ask.under,
         "false_ok": found.false_ok_s, "alarms": found.false_alarms,
     }  # fmt: skip
+    key = "health" if looked else "health_alarms" if found.false_alarms else "health_calm"
     if found.false_alarms or len(noticed) < len(looked):
-        return answer(FAIL, "health", len(looked), facts)
-    return answer(PASS if looked else OPEN, "health" if looked else "health_calm", len(looked), facts)
+        return answer(FAIL, key, len(looked), facts)
+    return answer(PASS if looked else OPEN, key, len(looked), facts, whole=found.false_alarms is not None)
 
 
 def health_there(seen: Seen, _: Ask) -> Answer | None:

@@ -11,6 +11,7 @@ import numpy as np
 from harness.analysis.stats import at_least, at_most, ratio_estimate, wilson
 from harness.model.audit import Answer, AuditVerdict
 from harness.model.findings import Estimate
+from harness.model.load import EVERYDAY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 PASS, FAIL, OPEN = AuditVerdict.PASS, AuditVerdict.FAIL, AuditVerdict.INCONCLUSIVE
 HEALTHY_PHASES = ("baseline", "steady")
-EVERYDAY = ("users", "rate", "replay")
-"""Loads that are not made to find out where the system gives in: what users felt under those is no everyday's."""
 NO_PROVIDER = frozenset({"", "cache", "local"})
 """What an answer names that came from no provider."""
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.analysis.frame import numbers, words
+from harness.analysis.frame import numbers, overlap, words
 from harness.analysis.ledger import losses
 from harness.clock import NS_PER_MS, NS_PER_S
 from harness.model.request import Outcome
@@ -147,5 +147,4 @@ def _connections(name: str, when: Timeline, samples: pa.Table) -> Array:
 
 
 def _overlap(one: FaultSpan, other: FaultSpan, when: Timeline) -> bool:
-    (begin, end), (other_begin, other_end) = one.on(when.end_ns), other.on(when.end_ns)
-    return begin < other_end and other_begin < end
+    return bool(overlap([one.on(when.end_ns)], [other.on(when.end_ns)]))

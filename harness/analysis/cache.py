@@ -1,7 +1,8 @@
 """The cache's hit rate by three witnesses: the answers, the system's own metrics, the providers' ledgers.
 
 They are made comparable by looking at the same requests: the **whole load, warm-up included, canary excluded**.
-Counters cannot be read at the moment a request begins, so no witness is cut to the measured part; `by_phase` is.
+Counters cannot be read at the moment a request begins, so no witness is cut to the measured part. What is judged is: in
+`measured`, `by_tenant` and `by_agent` the answers of the measured part speak alone.
 The metrics counted the canary too; its lookups, which its own answers show, are taken off. What is left between
 witnesses on a healthy run is requests that ran while the counters were read first or last, and requests that were
 never answered (their lookups are counted by the system and shown to nobody). Across a fault the ledgers also hold
@@ -48,6 +49,7 @@ def cache_findings(
         answers=_by_answers(kinds, everything) if shown.any() else "unsupported",
         metrics=_by_metrics(canary, samples, metrics),
         ledger=_by_ledger(kinds, everything, canary, calls),
+        measured=_by_answers(kinds, measured) if shown.any() else "unsupported",
         by_tenant=_by_word(kinds, "tenant", measured),
         by_agent=_by_word(kinds, "agent", measured),
         by_phase=_shown(

@@ -58,8 +58,6 @@ class _Account:
 
     def findings(self, load: Load) -> CostFindings:
         whole = self._spend(self._measured)
-        users = load.mean_users
-        hours = self._when.measured_s / 3600
         states = {"healthy": overlap(self._measured, self._when.healthy)}
         for fault in self._when.faults:
             name = f"{fault.upstream} {fault.kind}"
@@ -68,11 +66,11 @@ class _Account:
         return CostFindings(
             currency=self._prices.currency,
             total=whole,
-            per_user_hour=whole.spent / (users * hours) if users and hours > 0 else None,
+            per_user_hour=whole.spent / hours if (hours := self._user_hours(load, self._measured)) else None,
             per_user_hour_by_state={
-                name: spend.spent / (users * seconds / 3600)
+                name: spend.spent / hours
                 for name, spend in by_state.items()
-                if users and (seconds := sum(end - begin for begin, end in states[name]) / NS_PER_S) > 0
+                if (hours := self._user_hours(load, states[name]))
             },
             by_state=by_state,
             by_tenant=self._by("tenant"),
@@ -87,6 +85,11 @@ class _Account:
                 if self._prices.of(model) is None and (self._calls.model == code).any()
             },
         )
+
+    def _user_hours(self, load: Load, spans: list[Span]) -> float:
+        """Return the hours of all users together that are planned in `spans`; 0 in an open loop."""
+        at = [[(moment - self._when.zero_ns) / NS_PER_S + load.warmup for moment in span] for span in spans]
+        return sum((load.users_within(begin, end) or 0.0) * (end - begin) for begin, end in at) / 3600
 
     def _in_measured(self, moments: Array) -> Array:
         inside: Array = (moments >= self._when.zero_ns) & (moments < self._when.end_ns)

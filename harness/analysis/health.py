@@ -3,6 +3,11 @@
 The page was read once a second (`probes.health`) and the breakers' gauges scraped; when a fault was on is known to a
 few milliseconds. A page that says all is well while an upstream or a service is broken is wrong, and so is one that
 raises an alarm while nothing is. What it takes to notice, either way, is its lag.
+
+An alarm has a cause while a fault may be on, and until service has been good again for as long as it must be to count
+as recovered (`Slo.window`); it began at some time since the look before. With a cause it is late at worst, and the
+outage's; without one it is false. Under a load that is made to find out where the system gives in, that may be the
+cause at any time, and no alarm is called false.
 """
 
 from __future__ import annotations
@@ -16,6 +21,7 @@ from harness.analysis.failover import since
 from harness.analysis.frame import numbers, words
 from harness.clock import NS_PER_S
 from harness.model.findings import HealthFindings, HealthOutage, Interval
+from harness.model.load import EVERYDAY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,6 +31,8 @@ if TYPE_CHECKING:
     from harness.analysis.frame import Array
     from harness.analysis.timeline import FaultSpan, Span, Timeline
     from harness.model.event import Event
+    from harness.model.findings import Failover
+    from harness.model.plan import Scenario
 
 OK = 0.0
 """Value of the sample ``health status`` for a page that says all is well."""
@@ -58,8 +66,11 @@ class _Looks:
         return float(np.median(np.diff(self.at))) / NS_PER_S if len(self.at) > 1 else 0.0
 
 
-def health(samples: pa.Table, events: Sequence[Event], when: Timeline) -> HealthFindings | None:
-    """Return how true the page and the breakers were; None when no page was read."""
+def health(
+    samples: pa.Table, events: Sequence[Event], when: Timeline, outages: Iterable[Failover], scenario: Scenario
+) -> HealthFindings | None:
+    """Return how true the page and the breakers were; None when no page was read. `outages` tell until when service
+    suffered from each fault."""
     source, metric = words(samples, "source"), words(samples, "metric")
     mine = source.among(["health"]) & metric.among(["status"])
     at, values = numbers(samples, "t_ns")[mine], numbers(samples, "value")[mine]
@@ -68,25 +79,31 @@ def health(samples: pa.Table, events: Sequence[Event], when: Timeline) -> Health
     if not len(looks.at):
         return None
     faults = [fault for fault in when.faults if fault.effective]
-    outages = tuple(_outage(fault, fault.effective, looks, when) for fault in faults if fault.effective)
-    false = _unexplained(looks, faults, when)
+    found = {outage.fault: outage for outage in outages}
+    window_ns = round(scenario.slo.window * NS_PER_S)
+    causes = [(fault.injecting_ns, when.troubled_until(fault, found.get(fault.fault)) + window_ns) for fault in faults]
+    false = _unexplained(looks, causes, when)
     alarms = int((np.diff(false.astype(np.int8), prepend=0) == 1).sum())
+    told = scenario.load.kind in EVERYDAY
     return HealthFindings(
         looks=len(looks.at),
         gap_s=looks.gap_s,
-        outages=outages,
+        outages=tuple(_outage(*each, looks, when) for each in zip(faults, causes, strict=True)),
         false_ok_s=_false_ok_s(looks, [_on(fault, fault.effective, when) for fault in faults if fault.effective]),
-        false_alarms=alarms,
-        false_alarm_s=int(false.sum()) * looks.gap_s,
+        false_alarms=alarms if told else None,
+        false_alarm_s=int(false.sum()) * looks.gap_s if told else None,
         breakers_opened=sum(1 for _ in _openings(events, when)),
-        breaker_false_alarms=sum(not _meant(event, faults, when) for event in _openings(events, when)),
+        breaker_false_alarms=sum(not _meant(event, causes) for event in _openings(events, when)) if told else None,
     )
 
 
-def _outage(fault: FaultSpan, effective: Span, looks: _Looks, when: Timeline) -> HealthOutage:
+def _outage(fault: FaultSpan, cause: Span, looks: _Looks, when: Timeline) -> HealthOutage:
+    effective = fault.effective or cause
     until, on = when.observed_until(fault), _on(fault, effective, when)
     # It may have been in alarm already, about an outage before this one.
     noticed = looks.first(ok=False, after=effective[0], before=until)
+    if noticed is not None and noticed[0] >= cause[1]:  # an alarm about nothing
+        noticed = None
     well = None
     if fault.cleared is not None and noticed is not None:
         well = looks.first(ok=True, after=max(fault.cleared[0], noticed[1]), before=until)
@@ -116,15 +133,13 @@ def _after(moment: Span, seen: Span) -> Interval:
     return since(moment, max(seen[0], moment[0]), seen[1])
 
 
-def _unexplained(looks: _Looks, faults: Iterable[FaultSpan], when: Timeline) -> Array:
-    """Tell which looks saw an alarm that no fault explains: none was on, nor has the page been in alarm since one."""
-    off = np.ones(len(looks.at), bool)
-    for fault in faults:
-        begin = fault.injecting_ns
-        end = fault.cleared[1] if fault.cleared is not None else when.end_ns
-        off &= (looks.at < begin) | (looks.at >= end)
-    alarm = ~looks.ok
-    false = alarm & off
+def _unexplained(looks: _Looks, causes: Iterable[Span], when: Timeline) -> Array:
+    """Tell which looks saw an alarm that no fault explains: it did not begin within `causes`, nor has the page been in
+    alarm since one of them."""
+    off, before = np.ones(len(looks.at), bool), np.append(when.zero_ns, looks.at[:-1])
+    for begin, end in causes:
+        off &= (looks.at < begin) | (before >= end)
+    false = ~looks.ok & off
     for index in np.flatnonzero(false):
         # The alarm of an outage lasts until the page says ok again: that is its lag, not another alarm.
         false[index] = index == 0 or looks.ok[index - 1] or false[index - 1]
@@ -138,11 +153,11 @@ def _openings(events: Iterable[Event], when: Timeline) -> Iterable[Event]:
             yield event
 
 
-def _meant(event: Event, faults: Iterable[FaultSpan], when: Timeline) -> bool:
+def _meant(event: Event, causes: Iterable[Span]) -> bool:
     """Tell whether a breaker that opened was one of something broken, or of what that may have taken with it.
 
     While anything is broken a breaker may open for good reason: OpenAI's, when it cannot bear what Bedrock's users
     bring.
     """
     low = int(event.data.get("low_ns", event.t_ns))
-    return any(f.injecting_ns <= event.t_ns and low < (f.cleared[1] if f.cleared else when.end_ns) for f in faults)
+    return any(begin <= event.t_ns and low < end for begin, end in causes)

@@ -190,16 +190,9 @@ def windowed(moments: Array, values: Array, *, lowest: bool) -> tuple[Array, Arr
 def disturbed(when: Timeline, outages: tuple[Failover, ...]) -> list[Span]:
     """Return the stretches of faults and of what followed until service was good again: no part of a slow trend."""
     recovered = {outage.fault: outage for outage in outages}
-    spans = []
-    for fault in when.faults:
-        begin, end = fault.on(when.end_ns)
-        outage = recovered.get(fault.fault)
-        if outage is not None and outage.censored:
-            end = when.observed_until(fault)
-        elif outage is not None and outage.recovery_s is not None and outage.effective_ns is not None:
-            end = max(end, outage.effective_ns + round(outage.recovery_s.high * NS_PER_S))
-        spans.append((begin, end))
-    return merged(spans)
+    return merged(
+        (fault.on(when.end_ns)[0], when.troubled_until(fault, recovered.get(fault.fault))) for fault in when.injected
+    )
 
 
 def service_lines(load: Scan, calls: Calls, when: Timeline, out: list[Span]) -> list[Line]:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from harness.model.event import Event
+    from harness.model.findings import Failover
     from harness.recording.reader import Recording
 
 Span = tuple[int, int]
@@ -29,6 +30,9 @@ class FaultSpan:
     upstream: str
     experiment: str
     injecting_ns: int
+    """Of one that was left out: when that was told."""
+    injected: bool = True
+    """Whether it began at all. One that was left out, or whose trigger never came, broke nothing."""
     effective: Span | None = None
     clearing_ns: int | None = None
     """When it began to be taken back."""
@@ -43,7 +47,10 @@ class FaultSpan:
     """Why it broke off before its end, although it had been seen to bite."""
 
     def on(self, end_ns: int) -> Span:
-        """Return the longest stretch the fault may have been on, up to `end_ns` when it was never cleared."""
+        """Return the longest stretch the fault may have been on, up to `end_ns` when it was never cleared; an empty one
+        when it was never injected."""
+        if not self.injected:
+            return self.injecting_ns, self.injecting_ns
         begin = self.effective[0] if self.effective else self.injecting_ns
         return begin, self.cleared[1] if self.cleared else end_ns
 
@@ -57,6 +64,12 @@ class Timeline:
     phases: tuple[tuple[str, Span], ...]
     """(phase, stretch), by time; together they cover everything from the first phase on."""
     faults: tuple[FaultSpan, ...] = field(default=())
+    """Those planned, as far as events tell of them; `injected` are those that may have broken something."""
+
+    @property
+    def injected(self) -> list[FaultSpan]:
+        """The faults that began."""
+        return [fault for fault in self.faults if fault.injected]
 
     @property
     def measured_s(self) -> float:
@@ -74,7 +87,7 @@ class Timeline:
         if sum(end - begin for begin, end in baseline) >= NS_PER_S:
             return baseline
         begin = self.phases[0][1][0] if self.phases else self.zero_ns
-        return [(begin, min([self.end_ns, *(fault.injecting_ns for fault in self.faults)]))]
+        return [(begin, min([self.end_ns, *(fault.injecting_ns for fault in self.injected)]))]
 
     @property
     def moments(self) -> list[int]:
@@ -89,8 +102,20 @@ class Timeline:
         Faults that begin while this one is still on belong to the same outage and do not end its observation.
         """
         after = span.on(self.end_ns)[1]
-        later = [other.injecting_ns for other in self.faults if other.injecting_ns >= after]
+        later = [other.injecting_ns for other in self.injected if other.injecting_ns >= after]
         return min([self.end_ns, *later])
+
+    def troubled_until(self, span: FaultSpan, outage: Failover | None) -> int:
+        """Return until when service may have suffered from a fault: until it was off and, as its `outage` says, service
+        was good again, ns; until the observation ended where it was not."""
+        off = span.on(self.end_ns)[1]
+        if outage is None:
+            return off
+        if outage.censored:
+            return self.observed_until(span)
+        if outage.recovery_s is None or outage.effective_ns is None:
+            return off
+        return max(off, outage.effective_ns + round(outage.recovery_s.high * NS_PER_S))
 
 
 _FOREVER = 2**62
@@ -104,7 +129,7 @@ def _faults(events: Iterable[Event]) -> tuple[FaultSpan, ...]:
             continue
         if state == "injecting" or (state == "failed" and span is None):  # one left out was never injected
             kind, upstream, experiment = (str(data.get(key, "")) for key in ("kind", "upstream", "experiment"))
-            span = FaultSpan(event.subject, kind, upstream, experiment, injecting_ns=event.t_ns)
+            span = FaultSpan(event.subject, kind, upstream, experiment, event.t_ns, injected=state == "injecting")
         if span is None:
             continue
         moment = (int(data.get("low_ns", event.t_ns)), int(data.get("high_ns", event.t_ns)))

@@ -90,6 +90,7 @@ def validity(facts: Facts) -> Validity:
 
 def _instrument(facts: Facts) -> dict[str, float | int | None]:
     aside, kinds = searched.beyond_generator(facts.recording.events), facts.load.kinds
+    found, named = _accounted(facts)
     samples = _Workers(facts.recording.samples, facts.when, aside)
     return {
         "lateness_p99_ms": percentile(facts.lateness, 99) / NS_PER_MS if len(facts.lateness) else None,
@@ -102,7 +103,9 @@ def _instrument(facts: Facts) -> dict[str, float | int | None]:
         "errors": samples.last("errors"),
         "dropped": int(facts.measured[kinds.dropped].sum()),
         "lost": int(facts.measured[kinds.lost].sum()),
-        "ledger_coverage": _coverage(facts),
+        "ledger_found": found,
+        "ledger_named": named,
+        "ledger_coverage": found / named if found is not None and named else None,
     }
 
 
@@ -149,13 +152,12 @@ class _Workers:
         return {name: int(self.moments[self.source.among([name])].max()) for name in self.names}
 
 
-def _coverage(facts: Facts) -> float | None:
-    """Share of full answers by a provider that at least one ok ledger row belongs to."""
+def _accounted(facts: Facts) -> tuple[int, int] | tuple[None, None]:
+    """Of full answers that name a provider: how many at least one ok ledger row belongs to, and how many there are."""
     if not facts.calls.joined:
-        return None
+        return None, None
     named, known = accounted(facts.load.kinds, facts.calls)
-    answers = int(facts.counts[named].sum())
-    return int(known.sum()) / answers if answers else None
+    return int(known.sum()), int(facts.counts[named].sum())
 
 
 def _workload(facts: Facts) -> Iterator[str]:

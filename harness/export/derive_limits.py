@@ -200,11 +200,10 @@ def health(source: Source) -> Iterator[Signal | Missing]:
     found = source.findings.health
     if found is None:
         return
-    said = (
-        f"it said all was well for {units.seconds(found.false_ok_s)} of the outages, and raised {found.false_alarms} "
-    )
+    said = f"it said all was well for {units.seconds(found.false_ok_s)} of the outages"
+    if found.false_alarms is not None:
+        said += f", and raised {units.plural(found.false_alarms, 'false alarm')}"
     yield Missing(
         "HealthDown",
-        f"the health page is no metric; let a prober of yours (such as blackbox_exporter) read it. In this run {said}"
-        "false alarms",
+        f"the health page is no metric; let a prober of yours (such as blackbox_exporter) read it. In this run {said}",
     )

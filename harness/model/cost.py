@@ -38,6 +38,7 @@ class CostFindings(Frozen):
     per_user_hour: float | None
     """null in an open loop, which has no number of users."""
     per_user_hour_by_state: dict[str, float]
+    """By the users that were planned while the state lasted."""
     by_state: dict[str, Spend]
     """``healthy``, and each kind of outage (``bedrock blackhole``) while it was on."""
     by_tenant: dict[str, Spend]

@@ -34,7 +34,8 @@ class Validity(Frozen):
     notes: tuple[str, ...] = ()
     """What a reader should know that does not invalidate the run (truncation, unsupported observers)."""
     instrument: dict[str, float | int | None] = {}
-    """lateness_p99_ms, lag_p99_ms, cpu_p95 (share of one core), dropped, lost, ledger_coverage, ..."""
+    """lateness_p99_ms, lag_p99_ms, cpu_p95 (share of one core), dropped, lost, ledger_coverage (and its two counts,
+    ledger_found of ledger_named: full answers that name a provider), ..."""
 
 
 class Group(Frozen):
@@ -224,7 +225,8 @@ class HealthOutage(Frozen):
     kind: str
     upstream: str
     noticed_s: Interval | None
-    """From effective to the first look that did not find all well; null if none did. 0 where it was in alarm before."""
+    """From effective to the first look that did not find all well; null if none did before service had recovered. 0
+    where it was in alarm before."""
     noticed_while_on: bool
     well_again_s: Interval | None
     """From cleared to the first look that found all well again."""
@@ -243,12 +245,13 @@ class HealthFindings(Frozen):
     outages: tuple[HealthOutage, ...]
     false_ok_s: float
     """Seconds it said that all was well while anything was broken, counted once however many faults were on."""
-    false_alarms: int
-    """Times it began to be in alarm while nothing was broken."""
-    false_alarm_s: float
+    false_alarms: int | None
+    """Times it began to be in alarm while nothing was broken and service had recovered from what had been. null, as
+    `false_alarm_s` and `breaker_false_alarms`, under a load that is made to find out where the system gives in."""
+    false_alarm_s: float | None
     breakers_opened: int
-    breaker_false_alarms: int
-    """Breakers that opened while nothing was broken."""
+    breaker_false_alarms: int | None
+    """Breakers that opened meanwhile."""
 
 
 class Claim(Frozen):
@@ -281,7 +284,11 @@ class CacheFindings(Frozen):
     answers: CacheWitness | Literal["unsupported"]
     metrics: CacheWitness | Literal["unsupported"]
     ledger: CacheWitness | Literal["unsupported"]
+    measured: CacheWitness | Literal["unsupported"] = "unsupported"
+    """The answers of the measured part alone: what is judged. The witnesses speak of the whole load, warm-up included,
+    so that they can be held against each other."""
     by_tenant: dict[str, CacheWitness]
+    """As `by_agent`, of the measured part."""
     by_agent: dict[str, CacheWitness]
     by_phase: dict[str, CacheWitness]
 

@@ -4,7 +4,8 @@ and is recorded but not judged.
 
 from __future__ import annotations
 
-from itertools import accumulate
+import math
+from itertools import accumulate, pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -32,9 +33,28 @@ class _Profile(Frozen):
         return self.warmup + self.measured_s
 
     @property
+    def corners(self) -> tuple[tuple[float, float], ...]:
+        """The planned number of users, from corner to corner in straight lines: (seconds after the start of the load,
+        users); empty in an open loop, which has no number of them."""
+        return ()
+
+    def users_within(self, begin_s: float, end_s: float) -> float | None:
+        """Return how many users are planned on average from `begin_s` to `end_s`, seconds after the start of the load;
+        None in an open loop, and of no time at all."""
+        corners = self.corners
+        if not corners or end_s <= begin_s:
+            return None
+        total = 0.0
+        for (at, level), (after, other) in pairwise((*corners, (math.inf, corners[-1][1]))):
+            since, until = max(at, begin_s), min(after, end_s)
+            if since < until:
+                total += (until - since) * (level + (other - level) * ((since + until) / 2 - at) / (after - at))
+        return total / (end_s - begin_s)
+
+    @property
     def mean_users(self) -> float | None:
-        """Users of the measured part on average; None in an open loop, which has no number of them."""
-        return None
+        """Users of the measured part on average; None in an open loop."""
+        return self.users_within(self.warmup, self.total_s)
 
     @property
     def peak(self) -> float | None:
@@ -75,11 +95,9 @@ class UsersLoad(_Held):
     """Users started per second, evenly spread."""
 
     @property
-    def mean_users(self) -> float:
-        """All of them, less those that the spawning has yet to start when the warm-up is over."""
-        missing = max(0.0, self.users - self.spawn * self.warmup)
-        lasts = min(self.hold, missing / self.spawn)
-        return self.users - (missing - self.spawn * lasts / 2) * lasts / self.hold
+    def corners(self) -> tuple[tuple[float, float], ...]:
+        """From none to all of them, as fast as they spawn."""
+        return (0.0, 0.0), (self.users / self.spawn, float(self.users))
 
     @property
     def peak(self) -> float:
@@ -142,9 +160,9 @@ class SpikeLoad(_Held):
     ramp: PlanSeconds = Field(gt=0)
 
     @property
-    def mean_users(self) -> float:
-        """Half of them during the ramp, all of them after it."""
-        return self.users * (self.ramp / 2 + self.hold) / self.measured_s
+    def corners(self) -> tuple[tuple[float, float], ...]:
+        """None in the warm-up, all of them after the ramp."""
+        return (0.0, 0.0), (self.warmup, 0.0), (self.warmup + self.ramp, float(self.users))
 
     @property
     def peak(self) -> float:
@@ -240,15 +258,16 @@ class StepsLoad(_Profile):
         return self.steps[0].rate is not None
 
     @property
-    def mean_users(self) -> float | None:
-        """Each level for as long as it is held, half way between two during a ramp."""
+    def corners(self) -> tuple[tuple[float, float], ...]:
+        """Each level from the end of its ramp on, up to where the next one's begins."""
         if self.open_loop:
-            return None
-        before, total = self.steps[0].level, 0.0
-        for step in self.steps:
-            total += (before + step.level) / 2 * step.ramp + step.level * step.hold
+            return ()
+        found: list[tuple[float, float]] = []
+        before = self.steps[0].level
+        for at, step in zip(self.begins_s, self.steps, strict=True):
+            found += [(at, before), (at + step.ramp, step.level)]
             before = step.level
-        return total / self.measured_s
+        return tuple(found)
 
     @property
     def begins_s(self) -> tuple[float, ...]:
@@ -337,3 +356,5 @@ class CapacityLoad(_Profile):
 
 
 Load = Annotated[UsersLoad | RateLoad | ReplayLoad | SpikeLoad | StepsLoad | CapacityLoad, Field(discriminator="kind")]
+EVERYDAY = ("users", "rate", "replay")
+"""Kinds that are not made to find out where the system gives in: what users felt under those is no everyday's."""

@@ -1,8 +1,9 @@
 """What recordings answer to an audit: the sentences, English and Swedish, by the key of `model.audit.Answer`.
 
 ``{name:unit}`` is a fact in a unit of `units.FORMATS`, ``{name~unit}`` the same with its interval (``name_low`` and
-``name_high``; of a share ``low`` and ``high``), ``{name}`` the fact as it is. What stands in ``[...]`` is left out
-where one of its facts is empty.
+``name_high``; of a share ``low`` and ``high``), ``{name}`` the fact as it is. The units ``series``, ``state`` and
+``resource`` put a name of ours into the language (`audit_words`). What stands in ``[...]`` is left out where one of its
+facts is empty.
 """
 
 from __future__ import annotations
@@ -51,22 +52,24 @@ SAID: Mapping[str, tuple[str, str]] = {
     ),
     "cache_ledger": (
         (
-            "{share~share} of {n:count} lookups hit, as the answers say, and {ledger:share} by what providers "
-            "received; "
-            "lowest: tenant {tenant} {tenant_share:share}, agent {agent} {agent_share:share}; limit {limit:share}"
+            "{share~share} of {n:count} lookups hit, as the answers say (warm-up included {whole:share}, and "
+            "{ledger:share} by what providers received); lowest: tenant {tenant} {tenant_share:share}, agent {agent} "
+            "{agent_share:share}; limit {limit:share}"
         ),
         (
-            "{share~share} av {n:count} uppslag träffade, enligt svaren, och {ledger:share} enligt vad "
-            "leverantörerna tog "
-            "emot; lägst: hyresgäst {tenant} {tenant_share:share}, agent {agent} {agent_share:share}; gräns "
-            "{limit:share}"
+            "{share~share} av {n:count} uppslag träffade, enligt svaren (med uppvärmningen {whole:share}, och "
+            "{ledger:share} enligt vad leverantörerna tog emot); lägst: hyresgäst {tenant} {tenant_share:share}, "
+            "agent {agent} {agent_share:share}; gräns {limit:share}"
         ),
     ),
     "cache_disputed": (
-        "the answers claim {share~share} of {n:count} lookups, but by what providers received it was {ledger:share}",
         (
-            "svaren påstår {share~share} av {n:count} uppslag, men enligt vad leverantörerna tog emot var det "
-            "{ledger:share}"
+            "the answers claim {share~share} of {n:count} lookups, and {whole:share} warm-up included, but by what "
+            "providers received that was {ledger:share}"
+        ),
+        (
+            "svaren påstår {share~share} av {n:count} uppslag, och {whole:share} med uppvärmningen, men enligt vad "
+            "leverantörerna tog emot var det {ledger:share}"
         ),
     ),
     "carries_users": (
@@ -134,8 +137,12 @@ SAID: Mapping[str, tuple[str, str]] = {
     ),
     "providers": ("answered under load: {who}", "svarade under last: {who}"),
     "providers_silent": (
-        "answered under load: {who}; {silent} was not asked while those before it were well",
-        "svarade under last: {who}; {silent} tillfrågades inte medan de före i kön mådde bra",
+        "answered under load: {who}; no answer names {silent}",
+        "svarade under last: {who}; inget svar nämner {silent}",
+    ),
+    "providers_calm": (
+        "answered under load: {who}; no answer names {silent} while nothing was broken",
+        "svarade under last: {who}; inget svar nämner {silent} medan inget var trasigt",
     ),
     "metrics": (
         "the system's metrics claim {own:share} cache hits of {n:count} lookups; providers' ledgers say {ledger:share}",
@@ -150,22 +157,24 @@ SAID: Mapping[str, tuple[str, str]] = {
     ),
     "trace": (
         (
-            "{share~share} of {n:count} answers were found in a provider's ledger by the trace id of their request; "
-            "logs are not seen"
+            "{share~share} of {n:count} full answers that name a provider were found in a ledger, by the trace id "
+            "of their request; logs are not seen"
         ),
         (
-            "{share~share} av {n:count} svar återfanns i en leverantörs liggare via anropets spårnings-id; "
-            "loggar syns inte"
+            "{share~share} av {n:count} fullständiga svar som nämner en leverantör återfanns i en liggare, via "
+            "anropets spårnings-id; loggar syns inte"
         ),
     ),
     "tenants": (
         (
-            "{wrong} of {n:count} provider calls carried another tenant than their request ({faulted:count} of them "
-            "while a fault was on; at most {most:share}, limit {limit:share}); what is cached or stored is not seen"
+            "{wrong} of {n:count} provider calls carried another tenant than their request (at most {most:share}, "
+            "limit {limit:share}); {faulted:count} of the {n:count} were made while a fault was on; what is cached or "
+            "stored is not seen"
         ),
         (
-            "{wrong} av {n:count} leverantörsanrop bar en annan hyresgäst än sin begäran ({faulted:count} av dem under "
-            "ett fel; högst {most:share}, gräns {limit:share}); vad som cachas eller lagras syns inte"
+            "{wrong} av {n:count} leverantörsanrop bar en annan hyresgäst än sin begäran (högst {most:share}, gräns "
+            "{limit:share}); {faulted:count} av de {n:count} gjordes under ett fel; vad som cachas eller lagras syns "
+            "inte"
         ),
     ),
     "baselines": (
@@ -222,17 +231,21 @@ SAID: Mapping[str, tuple[str, str]] = {
     ),
     "health": (
         (
-            "the page noticed {good} of {n} outages within {limit:s}, said that all was well for {false_ok:s} while "
-            "something was broken, and raised {alarms} false alarms ({looks:count} looks)"
+            "the page noticed {good} of {n} outages within {limit:s}, and said that all was well for {false_ok:s} "
+            "while something was broken[; false alarms: {alarms}] ({looks:count} looks)"
         ),
         (
-            "sidan märkte {good} av {n} avbrott inom {limit:s}, sade att allt var bra i {false_ok:s} medan något var "
-            "trasigt, och gav {alarms} falsklarm ({looks:count} avläsningar)"
+            "sidan märkte {good} av {n} avbrott inom {limit:s}, och sade att allt var bra i {false_ok:s} medan något "
+            "var trasigt[; falsklarm: {alarms}] ({looks:count} avläsningar)"
         ),
     ),
+    "health_alarms": (
+        "nothing was broken while the page was read; its false alarms: {alarms} ({looks:count} looks)",
+        "inget var trasigt medan sidan lästes; dess falsklarm: {alarms} ({looks:count} avläsningar)",
+    ),
     "health_calm": (
-        "nothing was broken, and the page raised no false alarm ({looks:count} looks)",
-        "inget var trasigt, och sidan gav inget falsklarm ({looks:count} avläsningar)",
+        "nothing was broken while the page was read, and it raised no false alarm ({looks:count} looks)",
+        "inget var trasigt medan sidan lästes, och den gav inget falsklarm ({looks:count} avläsningar)",
     ),
     "health_there": (
         "the page was read {n:count} times, every {gap:s}",
@@ -285,43 +298,43 @@ SAID: Mapping[str, tuple[str, str]] = {
     ),
     "capacity": (
         (
-            "{rate~per_s} at SLO when {state}; users at least {users_low:count}; first at its limit: {first}; {levels} "
-            "levels, {states} states"
+            "{rate~per_s} at SLO in state {state:state}; users at least {users_low:count}; first at its limit: "
+            "{first:resource}; {levels} levels, {states} states"
         ),
         (
-            "{rate~per_s} vid SLO i läget {state}; användare minst {users_low:count}; först vid sin gräns: {first}; "
-            "{levels} nivåer, {states} lägen"
+            "{rate~per_s} vid SLO i läget {state:state}; användare minst {users_low:count}; först vid sin gräns: "
+            "{first:resource}; {levels} nivåer, {states} lägen"
         ),
     ),
     "capacity_below": (
-        "not even the lowest of {levels} levels is shown to meet the SLO when {state}",
-        "inte ens den lägsta av {levels} nivåer har visats klara SLO i läget {state}",
+        "not even the lowest of {levels} levels is shown to meet the SLO in state {state:state}",
+        "inte ens den lägsta av {levels} nivåer har visats klara SLO i läget {state:state}",
     ),
     "capacity_open": (
-        "no level is shown to miss the SLO: at least {rate_low:per_s} at SLO when {state} ({levels} levels)",
-        "ingen nivå har visats missa SLO: minst {rate_low:per_s} vid SLO i läget {state} ({levels} nivåer)",
+        "no level is shown to miss the SLO: at least {rate_low:per_s} at SLO in state {state:state} ({levels} levels)",
+        "ingen nivå har visats missa SLO: minst {rate_low:per_s} vid SLO i läget {state:state} ({levels} nivåer)",
     ),
     "capacity_undecided": (
-        "no level shows whether the SLO is met when {state} ({levels} levels)",
-        "ingen nivå visar om SLO klaras i läget {state} ({levels} nivåer)",
+        "no level shows whether the SLO is met in state {state:state} ({levels} levels)",
+        "ingen nivå visar om SLO klaras i läget {state:state} ({levels} nivåer)",
     ),
     "scaling": (
-        "scale out at {rate:per_s} per replica (governed by {state}); whether anything scales by it is not seen",
-        "skala ut vid {rate:per_s} per replik (styrs av {state}); om något skalar efter det syns inte",
+        "scale out at {rate:per_s} per replica (governed by {state:state}); whether anything scales by it is not seen",
+        "skala ut vid {rate:per_s} per replik (styrs av {state:state}); om något skalar efter det syns inte",
     ),
     "scaling_cpu": (
         (
-            "scale out at {rate:per_s} per replica or {cpu:share} CPU of {who} (governed by {state}); whether anything "
-            "scales by it is not seen"
+            "scale out at {rate:per_s} per replica or {cpu:share} CPU of {who} (governed by {state:state}); whether "
+            "anything scales by it is not seen"
         ),
         (
-            "skala ut vid {rate:per_s} per replik eller {cpu:share} CPU för {who} (styrs av {state}); om något skalar "
-            "efter det syns inte"
+            "skala ut vid {rate:per_s} per replik eller {cpu:share} CPU för {who} (styrs av {state:state}); om något "
+            "skalar efter det syns inte"
         ),
     ),
     "pool": (
-        "{resource} was used up at {rate:per_s} ({levels} levels)",
-        "{resource} tog slut vid {rate:per_s} ({levels} nivåer)",
+        "{resource:resource} was used up at {rate:per_s} ({levels} levels)",
+        "{resource:resource} tog slut vid {rate:per_s} ({levels} nivåer)",
     ),
     "pool_none": (
         (
@@ -342,20 +355,20 @@ SAID: Mapping[str, tuple[str, str]] = {
         "ingen pool sågs ta slut, men ingen liggare visar pågående anrop hos en leverantör, där det skulle synas",
     ),
     "pool_hidden": (
-        "no pool was seen to be used up, but {resource} was, at {rate:per_s}: it would hide one",
-        "ingen pool sågs ta slut, men det gjorde {resource}, vid {rate:per_s}: det skulle dölja en",
+        "no pool was seen to be used up, but {resource:resource} was, at {rate:per_s}: it would hide one",
+        "ingen pool sågs ta slut, men det gjorde {resource:resource}, vid {rate:per_s}: det skulle dölja en",
     ),
     "soak_flat": (
         "nothing leaked, or drifted for the worse, in {seconds:s} ({tested} series)",
         "inget läckte, eller drev åt fel håll, på {seconds:s} ({tested} serier)",
     ),
     "soak_moved": (
-        "{what} of {who} moved in {seconds:s} ({tested} series): {why}",
-        "{what} för {who} rörde sig på {seconds:s} ({tested} serier): {why}",
+        "{what:series}[ of {who}] moved in {seconds:s} ({tested} series): {why}",
+        "{what:series}[ för {who}] rörde sig på {seconds:s} ({tested} serier)",
     ),
     "soak_open": (
         "{seconds:s} cannot tell ({tested} series): {why}",
-        "{seconds:s} räcker inte för ett svar ({tested} serier): {why}",
+        "{seconds:s} räcker inte för ett svar ({tested} serier)",
     ),
     "together": (
         (

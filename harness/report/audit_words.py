@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Literal
 
+from harness.advice.case import Value
+from harness.analysis.capacity_use import MACHINE
 from harness.model.audit import AuditVerdict
 from harness.report import units
 from harness.report.audit_sentences import NOTES, SAID
+from harness.report.language_en import ENGLISH
+from harness.report.language_sv import SWEDISH
 from harness.report.units import DASH, SPACE
 
 if TYPE_CHECKING:
@@ -29,6 +33,12 @@ VERDICTS: Mapping[Language, Mapping[AuditVerdict, str]] = {
     },
 }  # fmt: skip
 
+_CATALOGUES = {"en": ENGLISH, "sv": SWEDISH}
+_RESOURCES = {
+    "cpu": "CPU", "memory": "minne", "throttling": "strypt CPU", "rate limit": "anropsgräns", "pool": "anslutningspool",
+}  # fmt: skip
+"""Swedish for what stands after the owner in `model.capacity.Limit.resource`."""
+
 _PLACE = re.compile(r"\{(\w+)(?:([:~])(\w+))?\}")
 _LEFT_OUT = re.compile(r"\[([^\[\]]*)\]")
 
@@ -47,6 +57,8 @@ def _if_told(facts: Mapping[str, Fact], part: str) -> str:
 
 def _fact(facts: Mapping[str, Fact], name: str, how: str | None, unit: str | None, language: Language) -> str:
     value = facts.get(name)
+    if unit and value and isinstance(value, str):
+        return _resource(value, language) if unit == "resource" else _CATALOGUES[language].value(Value(value, unit))
     if unit is None or isinstance(value, str):
         return units.NONE if value in (None, "") else _thousands(str(value), language)
     text = _say(value, unit)
@@ -56,6 +68,16 @@ def _fact(facts: Mapping[str, Fact], name: str, how: str | None, unit: str | Non
         around = _between(low, high, unit, language)
         text += f" ({around})" if around and around != text else ""
     return number(text, language)
+
+
+def _resource(text: str, language: Language) -> str:
+    """Return the name of a resource: in Swedish its owner and its kind, apart."""
+    if language == "en":
+        return text
+    if text == MACHINE:
+        return "hela maskinens CPU"
+    kind = next((kind for kind in _RESOURCES if text.endswith(f" {kind}")), None)
+    return text if kind is None else f"{text.removesuffix(kind).strip()}: {_RESOURCES[kind]}"
 
 
 def _between(low: float | None, high: float | None, unit: str, language: Language) -> str:

@@ -21,19 +21,25 @@ def said(findings: Findings) -> str:
     found = findings.health
     if found is None:
         return ""
-    parts = [_noticed(found)] if found.outages else []
-    if found.outages and found.false_ok_s:
+    looked = _looked(found)
+    parts = [_noticed(looked)] if looked else []
+    if looked and found.false_ok_s:
         parts.append(f"said that all was well for {units.seconds(found.false_ok_s)} while something was broken")
     parts.append(_alarms(found))
     if found.breakers_opened:
         n, false = found.breakers_opened, found.breaker_false_alarms
-        cause = "none without cause" if not false else f"{false:,} without cause"
-        parts.append(f"breakers opened {units.times(n)}, {cause}")
+        cause = "" if false is None else f", {false:,} without cause" if false else ", none without cause"
+        parts.append(f"breakers opened {units.times(n)}{cause}")
     return words.sentence("the health page " + "; ".join(parts))
 
 
-def _noticed(found: HealthFindings) -> str:
-    n, noticed = len(found.outages), [o for o in found.outages if o.noticed_while_on]
+def _looked(found: HealthFindings) -> list[HealthOutage]:
+    """Return the outages during which the page was read: of others it could say nothing."""
+    return [outage for outage in found.outages if outage.looks]
+
+
+def _noticed(outages: Sequence[HealthOutage]) -> str:
+    n, noticed = len(outages), [o for o in outages if o.noticed_while_on]
     if not noticed:
         return "noticed no outage while it lasted" if n > 1 else "did not notice the outage while it lasted"
     lag = max(o.noticed_s.high for o in noticed if o.noticed_s)
@@ -42,6 +48,8 @@ def _noticed(found: HealthFindings) -> str:
 
 
 def _alarms(found: HealthFindings) -> str:
+    if found.false_alarms is None:
+        return "was read under a load that looks for the system's limit, so no alarm counts as false"
     if not found.false_alarms:
         return "raised no alarm without cause"
     return (
@@ -56,7 +64,7 @@ def health(findings: Findings) -> dict[str, Any] | None:
     if found is None:
         return None
     kinds: dict[tuple[str, str], list[HealthOutage]] = {}
-    for outage in found.outages:
+    for outage in _looked(found):
         kinds.setdefault((outage.upstream, outage.kind), []).append(outage)
     return {
         "answer": said(findings),

@@ -92,6 +92,6 @@ def timeline(recording: Recording) -> Timeline:
     phases = tuple(Span(name, at(begin), at(end)) for name, (begin, end) in when.phases if begin < end_ns)
     faults = tuple(
         Span(f"{f.upstream} {f.kind}", at(moment(f.effective, f.injecting_ns)), at(moment(f.cleared, end_ns)))
-        for f in when.faults
+        for f in when.injected
     )
     return Timeline(when.zero_ns, at(begin_ns), at(end_ns), phases, faults, _wall(recording.manifest, when.zero_ns))

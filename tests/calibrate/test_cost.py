@@ -41,8 +41,8 @@ def bill(model: str, tokens: tuple[int, int]) -> Decimal:
 class Books:
     """A run of 60 s whose calls are booked as they are written."""
 
-    def __init__(self, path: Path, *, prices: bool = True) -> None:
-        load = {"kind": "users", "users": USERS, "spawn": "1000/s", "hold": f"{HOLD_S}s"}
+    def __init__(self, path: Path, *, prices: bool = True, load: dict[str, Any] | None = None) -> None:
+        load = load or {"kind": "users", "users": USERS, "spawn": "1000/s", "hold": f"{HOLD_S}s"}
         target = {"prices": PRICES} if prices else {}
         self.builder = RecordingBuilder(path, plan(load=load, target=target, experiments=[experiment()]))
         self.builder.phases(baseline=0, fault=OUTAGE[0], recovery=OUTAGE[1], cooldown=HOLD_S)
@@ -116,6 +116,18 @@ def test_failing_over_to_a_dearer_model_shows(tmp_path: Path) -> None:
     assert out is not None
     assert out > 2 * healthy
     assert found.per_user_hour_by_state["bedrock blackhole"] > 2 * found.per_user_hour_by_state["healthy"]
+
+
+def test_a_state_is_paid_for_by_the_users_there_were_in_it(tmp_path: Path) -> None:
+    """The outage has 10 s of 20 users and 10 s of 100; before it there were 20."""
+    steps = [{"users": 20, "hold": "30s"}, {"users": 100, "hold": "30s"}]
+    books = Books(tmp_path, load={"kind": "steps", "steps": steps})
+    found = books.run()
+    out, healthy = (found.by_state[name].spent for name in ("bedrock blackhole", "healthy"))
+    assert found.per_user_hour_by_state == pytest.approx(
+        {"bedrock blackhole": out / (1200 / 3600), "healthy": healthy / (400 / 3600)}
+    )
+    assert found.per_user_hour == pytest.approx(float(books.paid["total", ""]) / (3600 / 3600))
 
 
 def test_the_cache_saves_what_its_hits_would_have_cost(tmp_path: Path) -> None:

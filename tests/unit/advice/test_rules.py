@@ -66,13 +66,25 @@ def judged(*args: Any, **more: Any) -> Change:
 
 def untold(case: Case) -> dict[str, Any]:
     """No failing cache check, and a system that shows nothing of its cache."""
-    return {"verdicts": {"checks": ()}, "findings": {"cache": {"answers": "unsupported"}}}
+    return {"verdicts": {"checks": ()}, "findings": {"cache": {"answers": "unsupported", "measured": "unsupported"}}}
 
 
 def cached(rate: float) -> Change:
-    cache = {"answers": witness(rate), "metrics": witness(rate), "ledger": witness(rate),
+    cache = {"answers": witness(rate), "metrics": witness(rate), "ledger": witness(rate), "measured": witness(rate),
              "by_tenant": {"a": witness(rate), "b": witness(rate / 2)}}  # fmt: skip
     return lambda _: {"verdicts": {"checks": ()}, "findings": {"cache": cache}}
+
+
+def _cold(case: Case) -> dict[str, Any]:
+    """A warm-up in which the cache hit nothing; the measured part is judged."""
+    return {"verdicts": {"checks": ()}, "findings": {"cache": {"answers": witness(0.1), "measured": witness(0.3)}}}
+
+
+def _unseen(case: Case) -> dict[str, Any]:
+    """An outage that was over before anybody looked at the page."""
+    found = health(noticed_s=None, false_ok_s=0.0)
+    outages = tuple(o.model_copy(update={"looks": 0}) for o in found.outages)
+    return {"findings": {"health": found.model_copy(update={"outages": outages})}}
 
 
 def invalid(*reasons: str, **instrument: float) -> Change:
@@ -247,7 +259,11 @@ SPEAKS: list[tuple[str, Change, dict[str, Any]]] = [
     ("breaker_false_alarm", found(health=health(breaker_false_alarms=2)), {"false": 2, "all": 3}),
     ("health_false_alarm", found(health=health(false_alarms=1, false_alarm_s=4.0)), {"alarms": 1, "lasted": 4.0}),
     ("cache_low", cached(0.1), {"hits": 0.1, "limit": 0.2, "worst": "b", "worst_hits": 0.05}),
-    ("cache_low", judged("cache_hit: rate>0.40", FAIL, 0.25, 0.4, unit="share"), {"hits": 0.25, "limit": 0.4}),
+    (
+        "cache_low",
+        judged("cache_hit: rate>0.40", FAIL, 0.25, 0.4, unit="share"),
+        {"hits": 0.25, "limit": 0.4, "n": 2500},
+    ),
     ("cache_disagree", found(cache={"metrics": witness(0.39)}), {"low": pytest.approx(0.25, 0.01), "high": 0.39}),
     ("capacity_limit", found(capacity=capacity()), {"rate": 13.0, "full_rate": 22.0, "resource": "gateway/cpu"}),
     ("capacity_limit_would", found(capacity=capacity(extrapolated=True)), {"rate": 13.0, "resource": "gateway/cpu"}),
@@ -325,6 +341,7 @@ SILENT: list[tuple[str, Change]] = [
     # Nobody could see a breaker: its gauge was misspelt, or is not there.
     ("breaker_silent", outages(lambda o: slow(o, 3.0, None).model_copy(update={"breaker_seen": False}))),
     ("health_false_ok", found(health=health(noticed_s=4.5, false_ok_s=4.0))),
+    ("health_false_ok", _unseen),
     ("saturated_cpu", found(resources={"a": container(cpu_of_limit=usage(0.7))})),
     ("saturated_throttled", found(resources={"a": container(throttled=usage(0.05))})),
     ("saturated_memory", found(resources={"a": container(memory_of_limit=usage(0.8))})),
@@ -345,6 +362,7 @@ SILENT: list[tuple[str, Change]] = [
     ("breaker_false_alarm", found(health=health())),
     ("health_false_alarm", found(health=health())),
     ("cache_low", cached(0.21)),
+    ("cache_low", _cold),
     ("cache_low", untold),
     ("cache_disagree", found(cache={"metrics": witness(0.26)})),
     ("capacity_limit", found(capacity=capacity(limited=False))),
@@ -469,8 +487,11 @@ def test_a_longer_run_is_longer_at_its_scale_too(healthy: Case, altered: Callabl
 
 def test_a_search_is_held_to_no_promise(healthy: Case, altered: Callable[..., Case]) -> None:
     """It drives the system past what it carries: how long it then takes to recover is no property of the outage."""
-    broken = altered(findings={"failovers": tuple(slow(o, 9.0, 8.0) for o in healthy.findings.failovers)})
+    alarmed = health(false_alarms=1, breaker_false_alarms=1)
+    late = tuple(slow(o, 9.0, 8.0) for o in healthy.findings.failovers)
+    broken = altered(findings={"failovers": late, "health": alarmed})
     rules = [one.rule for one in advise(broken)]
+    assert {"health_false_alarm", "breaker_false_alarm"} <= set(rules)
     assert any(rule.startswith("recovery_") for rule in rules)
     load = plan(load={"kind": "capacity", "min": "5/s", "max": "50/s", "hold": "10s", "budget": "600s"}).scenario.load
     scenario = broken.plan.scenario.model_copy(update={"load": load})

@@ -39,6 +39,19 @@ def test_workflows_local_answers_and_streams_by_hand(tmp_path: Path) -> None:
     assert findings.cache.answers == CacheWitness(hit_rate=0.5, hits=4, n=8)
     assert findings.cache.ledger == CacheWitness(hit_rate=0.6, hits=3, n=5)
     assert findings.attribution == Attribution(compared=4, agree=4, examples=())
+    instrument = findings.validity.instrument
+    assert (instrument["ledger_found"], instrument["ledger_named"]) == (2, 2), "the others name no provider"
+
+
+def test_a_cold_warm_up_is_compared_and_not_judged(tmp_path: Path) -> None:
+    builder = RecordingBuilder(tmp_path, plan(hold_s=60, warmup_s=30))
+    builder.phases(warmup=-30, steady=0, cooldown=60)
+    for second in range(-30, 60):
+        hit = second >= 0 and second % 2
+        builder.request(second, hits=int(hit), provider="cache" if hit else "bedrock")
+    cache = analyse(builder.close(61))[0].cache
+    assert cache.answers == cache.ledger == CacheWitness(hit_rate=30 / 90, hits=30, n=90)
+    assert cache.measured == cache.by_tenant["meetmind"] == CacheWitness(hit_rate=0.5, hits=30, n=60)
 
 
 def test_counters_grow_per_label_set_restart_and_include_the_canary(tmp_path: Path) -> None:

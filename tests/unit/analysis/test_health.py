@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from harness.analysis import analyse
+from harness.analysis.audit_evidence import EVIDENCE
+from harness.analysis.audit_seen import Seen
+from harness.model.audit import Ask
 from harness.report import block_health
 from tests.recordings import RecordingBuilder, experiment, plan
 
@@ -21,12 +24,15 @@ BAD = 1.0
 
 def told(
     path: Path, alarm: Iterable[tuple[float, float]], *, faults: Iterable[tuple[float, float]] = ((20.0, 40.0),),
-    more: Callable[[RecordingBuilder], None] = lambda _: None, page: bool = True,
+    more: Callable[[RecordingBuilder], None] = lambda _: None, page: bool = True, load: dict[str, Any] | None = None,
+    window: str = "10s",
 ) -> Findings:  # fmt: skip
     """Read the page at .5 of every second of 90; it is in alarm within `alarm`."""
     alarm = list(alarm)
     spec: dict[str, Any] = {"at": "20s", "for": "20s", "every": "30s", "repeat": 2}
-    builder = RecordingBuilder(path, plan(hold_s=90, experiments=[experiment(**spec)]))
+    builder = RecordingBuilder(
+        path, plan(hold_s=90, load=load, slo={"window": window}, experiments=[experiment(**spec)])
+    )
     builder.phases(baseline=0, fault=20, recovery=40, cooldown=90)
     for number, (begin, end) in enumerate(faults, 1):
         builder.fault(f"bedrock-blackhole#{number}", begin, end, width_s=0.0)
@@ -84,6 +90,68 @@ def test_one_that_notices_only_after_the_fault_has_not_noticed_it_in_time(tmp_pa
     (outage,) = found.outages
     assert (outage.noticed_s is not None, outage.noticed_while_on) == (True, False)
     assert found.false_ok_s == pytest.approx(20.0)
+
+
+def test_an_alarm_that_began_before_the_fault_went_was_of_it(tmp_path: Path) -> None:
+    """The page was well at 40.5 and in alarm at 41.5; the fault went at 40.6. It noticed late, and for good reason."""
+    found = told(tmp_path, [(41, 45)], faults=((20.0, 40.6),), window="100ms").health
+    assert found is not None
+    (outage,) = found.outages
+    assert (outage.noticed_s is not None, outage.noticed_while_on) == (True, False)
+    assert (found.false_alarms, found.false_alarm_s) == (0, 0.0)
+
+
+@pytest.mark.parametrize(("alarm", "false"), [(45, 0), (55, 1)])
+def test_an_alarm_is_late_or_false_and_never_both(tmp_path: Path, alarm: int, false: int) -> None:
+    """Service is good all the while; that it has recovered is known 10 s (the SLO's window) after the fault went."""
+    found = told(tmp_path, [(alarm, alarm + 3)]).health
+    assert found is not None
+    (outage,) = found.outages
+    assert (outage.noticed_s is None, found.false_alarms) == (bool(false), false)
+    assert not outage.noticed_while_on
+
+
+def test_an_alarm_while_service_is_not_good_again_is_of_the_fault(tmp_path: Path) -> None:
+    def suffers(builder: RecordingBuilder) -> None:
+        for i in range(200, 480):
+            builder.request(i / 10 + 0.05, outcome="failed", provider="", ledger=False)
+        builder.breaker(45, "open", "closed", provider="openai")
+        builder.breaker(75, "open", "closed", provider="openai")
+
+    found = told(tmp_path, [(45, 50), (70, 73)], more=suffers).health
+    assert found is not None
+    assert found.false_alarms == 1
+    assert found.false_alarm_s == pytest.approx(3.0), "the one at 70 s"
+    assert (found.breakers_opened, found.breaker_false_alarms) == (2, 1)
+
+
+def test_where_the_load_looks_for_the_limit_no_alarm_is_known_to_be_false(tmp_path: Path) -> None:
+    """80 s of alarm may be what 50 users did to it."""
+    spike = {"kind": "spike", "users": 50, "ramp": "30s", "hold": "60s"}
+    findings = told(tmp_path, [(5, 85)], load=spike, more=lambda b: b.breaker(10, "open", "closed"))
+    found = findings.health
+    assert found is not None
+    assert (found.false_alarms, found.false_alarm_s, found.breaker_false_alarms) == (None, None, None)
+    said = block_health.said(findings)
+    assert "no alarm counts as false" in said
+    assert "breakers opened once" in said
+    assert "without cause" not in said
+    seen, ask = Seen("spike", plan(load=spike), findings), Ask.model_validate({"kind": "health", "under": "5s"})
+    answer = EVIDENCE["health"].look(seen, ask)
+    assert answer is not None
+    assert (answer.key, answer.whole, answer.facts["alarms"]) == ("health", False, None)
+    calm = findings.model_copy(update={"health": found.model_copy(update={"outages": ()})})
+    assert EVIDENCE["health"].look(Seen("spike", plan(load=spike), calm), ask) is None
+
+
+def test_an_outage_during_which_nobody_looked_is_not_one_that_was_missed(tmp_path: Path) -> None:
+    findings = told(tmp_path, [], faults=((20.6, 21.4),))
+    assert findings.health is not None
+    assert [o.looks for o in findings.health.outages] == [0]
+    assert block_health.said(findings) == "The health page raised no alarm without cause."
+    block = block_health.health(findings)
+    assert block is not None
+    assert block["rows"] == []
 
 
 def test_a_page_in_alarm_before_the_fault_notices_at_once_and_was_wrong_before(tmp_path: Path) -> None:

@@ -7,8 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.analysis import analyse
 from harness.analysis.frame import Frame
+from harness.analysis.soak_series import disturbed
 from harness.analysis.timeline import timeline
+from harness.report.timeline import timeline as axis
 from tests.recordings import RecordingBuilder, experiment, ns, plan
 
 
@@ -52,6 +55,34 @@ def test_a_fault_left_out_is_still_one_that_did_not_bite(tmp_path: Path) -> None
     builder.event(31, "fault", "blackhole-bedrock-1", state="journalled", **about)
     (fault,) = timeline(builder.close(61), ns(61)).faults
     assert (fault.effective, fault.failed) == (None, "left out: 3 s late")
+
+
+def test_a_fault_that_was_never_injected_was_never_on(tmp_path: Path) -> None:
+    builder = RecordingBuilder(tmp_path, plan(hold_s=60, experiments=[experiment()]))
+    builder.phases(steady=0, cooldown=60)
+    about = {"kind": "refuse", "upstream": "openai", "experiment": "openai-refuse"}
+    builder.event(10, "fault", "openai-refuse#0", state="failed", evidence="not injected: p95 was 9 s", **about)
+    builder.fault("one", 20.0, 30.0, width_s=0.0)
+    builder.event(35, "fault", "openai-refuse#1", state="failed", evidence="left out: 3 s late", **about)
+    for second in range(60):
+        builder.request(second)
+    recording = builder.close(61)
+    when, frame = timeline(recording, ns(61)), Frame.of(recording.requests)
+    early, one, late = when.faults
+    assert [fault.injected for fault in when.faults] == [False, True, False]
+    for fault in (early, late):
+        begin, end = fault.on(when.end_ns)
+        assert begin == end
+    assert when.healthy == [(ns(0), one.injecting_ns)], "nothing was broken at 10 s"
+    assert when.observed_until(one) == ns(60), "and nothing at 35 s"
+    assert not frame.select([("upstream", "openai")], when).any()
+    assert frame.select([("phase", "steady"), ("fault", "blackhole")], when).sum() == 10
+    assert [span.name for span in axis(recording).faults] == ["bedrock blackhole"]
+    findings = analyse(recording)[0]
+    assert findings.tenancy is not None
+    assert findings.tenancy.under_fault == 10
+    assert [f.bit for f in findings.failovers] == [False, True, False]
+    assert len(disturbed(when, findings.failovers)) == 1
 
 
 @pytest.mark.parametrize("killed_after", ["nothing", "warmup", "baseline"])

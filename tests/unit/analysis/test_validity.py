@@ -34,6 +34,7 @@ def test_a_good_run_is_valid_without_notes(tmp_path: Path) -> None:
         instrument={
             "lateness_p99_ms": 0.0, "lag_p99_ms": 2.0, "lag_max_ms": 5.0, "cpu_median": 0.25, "cpu_p95": 0.25,
             "cpu_sustained": 0.25, "gc_max_ms": 1.0, "errors": 0, "dropped": 0, "lost": 0, "ledger_coverage": 1.0,
+            "ledger_found": 60, "ledger_named": 60,
         },
     )  # fmt: skip
     assert analyse(storm(tmp_path / "storm"))[0].validity.valid
