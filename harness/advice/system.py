@@ -66,7 +66,8 @@ def cache_low(case: Case) -> Iterator[Advice]:
     measured = case.findings.cache.measured
     if isinstance(measured, str) or measured.hit_rate is None:
         return
-    judged = [(i, c) for i, c in enumerate(case.verdicts.checks) if c.threshold.startswith("cache_hit: rate")]
+    judged = [(i, c) for i, c in enumerate(case.verdicts.checks) if c.threshold.startswith("cache_hit: rate")
+              and not c.of_steady_state]  # fmt: skip
     failed = [(i, c) for i, c in judged if c.verdict is Verdict.FAIL]
     if judged and not failed:
         return

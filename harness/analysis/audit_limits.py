@@ -44,7 +44,8 @@ def scaling(seen: Seen, _: Ask) -> Answer | None:
     if found is None or found.advice is None:
         return None
     name, share = max(found.advice.cpu.items(), key=lambda item: item[1], default=("", 0.0))
-    facts: dict[str, Any] = {"rate": found.advice.rate_per_replica, "who": name, "cpu": share, "state": found.state}
+    facts: dict[str, Any] = {"rate": found.advice.rate_per_replica, "who": name.removesuffix(" cpu"), "cpu": share,
+                             "state": found.state}  # fmt: skip
     return answer(OPEN, "scaling_cpu" if name else "scaling", len(found.levels), facts)
 
 

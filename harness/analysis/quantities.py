@@ -96,7 +96,7 @@ def _share_of(hits: Callable[[LoadFindings], int]) -> Callable[[Findings], Figur
 
 
 def _cache(findings: Findings) -> Figure | None:
-    witness = findings.cache.answers
+    witness = findings.cache.measured
     if witness == "unsupported" or witness.hit_rate is None:
         return None
     return Figure(witness.hit_rate, witness.n)

@@ -363,7 +363,7 @@ SAID: Mapping[str, tuple[str, str]] = {
         "inget läckte, eller drev åt fel håll, på {seconds:s} ({tested} serier)",
     ),
     "soak_moved": (
-        "{what:series}[ of {who}] moved in {seconds:s} ({tested} series): {why}",
+        "{what:series}[ of {who}] moved in {seconds:s} ({tested} series)",
         "{what:series}[ för {who}] rörde sig på {seconds:s} ({tested} serier)",
     ),
     "soak_open": (

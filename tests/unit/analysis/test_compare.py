@@ -212,7 +212,7 @@ def findings_of(n: int, failed: int, lost: int) -> Any:
         requests=n + lost, ok=n - failed, degraded=0, failed=failed, timeout=0, lost=lost, dropped=0, rate_per_s=None,
         response_ms=response, service_ms=response,
     )  # fmt: skip
-    return SimpleNamespace(load=load, cache=SimpleNamespace(answers="unsupported"), failovers=[], cost="unsupported")
+    return SimpleNamespace(load=load, cache=SimpleNamespace(measured="unsupported"), failovers=[], cost="unsupported")
 
 
 def told(base: list[dict[str, Figure]], candidate: list[dict[str, Figure]]) -> Change:

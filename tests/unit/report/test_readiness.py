@@ -147,13 +147,13 @@ def test_what_there_is_none_of_is_left_out() -> None:
         (
             "soak_moved",
             {"what": "response_p95", "who": "", "seconds": 7200, "tested": 9, "why": "it grows"},
-            "p95 of response times moved in 2 h (9 series): it grows",
+            "p95 of response times moved in 2 h (9 series)",
             "p95 för svarstiden rörde sig på 2 h (9 serier)",
         ),
         (
             "soak_moved",
             {"what": "memory", "who": "agents", "seconds": 7200, "tested": 9, "why": "it grows"},
-            "memory of agents moved in 2 h (9 series): it grows",
+            "memory of agents moved in 2 h (9 series)",
             "minne för agents rörde sig på 2 h (9 serier)",
         ),
         (
