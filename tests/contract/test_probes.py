@@ -820,4 +820,4 @@ def test_one_ledger_that_is_gone_does_not_hide_the_others(
     probe.stop()
     assert error.data["error"] == "OSError: gone: ConnectionRefusedError: connection refused"
     assert list(kit.read().ledger.to_pandas().request_id) == [1]
-    assert len(kit.heard()) == 1
+    assert [event.subject for event in kit.heard()] == ["error", "unread"]

@@ -158,7 +158,7 @@ def coming(tmp_path: Path) -> Any:
     made._engine, made._client, made._check = "unix:///mine.sock", Engine(), lambda: None
     made._project = ComposeProject(made._client, made._name, made._system)
     made._follower = SimpleNamespace(tail=lambda _: ": no such file")
-    made._deadline_ns = now_ns() + 600 * NS_PER_S
+    made._deadline_ns = now_ns() + 10 * NS_PER_S
     return made
 
 
