@@ -68,7 +68,7 @@ def _program(name: str, advice: str) -> Finding:
 
 def _docker() -> Finding:
     try:
-        with closing(connect(timeout_s=5)) as client:
+        with closing(connect(timeout_s=5, local=True)) as client:
             engine, compose = client.version()["Version"], find_compose()
     except MissingComponent as error:
         return Finding("docker", False, "cannot be used", f"{error}; only compose targets need it", needed=False)

@@ -268,24 +268,31 @@ def _project_there(data: dict[str, Any], found: Found) -> str | None:
     if project != project_name(found.run_id):
         return None
     try:
-        with closing(connect()) as client:
+        with closing(connect(at=_engine(data))) as client:
             left = left_of(client, project)
     except (FaultFailed, MissingComponent) as error:
         return f"the containers of {project} cannot be looked for: {error}"
     return f"of {project} there are still {', '.join(left)}" if left else None
 
 
+def _engine(data: dict[str, Any]) -> str:
+    """Return the address of the engine that has the project; "" for the one of this shell: earlier versions wrote down
+    of every socket that it was one."""
+    engine = str(data["engine"])
+    return "" if engine.startswith("http+docker:") else engine
+
+
 def _remove_project(data: dict[str, Any]) -> None:
     from harness.docker_engine import connect  # noqa: PLC0415
     from harness.system.compose_project import remove  # noqa: PLC0415
 
-    with closing(connect()) as client:
+    with closing(connect(at=_engine(data))) as client:
         remove(client, data["project"], grace_s=0)
 
 
 def _project_by_hand(data: dict[str, Any]) -> str:
     return (
-        f"see that Docker runs (it was {data['engine']}) and run `agentstorm heal` again, or "
+        f"see that the Docker engine runs that has them ({data['engine']}), and run `agentstorm heal` again, or "
         f"`docker ps --all --filter label=com.docker.compose.project={data['project']}` and remove them"
     )
 

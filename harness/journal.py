@@ -109,13 +109,28 @@ class Journal:
         self._file = draft.open("w", encoding="utf-8")
         try:
             self._write({"entry": 0, "kind": "owner", **owner})
-            self.path.hardlink_to(draft)
+            self._name(draft, owner)
         except OSError:
             self._file.close()
             raise
         finally:
             draft.unlink()
         _sync_folder(folder)
+
+    def _name(self, draft: Path, owner: dict[str, Any]) -> None:
+        """Give the draft its name; where the file system has no hard links, write it anew under that."""
+        try:
+            self.path.hardlink_to(draft)
+        except FileExistsError:
+            raise
+        except OSError:
+            self._file.close()
+            self._file = self.path.open("x", encoding="utf-8")
+            try:
+                self._write({"entry": 0, "kind": "owner", **owner})
+            except OSError:
+                self.path.unlink()
+                raise
 
     def process(self, pid: int, what: str) -> int:
         """Note a process of ours (its process group, if it leads one); call it as soon as the pid is known."""

@@ -1,6 +1,6 @@
 """The process between the harness and a program it started; run as a script, see `harness.leash`.
 
-    python -I -S leash_holder.py [--report FD] -- COMMAND ARG...
+    python -I -S leash_holder.py [--report FD] [--files N] -- COMMAND ARG...
 
 Standard library only, and little of it, because every run pays for its start several times. It
 
@@ -62,6 +62,14 @@ def _become(argv: list[str], holder: int, report: int) -> None:
         os._exit(code)
 
 
+def _allow(files: int) -> None:
+    """Let this process, and with it the command, have so many open files."""
+    import resource  # noqa: PLC0415 - few ask for it
+
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+
+
 def _signal_group(group: int, number: int) -> None:
     # macOS says EPERM of a group that only has zombies left.
     with suppress(ProcessLookupError, PermissionError):
@@ -98,8 +106,10 @@ def _hold(child: int, wake: int) -> int:
 def main(args: list[str]) -> int:
     """Hold the command in `args` and return the code to exit with."""
     cut = args.index("--")
-    options, argv = args[:cut], args[cut + 1 :]
-    report = int(options[1]) if options else -1
+    options, argv = dict(zip(args[:cut:2], args[1:cut:2], strict=True)), args[cut + 1 :]
+    report = int(options.get("--report", -1))
+    if "--files" in options:
+        _allow(int(options["--files"]))
     if report >= 0:
         os.set_inheritable(report, False)  # closed by a successful exec: that is how the other side knows
 

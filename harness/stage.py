@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from harness import probes
+from harness import open_files, probes
 from harness.faults import service
 from harness.faults.http_proxy import HttpFaultProxy, HttpRoute
 from harness.faults.probe_socket import split_address
@@ -93,7 +93,7 @@ class Stage:
         carrier = self._system.carrier(check)
         self._carried = carrier is not None
         if carrier is None:
-            api = self._start_toxiproxy(manifest)
+            api = self._start_toxiproxy(manifest, check)
             real = {name: fill(upstream.address, addresses(services)) for name, upstream in upstreams.items()}
             routes = self._start_http_fault_proxy(real, manifest)
             places = {
@@ -113,10 +113,10 @@ class Stage:
         self.proxied = put_in_front(api, self._run_id, upstreams, places, self._journal)
         self._undo.callback(self._take_proxies_away)
 
-    def _start_toxiproxy(self, manifest: Manifest) -> Toxiproxy:
+    def _start_toxiproxy(self, manifest: Manifest, check: Callable[[], None]) -> Toxiproxy:
         if TOXIPROXY.locate() is None:
             self._say(f"building Toxiproxy (once, {TOXIPROXY.takes}) ...")
-        program = TOXIPROXY.obtain()
+        program = TOXIPROXY.obtain(check)
         if program.instead:
             self._say(program.instead)
         server = ToxiproxyServer.start(program, self._recording / layout.LOGS / "toxiproxy.log", seed=self._plan.seed)
@@ -188,6 +188,7 @@ class Stage:
 
     def _start_probes(self, values: dict[str, str]) -> None:
         """Start the probes; they end in reverse: the canary before the ledgers, which then hold all of its calls."""
+        open_files.raise_limit()  # the canary has a connection open for each request that nobody answers
         target = self._plan.target
         ledgers = {name: fill(u.ledger, values) for name, u in target.upstreams.items() if u.ledger}
         self._watch(probes.Resources(lambda: self._pids | self._system.processes(), self.samples, self._events))

@@ -275,6 +275,11 @@ class RecordingBuilder:
         """Write that a provider's ledger was found to have begun anew."""
         self._events.emit("probe", "ledger", "restarted", t_ns=ns(t_s), upstream=upstream, after=100)
 
+    def ledger_unread(self, since_s: float, t_s: float, upstream: str) -> None:
+        """Write that a provider's ledger could not be read at the last look, at `t_s`, nor at any since `since_s`."""
+        data = {"upstream": upstream, "since_ns": ns(since_s), "error": "OSError: connection refused"}
+        self._events.emit("probe", "ledger", "unread", t_ns=ns(t_s), **data)
+
     def instrument(self, begin_s: float, end_s: float, worker: str = "w0", **metrics: float) -> None:
         """Write the generator's own samples once a second; unnamed metrics are those of a healthy worker."""
         healthy = {"lag_ms": 2.0, "lag_max_ms": 5.0, "lateness_p99_ms": 1.0, "cpu": 0.25, "gc_max_ms": 1.0}

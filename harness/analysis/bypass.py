@@ -125,7 +125,7 @@ def _nobody(name: str, when: Timeline, calls: Calls, recording: Recording) -> st
     """Return what shows that nobody ever called an upstream; "" where somebody did, or nobody can know."""
     upstream = recording.plan.target.upstreams.get(name)
     if upstream is not None and upstream.ledger is not None:
-        whole = name not in {lost for lost, _ in losses(recording.events)} and len(calls)
+        whole = name not in {loss.upstream for loss in losses(recording.events)} and len(calls)
         return "its ledger has not one call of this whole run" if whole and not calls.by(name).any() else ""
     seen = _connections(name, when, recording.samples)
     if len(seen) < _FEWEST_LOOKS or seen.any():

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from harness.analysis.frame import Array, Frame, Kinds
-    from harness.analysis.ledger import Calls
+    from harness.analysis.ledger import Calls, Loss
     from harness.analysis.orders import Orders
     from harness.analysis.timeline import FaultSpan, Span, Timeline
     from harness.analysis.windows import Felt
@@ -68,11 +68,10 @@ class Outages:
         stretch, costs = self._stretches[span.fault], self.costs
         outage = _Outage(felt, calls, events, span, stretch)
         share = primary_share(calls, span.upstream, self._when.healthy)
-        # Answers that another provider's lost ledger had would move these times.
-        shifted = None if share is None or outage.ledgers_lost - {span.upstream} else _shift(outage, share)
+        shifted = None if share is None or outage.blind else _shift(outage, share)
         impact, detection, recovery, tally = outage.impact(), outage.detection(), outage.recovery(), outage.tally
         # Calls that a lost ledger had are what is counted here.
-        extra = (None, None) if outage.ledgers_lost else costs.surplus(outage.met())
+        extra = (None, None) if outage.lost else costs.surplus(outage.met())
         return Failover(
             **about,
             effective_ns=sum(span.effective) // 2,
@@ -225,10 +224,21 @@ class _Outage:
         return Chosen(self.tally.met, self.tally.meets(called), self.tally.meets(canary))
 
     @cached_property
-    def ledgers_lost(self) -> set[str]:
-        """Upstreams whose ledger was found not whole within the observation, or after it when nothing else was on."""
-        end = math.inf if self.last else self.until
-        return {upstream for upstream, t_ns in losses(self.events) if self.t0[0] <= t_ns < end}
+    def lost(self) -> list[Loss]:
+        """Ledgers found not whole within the observation, or after it when nothing else was on; and those that were not
+        read to its end."""
+        return [
+            loss
+            for loss in losses(self.events)
+            if loss.found_ns >= self.t0[0]
+            and loss.since_ns < (math.inf if self.last and not loss.unread else self.until)
+        ]
+
+    @property
+    def blind(self) -> bool:
+        """Whether nobody knows when others answered, or when the faulted upstream did again: answers that a lost ledger
+        had would move these times. What its own lost as it went down was received before."""
+        return any(loss.unread or loss.upstream != self.span.upstream for loss in self.lost)
 
 
 @dataclass(frozen=True)

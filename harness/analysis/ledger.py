@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -75,11 +75,32 @@ class Calls:
         return made
 
 
-def losses(events: Iterable[Event]) -> list[tuple[str, int]]:
-    """Return the ledgers found not whole, and when (ns): the provider restarted, or kept too few rows. What it had
+class Loss(NamedTuple):
+    """A ledger that is not whole. Times are ns."""
+
+    upstream: str
+    since_ns: int
+    found_ns: int
+    """It was found between these. That its provider restarted, or kept too few rows, is found at a moment: what it had
     received since the look before may be missing."""
+    unread: bool
+    """It could no longer be read: all is missing that it received from `since_ns` on."""
+
+    @property
+    def why(self) -> str:
+        """What became of it, in words."""
+        return "it could not be read to the end" if self.unread else "the provider restarted, or kept too few rows"
+
+
+def losses(events: Iterable[Event]) -> list[Loss]:
+    """Return the ledgers found not whole."""
     return [
-        (str(event.data.get("upstream")), event.t_ns)
+        Loss(
+            str(event.data.get("upstream")),
+            int(event.data.get("since_ns", event.t_ns)),
+            event.t_ns,
+            event.subject == "unread",
+        )
         for event in events
-        if event.kind == "probe" and event.source == "ledger" and event.subject in ("gap", "restarted")
+        if event.kind == "probe" and event.source == "ledger" and event.subject in ("gap", "restarted", "unread")
     ]

@@ -14,9 +14,9 @@ from harness.analysis import searched
 from harness.analysis.attribution import MOST_NAMES, accounted, everybody_named
 from harness.analysis.bypass import never_called, past_the_proxy
 from harness.analysis.frame import numbers, words
-from harness.analysis.ledger import losses
 from harness.analysis.safety import hung, notes, sick_before
 from harness.analysis.stats import percentile
+from harness.analysis.witnesses import blind_spots
 from harness.clock import NS_PER_MS, NS_PER_S
 from harness.model.findings import Validity
 from harness.model.instrument import CPU_LIMIT, LAG_LIMIT_MS, LATENESS_LIMIT_MS, SUSTAINED
@@ -346,7 +346,7 @@ def _notes(facts: Facts, instrument: dict[str, float | int | None]) -> Iterator[
         yield f"The ledgers know of {coverage:.2%} of the answers that name a provider."
     yield from _fault_proxy(facts)
     yield from _clocks(facts)
-    yield from _ledger_gaps(facts)
+    yield from blind_spots(facts.recording.events, int(facts.canary.dropped.sum()))
     if facts.when.faults and facts.when.healthy != facts.when.spans("baseline"):
         yield "No baseline before the first fault: recovery was held against everything before it, warm-up included."
     if (many := len(everybody_named(facts.load.kinds, facts.calls))) > MOST_NAMES:
@@ -374,11 +374,6 @@ def _clocks(facts: Facts) -> Iterator[str]:
             f"Workers on other hosts keep this host's time to within {uncertain:.1f} ms only: failover times and all "
             "that holds their requests against ledgers are no finer. Response times are not touched."
         )
-
-
-def _ledger_gaps(facts: Facts) -> Iterator[str]:
-    for upstream, _ in losses(facts.recording.events):
-        yield f"The ledger of {upstream} is not whole: the provider restarted, or kept too few rows."
 
 
 def _disagreement(cache: CacheFindings) -> Iterator[str]:

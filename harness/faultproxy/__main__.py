@@ -12,6 +12,7 @@ import json
 import signal
 import sys
 
+from harness import open_files
 from harness.faultproxy.admin import Admin
 from harness.faultproxy.routes import Route
 
@@ -39,6 +40,7 @@ def main() -> None:
     parser.add_argument("--first-port", type=int, default=0)
     parser.add_argument("--route", action="append", default=[], metavar="NAME=HOST:PORT")
     given = parser.parse_args()
+    open_files.raise_limit()
     pairs = [text.partition("=")[::2] for text in given.route]
     asyncio.run(
         _serve({name: Route(name, upstream, given.seed) for name, upstream in pairs}, given.listen, given.first_port)

@@ -21,6 +21,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness import open_files
 from harness.faults.builtin_toxiproxy_api import VERSION, Api
 from harness.faults.builtin_toxiproxy_http import serve
 
@@ -80,6 +81,7 @@ def main(argv: Sequence[str]) -> int:
         return 0
     level = _LEVELS.get(os.environ.get("LOG_LEVEL", "info").lower(), "INFO")
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
+    open_files.raise_limit()
     with asyncio.Runner(loop_factory=loop) as runner:
         return runner.run(_run(flags))
 

@@ -74,7 +74,8 @@ class HttpFaultProxy:
         `seed` is for which requests a fault on a share of them meets. FaultFailed when it does not come up.
         """
         routes = [word for name, address in upstreams.items() for word in ("--route", f"{name}={address}")]
-        command = [sys.executable, "-m", "harness.faultproxy", "--seed", str(seed), *routes]
+        # -P: the folder we are in is no place to import from.
+        command = [sys.executable, "-P", "-m", "harness.faultproxy", "--seed", str(seed), *routes]
         process = leash.start(command, log=log, stdout=subprocess.PIPE)
         try:
             told = json.loads(cls._first_line(process))

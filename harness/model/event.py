@@ -44,6 +44,10 @@ class Event(Frozen):
                   makes no load), ``raised`` (an exception of the workload's own, each text once), ``cut`` (somebody
                   ended the load before its end);
                   ``unrecorded`` {rows} of samples and ledgers that were given up while the disk was full
+                  ``unsent`` {error}: requests of the canary, for want of files or ports of ours
+      probe       {error}                                  subject: ``error``, ``recovered``
+                  ledger: ``gap`` {upstream, rows}, ``restarted`` {upstream}, ``unread`` {upstream, since_ns, error} at
+                  the last look; health: ``unknown_word`` {word}
       run         {state: started|ended|interrupted|..., ...}
       abort       {threshold, observed}
       guardian    {state: replaced|lost|took_back, message}    subject: ``died``, or the fault it took back

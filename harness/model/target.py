@@ -229,7 +229,9 @@ class Target(Frozen):
     probe: Probe | None = None
     metrics: Metrics | None = None
     health: str | None = None
-    """Path of the system's health page."""
+    """Path of the system's health page, read every second. Any status but 2xx is unhealthy; else the word at ``status``
+    of its JSON decides: ``degraded``, ``warning``, ``partial`` ... or ``unhealthy``, ``down``, ``error``, ``failed``
+    ...; ``ok``, ``up``, ``running``, ``ready`` ..., no word, and any that is not known (the report tells), are ok."""
     prices: Prices | None = None
     """What models cost. In a target's file it is the name of a file of ``prices/``, as in ``audit``."""
     audit: str | None = None

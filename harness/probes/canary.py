@@ -71,7 +71,8 @@ class Canary:
 
     A probe answered in no time is ``timeout``; one that found no connection, or lost it, ``failed`` with a short
     error (``ConnectError: refused``); one still in flight two seconds after `stop` ``lost``; one that found
-    `max_in_flight` others unanswered ``dropped``.
+    `max_in_flight` others unanswered ``dropped``. So is one that could not be sent for want of files or ports, which is
+    told once as an event (kind `instrument`, subject ``unsent``).
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class Canary:
         self._thread: Thread | None = None
         self._stop: Callable[[], object] = _nothing
         self._flying = Event()
-        self._told = False
+        self._told = self._told_unsent = False
         self.ok: bool | None = None
         """Whether the latest request that is over was answered; None before the first."""
 
@@ -178,6 +179,9 @@ class Canary:
         except Exception as error:  # noqa: BLE001 - a bug of ours is no failure of the system: the probe is lost
             exchange.end_ns, exchange.outcome, exchange.error = -1, Outcome.LOST, "canary error"
             self._tell(error)
+        if exchange.outcome is Outcome.DROPPED and not self._told_unsent:
+            self._told_unsent = True
+            self._events.emit("instrument", NAME, "unsent", error=exchange.error)
         self._write(writer, due_ns, request_id, exchange)
 
     def _write(self, writer: RequestWriter, due_ns: int, request_id: int, exchange: Exchange) -> None:
@@ -186,7 +190,8 @@ class Canary:
             streamed = got.headers.get("content-type", "").startswith("text/event-stream")
             reading = self._observation.read(Answer(got.status, got.headers, bytes(got.body), streamed=streamed))
         outcome = exchange.outcome or reading.outcome
-        self.ok = outcome in (Outcome.OK, Outcome.DEGRADED)
+        if outcome is not Outcome.DROPPED:
+            self.ok = outcome in (Outcome.OK, Outcome.DEGRADED)
         writer.add(
             due_ns=due_ns,
             start_ns=exchange.start_ns,

@@ -90,15 +90,25 @@ def used_now(stats: Mapping[str, Any]) -> dict[str, float]:
     return found
 
 
+def _many(cpuset: str) -> int:
+    """Return how many processors a list as in ``0-2,7`` names (cpuset(7))."""
+    chosen: set[int] = set()
+    for part in filter(None, cpuset.split(",")):
+        first, _, last = part.partition("-")
+        chosen.update(range(int(first), int(last or first) + 1))
+    return len(chosen)
+
+
 def limits(facts: Mapping[str, Any], stats: Mapping[str, Any], cpus: int) -> dict[str, float]:
-    """Return `cpu_limit` (cores) and `memory_limit_mib`, those of the machine, which has `cpus`, where none was set;
-    and `pids_limit` where there is one."""
+    """Return `cpu_limit` (cores, by quota and cpuset) and `memory_limit_mib`, those of the machine, which has `cpus`,
+    where none was set; and `pids_limit` where there is one."""
     host = facts["HostConfig"]
     quota = host.get("CpuQuota") or 0
     cores = (host.get("NanoCpus") or 0) / 1e9
     if not cores and quota > 0:
         cores = quota / (host.get("CpuPeriod") or _CFS_PERIOD_US)
-    found = {"cpu_limit": cores or float(cpus)}
+    may_run_on = float(min(cpus, _many(host.get("CpusetCpus") or "") or cpus))
+    found = {"cpu_limit": min(cores or may_run_on, may_run_on)}
     if limit := stats.get("memory_stats", {}).get("limit"):
         found["memory_limit_mib"] = limit / _MIB
     if 0 < (most := host.get("PidsLimit") or 0) < _NO_LIMIT:

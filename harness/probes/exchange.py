@@ -7,6 +7,7 @@ a connection the server was just closing, and one probe waiting behind another i
 from __future__ import annotations
 
 import asyncio
+import errno
 import ssl
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -14,6 +15,9 @@ from urllib.parse import urlsplit
 from harness.clock import now_ns
 from harness.model.request import Outcome
 from harness.probes.http1 import Answering, BadAnswer
+
+_OURS = (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL)
+"""No open file or no port is left to us: nothing that the system did."""
 
 
 @dataclass
@@ -93,7 +97,8 @@ class Endpoint:
         self._port = parts.port or (443 if self._tls else 80)
 
     async def exchange(self, request: bytes, exchange: Exchange, timeout_s: float) -> None:
-        """Send `request` and fill in `exchange`; nothing is raised but cancellation."""
+        """Send `request` and fill in `exchange`; nothing is raised but cancellation. What cannot be sent for want of
+        files or ports of ours is ``dropped``."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
         wire = _Wire(request, exchange, done)
@@ -108,6 +113,9 @@ class Endpoint:
         except OSError as error:
             exchange.end_ns, exchange.outcome = now_ns(), Outcome.FAILED
             exchange.error = f"ConnectError: {why(error)}"
+            if error.errno in _OURS:
+                exchange.start_ns, exchange.end_ns, exchange.bytes_out = -1, -1, 0
+                exchange.outcome, exchange.error = Outcome.DROPPED, f"not sent: {why(error)}"
         finally:
             if transport is not None:
                 transport.abort()  # type: ignore[attr-defined] # a Transport, as asyncio promises for TCP

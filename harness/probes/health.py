@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.clock import NS_PER_MS, now_ns
 from harness.probes.periodic import Periodic
@@ -17,15 +17,40 @@ VALUES = {OK: 0.0, DEGRADED: 1.0, UNHEALTHY: 2.0}
 """Value of the sample ``health status``."""
 
 _WORDS = {
-    **dict.fromkeys(("ok", "healthy", "up", "pass", "passing", "green", "available", "true"), OK),
-    **dict.fromkeys(("degraded", "warn", "warning", "yellow", "partial"), DEGRADED),
-}
+    **dict.fromkeys(
+        (
+            "ok", "healthy", "up", "pass", "passing", "green", "available", "true", "running", "ready", "alive", "live",
+            "serving", "online", "operational", "active", "normal", "good", "success", "succeeded",
+        ),
+        OK,
+    ),
+    **dict.fromkeys(("degraded", "warn", "warning", "yellow", "partial", "impaired"), DEGRADED),
+    **dict.fromkeys(
+        (
+            "unhealthy", "down", "fail", "failed", "failing", "failure", "error", "critical", "red", "unavailable",
+            "out_of_service", "offline", "outage", "dead", "stopped", "not_ready", "not_serving", "false",
+        ),
+        UNHEALTHY,
+    ),
+}  # fmt: skip
 
 
-def judge(http_status: int, body: bytes) -> tuple[str, dict[str, Any]]:
-    """Return what a health answer claims, and what it says of each provider (``{}`` when nothing).
+class Claim(NamedTuple):
+    """What a health answer claims."""
 
-    Any status but 2xx is unhealthy. Then the body's ``status`` decides; a body without one, or none, is ok.
+    status: str
+    providers: dict[str, Any]
+    """What it says of each provider; ``{}`` when nothing."""
+    unknown: str = ""
+    """The word it says where that is none of those known."""
+
+
+def judge(http_status: int, body: bytes) -> Claim:
+    """Return what a health answer claims.
+
+    Any status but 2xx is unhealthy. Then the word at the body's ``status`` decides (`_WORDS`; case, and spaces and
+    hyphens for underscores, do not matter); with another word, without one, or without a body that is a JSON object, it
+    is ok: who answers 2xx says so, and a word taken for bad news would notice every outage.
     """
     try:
         document = json.loads(body)
@@ -35,16 +60,18 @@ def judge(http_status: int, body: bytes) -> tuple[str, dict[str, Any]]:
     providers = document.get("providers")
     said = providers if isinstance(providers, dict) else {}
     if not 200 <= http_status < 300:
-        return UNHEALTHY, said
-    word = document.get("status", OK)
-    return _WORDS.get(str(word).strip().lower(), UNHEALTHY), said
+        return Claim(UNHEALTHY, said)
+    word = str(document.get("status", OK)).strip()
+    status = _WORDS.get(word.lower().replace(" ", "_").replace("-", "_"))
+    return Claim(OK, said, word) if status is None else Claim(status, said)
 
 
 class Health(Periodic):
     """Reads the page every second. Samples of source ``health``: ``status`` (`VALUES`), ``latency_ms``, ``answered``.
 
     A change is an event `health` with ``{status, was, http_status, providers, error, low_ns, high_ns}``: it came
-    about between the previous look and the answer of this one. No answer is unhealthy with ``http_status`` 0.
+    about between the previous look and the answer of this one. No answer is unhealthy with ``http_status`` 0. A word
+    that is not known is told once as an event `probe` with subject ``unknown_word``, ``{word}``.
     """
 
     def __init__(
@@ -60,6 +87,7 @@ class Health(Periodic):
         super().__init__("health", every_s, events)
         self._url, self._path, self._samples, self._timeout_s = url.rstrip("/") + path, path, samples, timeout_s
         self._was: str | None = None
+        self._unknown: set[str] = set()
         self._looked_ns = -1
 
     def look(self) -> None:
@@ -70,7 +98,10 @@ class Health(Periodic):
         except OSError as problem:
             error = str(problem)
         answered_ns = now_ns()
-        status, providers = judge(http_status, body)
+        status, providers, unknown = judge(http_status, body)
+        if unknown and unknown not in self._unknown:
+            self._unknown.add(unknown)
+            self._events.emit("probe", "health", "unknown_word", word=unknown)
         sample = self._samples.sample
         sample("health", "status", VALUES[status], t_ns=answered_ns)
         sample("health", "latency_ms", (answered_ns - asked_ns) / NS_PER_MS, t_ns=answered_ns)

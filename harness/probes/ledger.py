@@ -32,6 +32,8 @@ class _Book:
         self.upstream, self._url = upstream, url
         self.after: int | None = None
         """Number of the last row read; None before the first look."""
+        self.read_ns = -1
+        """When the latest look began that read all there was; -1 before the first."""
         self.behind_ns = 0
         """What to add to the ledger's times to get ours: its clock is another's, or 0."""
         self.odd: list[str] = []
@@ -54,7 +56,9 @@ class Ledger(Periodic):
     """Reads every upstream's ledger each `every_s`, each final row once; goes on where it was after a restart.
 
     Rows from before `start` are left out. Rows the provider dropped before they were read are told as an event
-    (kind `probe`, subject ``gap``, ``{upstream, rows}``), a ledger that began anew as subject ``restarted``.
+    (kind `probe`, subject ``gap``, ``{upstream, rows}``), a ledger that began anew as subject ``restarted``, one that
+    could not be read at the last look as subject ``unread`` (``{upstream, since_ns, error}``: what came since may be
+    missing).
     A ledger whose page says that its clock is another machine's is written in our time, as exactly as the page came
     fast.
     What is unanswered at the last look is written with status ``in_flight``. A row that is none is left out and told
@@ -72,6 +76,7 @@ class Ledger(Periodic):
         """Skip what the ledgers hold already, then begin."""
         for book in self._books:
             if book.after is None:
+                book.read_ns = now_ns()
                 try:
                     book.after = int(book.page(_NOTHING_AFTER)["next_seq"]) - 1
                 except (OSError, *_ODD):
@@ -90,12 +95,19 @@ class Ledger(Periodic):
         problems = []
         for book in self._books:
             book.odd = []
+            began_ns = now_ns()
             try:
                 in_flight = self._read(book)
                 for row in in_flight if last else []:
                     self._write(book, row, "in_flight")
+                book.read_ns = began_ns
             except (OSError, *_ODD) as error:  # one that is gone must not hide the others
-                problems.append(f"{book.upstream}: {type(error).__name__}: {error}")
+                said = f"{type(error).__name__}: {error}"
+                problems.append(f"{book.upstream}: {said}")
+                if last:
+                    self._events.emit(
+                        "probe", "ledger", "unread", upstream=book.upstream, since_ns=book.read_ns, error=said
+                    )
             if book.odd:
                 problems.append(f"{book.upstream}: {len(book.odd)} rows left out, the first: {book.odd[0]}")
         if problems:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from harness.clock import NS_PER_S, now_ns
+from harness.clock import NS_PER_S, now_ns, wall_offset
 from harness.probes.periodic import Periodic
 
 if TYPE_CHECKING:
@@ -29,14 +29,36 @@ class _Family:
         self.members = [psutil.Process(pid)]
         self.whole = True
         """Whether no descendant is left out. Only then do its ended children's CPU seconds belong to it."""
-        self._cpu_s = -1.0
+        self._cpu_s: Mapping[psutil.Process, float] = {}
         self._seen_ns = -1
 
-    def cpu(self, cpu_s: float, t_ns: int) -> float | None:
-        """Return the cores used since the last call, None the first time."""
+    def adopt(self, members: list[psutil.Process], *, whole: bool) -> None:
+        """Take these as its members."""
+        if whole != self.whole:  # other seconds are counted from now on
+            self._seen_ns = -1
+        self.members, self.whole = members, whole
+
+    def cpu(self, cpu_s: Mapping[psutil.Process, float], t_ns: int) -> float | None:
+        """Return the cores used since the last call, None the first time; `cpu_s` has the seconds each member used.
+
+        Of one that is older than the last call and was no member then, its past does not count. What one used that has
+        ended stands in its parent's seconds from now on, if they count those.
+        """
         was_s, was_ns = self._cpu_s, self._seen_ns
         self._cpu_s, self._seen_ns = cpu_s, t_ns
-        return None if was_ns < 0 else max(0.0, cpu_s - was_s) * NS_PER_S / (t_ns - was_ns)
+        if was_ns < 0:
+            return None
+        past = sum(used for member, used in cpu_s.items() if member not in was_s and _created_ns(member) < was_ns)
+        before = sum(used for member, used in was_s.items() if self.whole or member in cpu_s)
+        return max(0.0, sum(cpu_s.values()) - past - before) * NS_PER_S / (t_ns - was_ns)
+
+
+def _created_ns(process: psutil.Process) -> int:
+    """Return when it was created, monotonic; -1 of one that has ended meanwhile."""
+    try:
+        return round(process.create_time() * NS_PER_S) + wall_offset()[0]
+    except psutil.NoSuchProcess:
+        return -1
 
 
 class Resources(Periodic):
@@ -78,8 +100,8 @@ class Resources(Periodic):
                 if children is not None:
                     others = set(pids.values()) - {pid}
                     everyone = list(_descendants(family.members[0], children, set()))
-                    family.members = list(_descendants(family.members[0], children, others))
-                    family.whole = len(everyone) == len(family.members)
+                    members = list(_descendants(family.members[0], children, others))
+                    family.adopt(members, whole=len(everyone) == len(members))
                 self._sample(f"process:{name}", family, rarely=rarely)
             except psutil.Error as error:
                 problems.append(f"{name}: {error}")
@@ -88,11 +110,11 @@ class Resources(Periodic):
 
     def _sample(self, source: str, family: _Family, *, rarely: bool) -> None:
         totals: dict[str, float] = defaultdict(float)
-        cpu_s = 0.0
+        cpu_s: dict[psutil.Process, float] = {}
         t_ns = now_ns()
         for process in family.members:
             try:
-                cpu_s += _read(process, totals, rarely=rarely, with_ended=family.whole)
+                cpu_s[process] = _read(process, totals, rarely=rarely, with_ended=family.whole)
             except psutil.NoSuchProcess:
                 if process is family.members[0]:
                     raise

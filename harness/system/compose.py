@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
 from harness.clock import NS_PER_S, now_ns, sleep
-from harness.docker_engine import connect
+from harness.docker_engine import address, connect
 from harness.errors import FaultFailed, SystemFailed
 from harness.model.target import ComposeSystem
 from harness.system import compose_file, compose_http
@@ -38,6 +38,7 @@ _LOOK_S = 5
 """An engine may take this long for one look: who looks has a run to conduct."""
 _SILENT_NS = 10 * NS_PER_S
 """An engine that has not answered for this long is dead; a soak outlives a shorter trouble."""
+_ENDED = {"exited", "dead"}
 
 
 class Compose:
@@ -71,8 +72,9 @@ class Compose:
     def reserve(self) -> dict[str, str]:
         """Find engine and Compose, and return the address of each published service; its port is held until then."""
         compose = find_compose()
-        self._client = connect(local=True)
-        self._watcher = connect(_LOOK_S, local=True)
+        self._engine = address()
+        self._client = connect(local=True, at=self._engine)
+        self._watcher = connect(_LOOK_S, local=True, at=self._engine)
         self._project = ComposeProject(self._client, self._name, self._system)
         self._follower = ContainerLogs(self._client, self._logs)
         self._logs.mkdir(parents=True, exist_ok=True)
@@ -83,8 +85,9 @@ class Compose:
         override = self._logs / "compose.override.json"
         override.write_text(json.dumps({"services": self._published() | self._http_fault_proxy()}, indent=1))
         self._compose = ComposeCommand(
-            compose, self._name, (self._file, override), self._system.env, self._logs / "compose.log", self._journal
-        )
+            compose, self._name, (self._file, override), self._system.env, self._engine,
+            self._logs / "compose.log", self._journal,
+        )  # fmt: skip
         return {name: self._at(name) for name in single}
 
     def _at(self, what: str) -> str:
@@ -115,18 +118,19 @@ class Compose:
         if not self._http:
             return {}
         beside = compose_file.services_in(self._file)[self._system.toxiproxy]
-        image, seed = self._system.http_faults or "", self._plan.seed
+        image, seed, code = self._system.http_faults or "", self._plan.seed, compose_http.staged(self._logs)
         return {
-            name: compose_http.service(image, self._behind_http(), beside, self._at(name), seed) for name in self._http
+            name: compose_http.service(image, code, self._behind_http(), beside, self._at(name), seed)
+            for name in self._http
         }
 
     def _begin(self, check: Callable[[], None]) -> None:
-        """Get the images and write down that there will be containers; once."""
+        """Write down that there will be containers, and get the images (some of which are the project's own); once."""
         self._check = check
         if self._entry is not None:
             return
+        self._entry = self._journal.containers(self._name, self._engine)
         get_images(self._compose, self._client, self._say, check)
-        self._entry = self._journal.containers(self._name, str(self._client.api.base_url))
         for held in self._held.values():
             held.release()
         self._deadline_ns = now_ns() + int(self._system.up_within * NS_PER_S)
@@ -184,22 +188,34 @@ class Compose:
 
     def _await_answer(self, url: str, service: str) -> None:
         said = ""
-        while now_ns() < self._deadline_ns:
+        while True:
             self._check()
             try:
                 if get(url, _ANSWER_S)[0] == 200:
                     return
             except OSError as error:
                 said = str(error)
+            (name, container), *_ = self._there(service)
+            if container["State"] in _ENDED:
+                raise SystemFailed(self._told(name, container, _condition(container)).strip())
+            if now_ns() >= self._deadline_ns:
+                raise SystemFailed(self._told(name, container, f"does not answer at {url}: {said}").strip())
             sleep(_POLL_S)
-        (name, container), *_ = self._project.named(service)
-        raise SystemFailed(self._told(name, container, f"does not answer at {url}: {said}").strip())
+
+    def _there(self, *services: str) -> list[tuple[str, dict[str, Any]]]:
+        """Return the containers of the project (of these services); SystemFailed when there are none."""
+        if there := list(self._project.named(*services)):
+            return there
+        raise SystemFailed(
+            f"Compose says that {', '.join(services) or 'all'} of {self._name} is up, but the Docker engine at "
+            f"{self._engine} has no container of it: is it another engine that Compose talks to?"
+        )
 
     def _await_healthy(self) -> None:
         """Wait for every container; a health check that fails for long or an end is told with the container's log."""
         while True:
             self._check()
-            there = self._project.named()
+            there = self._there()
             unwell = [(n, c) for n, c in there if not (_well(c) and self._listens(c)) and not self._did_its_work(c)]
             if not unwell:
                 return
@@ -258,7 +274,7 @@ class Compose:
         return [
             self._death(name, container)
             for name, container in project.named()
-            if container["State"] in {"exited", "dead"}
+            if container["State"] in _ENDED
             and name not in self._broken
             and not self._did_its_work(container, self._watcher)
         ]
@@ -300,6 +316,7 @@ class Compose:
             self._follower.close()
             self._journal.healed(self._entry)
             self._entry = None
+        compose_http.unstage(self._logs)
         if self._held:
             self._client.close()
             self._watcher.close()
@@ -344,7 +361,7 @@ def _well(container: Mapping[str, Any]) -> bool:
 
 
 def _unwell(container: Mapping[str, Any]) -> bool:
-    return container["State"] in {"exited", "dead"} or "(unhealthy)" in container["Status"]
+    return container["State"] in _ENDED or "(unhealthy)" in container["Status"]
 
 
 def _condition(container: Mapping[str, Any]) -> str:

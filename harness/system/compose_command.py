@@ -66,7 +66,7 @@ def _version(command: tuple[str, ...]) -> str:
 
 
 class ComposeCommand:
-    """Compose on one project; what it says goes to `log`."""
+    """Compose on one project in the engine at an address; what it says goes to `log`."""
 
     def __init__(
         self,
@@ -74,6 +74,7 @@ class ComposeCommand:
         project: str,
         files: tuple[Path, ...],
         variables: Mapping[str, str],
+        engine: str,
         log: Path,
         journal: Journal,
     ) -> None:
@@ -84,7 +85,9 @@ class ComposeCommand:
         self._command = [
             *compose.command, "--project-name", project, "--project-directory", str(self.file.parent), *named,
         ]  # fmt: skip
-        self._environment = {**variables, **os.environ}
+        # Whichever engine we reached is the one it has to use.
+        self._environment = {**variables, **os.environ, "DOCKER_HOST": engine}
+        self._environment.pop("DOCKER_CONTEXT", None)
 
     def describe(self) -> dict[str, str]:
         """Return which Compose it is, for the manifest."""
@@ -110,12 +113,18 @@ class ComposeCommand:
 
     def services(self) -> dict[str, Any]:
         """Return the services as Compose understands them, variables filled in; SystemFailed when it does not."""
-        done = subprocess.run(
-            [*self._command, "config"], env=self._environment, cwd=self.file.parent, capture_output=True, text=True,
-            timeout=_ASK_S, check=False,
-        )  # fmt: skip
+        program = " ".join(self._compose.command)
+        try:
+            done = subprocess.run(
+                [*self._command, "config"], env=self._environment, cwd=self.file.parent, capture_output=True, text=True,
+                timeout=_ASK_S, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            raise SystemFailed(
+                f"{program} has not said within {_ASK_S:g} s what it makes of {self.file}: try `{program} config`"
+            ) from error
         if done.returncode:
-            raise SystemFailed(f"{self.file} is refused by {' '.join(self._compose.command)}:{last_lines(done.stderr)}")
+            raise SystemFailed(f"{self.file} is refused by {program}:{last_lines(done.stderr)}")
         services: dict[str, Any] = YAML(typ="safe", pure=True).load(done.stdout)["services"]
         return services
 
@@ -126,7 +135,10 @@ def get_images(
     """Build what the Compose file builds (the engine's cache makes that quick) and pull what is not here; SystemFailed
     with what it said when that fails."""
     images = {name: (service.get("image", ""), "build" in service) for name, service in compose.services().items()}
-    missing = [name for name, (image, _) in images.items() if not _has_image(client, image)]
+    own = [name for name, (image, is_built) in images.items() if is_built and not image]
+    missing = [name for name, (image, _) in images.items() if name not in own and not _has_image(client, image)]
+    if own:
+        say(f"building {', '.join(own)} for this run alone (`build` without `image`), from what the engine has ...")
     if missing:
         say(f"getting the images of {', '.join(missing)} (once, about a minute) ...")
     built = [name for name, (_, is_built) in images.items() if is_built]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import MappingNode, SequenceNode
 
 from harness.errors import PlanError
 from harness.hosts import host_of, refuse_foreign
@@ -15,15 +17,34 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from ruamel.yaml.nodes import Node
+
     from harness.model.target import ComposeSystem, Target
 
 _ALL_ADDRESSES = ("0.0.0.0", "[::]")  # noqa: S104 - inside a container
 
 
+class _Plain(SafeConstructor):
+    """Reads what has a tag of Compose's own (``!reset``, ``!override``) as if it had none."""
+
+    def untagged(self, node: Node) -> Any:
+        """Return what a node holds."""
+        if isinstance(node, MappingNode):
+            return self.construct_mapping(node, deep=True)
+        if isinstance(node, SequenceNode):
+            return self.construct_sequence(node, deep=True)
+        return self.construct_scalar(node)
+
+
+_Plain.add_constructor(None, _Plain.untagged)
+
+
 def services_in(path: Path) -> dict[str, dict[str, Any]]:
     """Return the services of a Compose file by name, as they stand there; PlanError when it is none."""
     try:
-        services = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))["services"]
+        yaml = YAML(typ="safe", pure=True)
+        yaml.Constructor = _Plain
+        services = yaml.load(path.read_text(encoding="utf-8"))["services"]
         return {str(name): dict(service) for name, service in services.items()}
     except OSError as error:
         raise PlanError(

@@ -54,11 +54,21 @@ def left_of(client: DockerClient, project: str) -> list[str]:
         left = [f"container {c['Names'][0].lstrip('/')}" for c in containers_of(client, project)]
         left += [f"network {network['Name']}" for network in client.api.networks(filters=filters)]
         volumes = client.api.volumes(filters=filters)["Volumes"] or []
-        return left + [f"volume {volume['Name']}" for volume in volumes]
+        left += [f"volume {volume['Name']}" for volume in volumes]
+        return left + [f"image {name}" for name in _images_of(client, project)]
+
+
+def _images_of(client: DockerClient, project: str) -> list[str]:
+    """Return the names of the images that Compose built and named after the project, for want of an ``image``: those of
+    this run alone."""
+    images = client.api.images(filters={"reference": f"{project}*"})
+    names = (name for image in images for name in image.get("RepoTags") or [])
+    return [name for name in names if name.startswith((f"{project}-", f"{project}_"))]  # version 2, version 1
 
 
 def remove(client: DockerClient, project: str, *, grace_s: float) -> None:
-    """Remove all containers, networks and volumes of a project and see that they are gone; FaultFailed if some stay.
+    """Remove all containers, networks, volumes and images of a project and see that they are gone; FaultFailed if some
+    stay.
 
     Containers get `grace_s` seconds to end by themselves, side by side; 0 kills them at once.
     """
@@ -93,6 +103,9 @@ def _remove_once(client: DockerClient, project: str, grace_s: float) -> None:
         for volume in client.api.volumes(filters=filters)["Volumes"] or []:
             with _gone_meanwhile():
                 client.api.remove_volume(volume["Name"], force=True)
+        for image in _images_of(client, project):
+            with _gone_meanwhile():  # the layers below it stay: to an engine without BuildKit they are the cache
+                client.api.remove_image(image, force=True, noprune=True)
 
 
 def _remove_container(client: DockerClient, id_: str, grace_s: float) -> None:

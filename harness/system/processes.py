@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import psutil
 
-from harness import leash
+from harness import leash, open_files
 from harness.clock import NS_PER_S, now_ns
 from harness.errors import SystemFailed
 from harness.system import template
@@ -177,7 +177,9 @@ class Processes:
         held.release()
         started_ns = now_ns()
         try:
-            process = leash.start(command, log=log, env=_environment(self._directory) | env, cwd=self._directory)
+            process = leash.start(
+                command, log=log, env=_environment(self._directory) | env, cwd=self._directory, files=open_files.GIVEN
+            )
         except FileNotFoundError as error:
             raise SystemFailed(
                 f"service {name!r}: {error}\n  command: {' '.join(command)}\n  run in: {self._directory}\n"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
+
+from harness import open_files
 
 _NICE = -5
-_FILES = 65536
 _PRIORITY = 1
 """The lowest of the real-time ones, which is above everything that has none."""
 
@@ -19,10 +19,7 @@ def ask(*, realtime: bool = False) -> dict[str, int | str]:
     program of one thread, where there is a second processor: what it loads lives on the same host, and it would not
     leave it the only one.
     """
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(OSError, ValueError):
-        files = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
+    open_files.raise_limit()
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, _NICE)
     scheduler = "other"

@@ -48,6 +48,8 @@ class Bedrock:
             connect_timeout=None,
             read_timeout=None,
             parameter_validation=False,
+            # A proxy from the environment must not stand between us and the upstream named in the plan.
+            proxies={},
             connector_args={"keepalive_timeout": _IDLE_S},
             **retries,
         )

@@ -392,10 +392,24 @@ def test_a_frozen_container_is_removed_too(tmp_path: Path) -> None:
     assert left_of(engine(), project_name(RUN_ID)) == []
 
 
-def dead_run(folder: Path, project: str) -> Path:
+def test_an_image_that_is_named_after_the_project_goes_with_it(tmp_path: Path) -> None:
+    spec = small_target("compose", tmp_path)
+    whole = json.loads((tmp_path / "compose.yml").read_text())
+    image = whole["services"]["a"].pop("image")
+    whole["services"]["a"]["build"] = "."
+    (tmp_path / "compose.yml").write_text(json.dumps(whole))
+    (tmp_path / "Dockerfile").write_text(f"FROM {image}\nENV NAMED_AFTER=project\n")
+    with running(spec, tmp_path, RUN_ID):
+        (name,) = [left for left in left_of(engine(), project_name(RUN_ID)) if left.startswith("image ")]
+        assert project_name(RUN_ID) in name
+    assert left_of(engine(), project_name(RUN_ID)) == []
+    engine().images.get(image)  # what it was built on is not ours
+
+
+def dead_run(folder: Path, project: str, engine: str = "unix:///var/run/docker.sock") -> Path:
     """Write the journal of a run that was killed after it had made a project; return its path."""
     journal = Journal(folder, RUN_ID)
-    journal.containers(project, "unix:///var/run/docker.sock")
+    journal.containers(project, engine)
     journal._file.close()  # as the kernel does
     journal.path.write_text(journal.path.read_text().replace(f'"pid": {os.getpid()},', '"pid": 1,'))
     return journal.path
@@ -451,9 +465,8 @@ def test_a_project_that_is_not_the_runs_own_is_left_alone(tmp_path: Path) -> Non
         container.remove(force=True)
 
 
-def test_heal_with_no_engine_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = dead_run(tmp_path, project_name(RUN_ID))
-    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
+def test_heal_with_no_engine_says_what_to_do(tmp_path: Path) -> None:
+    path = dead_run(tmp_path, project_name(RUN_ID), f"unix://{tmp_path}/docker.sock")
     report = heal.heal()
     assert not report.healed
     assert "cannot be looked for" in report.left[0]

@@ -20,6 +20,7 @@ from harness.faults.http_proxy import HttpFaultProxy, HttpRoute
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.real
 
@@ -418,3 +419,11 @@ def test_urllib_speaks_through_it(script: Script, route: HttpRoute) -> None:
     script.turns = [(b"GET", PLAIN)]
     with urllib.request.urlopen(f"http://{route.listen}/", timeout=5) as answer:
         assert answer.read() == b"hello world"
+
+
+def test_the_folder_we_are_in_is_no_place_to_import_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = tmp_path / "harness"
+    theirs.mkdir()
+    (theirs / "__init__.py").write_text("raise SystemExit('a package of the user of the same name')")
+    monkeypatch.chdir(tmp_path)
+    HttpFaultProxy.start({"bedrock": "127.0.0.1:9"}, tmp_path / "log").stop()

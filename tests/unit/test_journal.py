@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from contextlib import closing
@@ -145,6 +146,21 @@ def test_the_state_folder_can_be_named(monkeypatch: pytest.MonkeyPatch, tmp_path
 def test_a_run_id_is_used_once(open_journal: Journal, tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
         Journal(tmp_path / "recording", 0xABC, tmp_path)
+
+
+def test_a_file_system_without_hard_links_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    with closing(Journal(tmp_path / "recording", 0xABC, tmp_path)) as opened:
+        opened.proxy("a:1", "p")
+        found = read(opened.path)
+        assert (found.run_id, found.owned, len(found.still_open)) == (0xABC, True, 1)
+        assert [path.name for path in (tmp_path / "runs").iterdir()] == [opened.path.name]
+        with pytest.raises(FileExistsError):
+            Journal(tmp_path / "recording", 0xABC, tmp_path)
+        assert len(read(opened.path).still_open) == 1, "another run's journal is not touched"
 
 
 @settings(max_examples=25)  # each line is an fsync

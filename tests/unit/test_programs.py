@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 from pathlib import Path
 
 import pytest
 
 from harness import programs
 from harness.errors import MissingComponent
+from harness.journal import started_at
 from harness.programs import K6, TOXIPROXY
 
 
@@ -126,6 +128,27 @@ def test_a_build_that_gets_no_answer_is_given_up(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(programs, "_ASK_TIMEOUT_S", 0.2)
     program(tmp_path / "bin" / "go", "exec /bin/sleep 20")
     assert "timed out" in TOXIPROXY.obtain().how
+
+
+@pytest.mark.parametrize("locked", [True, False], ids=["another builds", "building"])
+def test_giving_up_while_it_is_built_is_heard_at_once(tmp_path: Path, locked: bool) -> None:
+    def asked_to_end() -> None:
+        if locked or (tmp_path / "pid").exists():
+            raise KeyboardInterrupt
+
+    program(
+        tmp_path / "bin" / "go", f"echo $$ > {tmp_path}/new; /bin/mv {tmp_path}/new {tmp_path}/pid; exec /bin/sleep 60"
+    )
+    folder = tmp_path / "cache" / "tools"
+    folder.mkdir(parents=True)
+    with (folder / ".lock").open("w") as lock:
+        if locked:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(KeyboardInterrupt):
+            TOXIPROXY.obtain(asked_to_end)
+    assert {path.name for path in folder.iterdir()} == {".lock"}
+    if not locked:
+        assert started_at(int((tmp_path / "pid").read_text())) is None, "nothing goes on building"
 
 
 def test_the_built_in_one_can_be_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -225,6 +225,21 @@ def test_when_others_answered_is_unknown_once_their_ledger_is_lost(tmp_path: Pat
     assert found.recovery_s is not None, "users know"
 
 
+@pytest.mark.parametrize("upstream", ["openai", "bedrock"])
+@pytest.mark.parametrize("since", [1.0, 45.0, 60.5])
+def test_when_others_answered_is_unknown_once_a_ledger_is_read_no_more(
+    tmp_path: Path, upstream: str, since: float
+) -> None:
+    def story(b: RecordingBuilder) -> None:
+        killed(b)
+        b.ledger_unread(since, 62.0, upstream)
+
+    found = outage(tmp_path, story, kind="kill", upstream="bedrock")
+    told = (found.failover_s, found.failback_s, found.flaps, found.extra_provider_calls)
+    assert [value is not None for value in told] == [since > 60] * 4, "by then the load was over"
+    assert not found.failback_censored
+
+
 @pytest.mark.parametrize(("found_at", "extra"), [(5.0, 0), (60.5, None)])
 def test_a_ledger_lost_at_another_time_is_no_matter(tmp_path: Path, found_at: float, extra: int | None) -> None:
     def story(b: RecordingBuilder) -> None:

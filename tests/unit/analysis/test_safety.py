@@ -98,6 +98,14 @@ def test_an_upstream_nobody_ever_called_was_no_experiment(tmp_path: Path) -> Non
     assert "openai was broken by refuse-openai-1, but its ledger has not one call" in said
 
 
+def test_of_an_upstream_whose_ledger_was_not_read_to_the_end_nobody_knows_that(tmp_path: Path) -> None:
+    def story(builder: RecordingBuilder) -> None:
+        builder.fault("refuse-openai-1", 40, 45, upstream="openai")
+        builder.ledger_unread(0, 61, "openai")
+
+    assert "openai was broken" not in reasons(tmp_path, story, during="google")
+
+
 def test_a_second_choice_may_only_be_called_while_it_is_broken_too(tmp_path: Path) -> None:
     said = reasons(tmp_path, lambda b: b.fault("refuse-openai-1", 22, 28, upstream="openai"), during="local")
     assert "openai was broken" not in said

@@ -128,6 +128,27 @@ def test_a_clock_that_is_not_known_well_is_a_note(tmp_path: Path) -> None:
     assert not validity(tmp_path / "good", lambda b: b.sample(30, "worker:w0", "clock_uncertainty_ms", 0.4)).notes
 
 
+def unsent(builder: RecordingBuilder) -> None:
+    builder.request(7.7, outcome="dropped", canary=True)
+    builder.event(7.7, "instrument", "unsent", error="not sent: Too many open files")
+
+
+@pytest.mark.parametrize(
+    ("story", "says"),
+    [
+        (lambda b: b.ledger_restarted(9, "bedrock"), "ledger of bedrock is not whole: the provider restarted"),
+        (lambda b: b.ledger_unread(9, 61, "openai"), "ledger of openai is not whole: it could not be read to the end"),
+        (lambda b: b.event(9, "probe", "unknown_word", word="so lala"), "says 'so lala', a word that is not known"),
+        (unsent, "canary were not sent, 1 in all (not sent: Too many open files)"),
+    ],
+)
+def test_what_a_witness_did_not_see_is_a_note(tmp_path: Path, story: Story, says: str) -> None:
+    found = validity(tmp_path, story)
+    assert found.valid
+    (note,) = found.notes
+    assert says in note
+
+
 def test_a_generator_at_its_limit_is_told_of_workers(tmp_path: Path) -> None:
     def story(builder: RecordingBuilder) -> None:
         late(builder)

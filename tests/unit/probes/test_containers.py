@@ -122,10 +122,15 @@ def test_of_a_container_that_does_not_run_nothing_is_read() -> None:
         ({"CpuQuota": 50_000, "CpuPeriod": 200_000}, 0.25),
         ({"CpuQuota": 50_000}, 0.5),
         ({"CpuQuota": -1}, 8.0),
+        ({"CpusetCpus": "0-1"}, 2.0),
+        ({"CpusetCpus": "0,2-3,3"}, 3.0),
+        ({"CpusetCpus": "1", "NanoCpus": 1_500_000_000}, 1.0),
+        ({"CpusetCpus": "0-3", "NanoCpus": 1_500_000_000}, 1.5),
+        ({"CpusetCpus": ""}, 8.0),
         ({}, 8.0),
     ],
 )
-def test_limits(host: dict[str, int], cores: float) -> None:
+def test_limits(host: dict[str, Any], cores: float) -> None:
     assert limits(facts() | {"HostConfig": host}, stats(), cpus=8) == {"cpu_limit": cores, "memory_limit_mib": 200.0}
 
 

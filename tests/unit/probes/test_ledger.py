@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from harness.analysis.ledger import losses
+from harness.clock import now_ns
 from harness.model.request import trace_id
 from harness.probes import ledger as probe
 from harness.recording import layout
-from harness.recording.reader import read_stream
+from harness.recording.reader import Recording, read_stream
 from harness.recording.tables import EventLog, LedgerWriter
 
 if TYPE_CHECKING:
@@ -122,3 +124,38 @@ def test_a_row_that_is_none_is_told_and_hides_no_other(
     rows, events = look(tmp_path, monkeypatch, {column: value})
     assert [row["request_id"] for row in rows] == [7]
     assert "1 rows left out" in events
+
+
+@pytest.mark.parametrize(
+    ("looks", "since"),
+    [("good good good", None), ("good bad good", None), ("good bad bad", 1), ("bad bad bad", 0)],
+    ids=["all are good", "one in between is not", "the last ones are not", "none is"],
+)
+def test_what_could_not_be_read_in_the_end_is_told_with_the_last_good_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, looks: str, since: int | None
+) -> None:
+    def page(book: Any, _after: int) -> dict[str, Any]:
+        if book.upstream == "bedrock" and now["look"] == "bad":
+            raise OSError("connection refused")
+        return {"first_seq": 1, "next_seq": 1, "rows": [], "in_flight": []}
+
+    monkeypatch.setattr(probe._Book, "page", page)
+    table, events = LedgerWriter(tmp_path), EventLog(tmp_path / layout.EVENTS)
+    book = probe.Ledger({"bedrock": "http://127.0.0.1:1", "openai": "http://127.0.0.1:2"}, RUN, table, events)
+    monkeypatch.setattr(book, "_run", lambda: None)  # looks by hand
+    *others, last = looks.split()
+    began, now = [now_ns()], {"look": last}
+    book.start()
+    for now["look"] in others:
+        began.append(now_ns())
+        book._guarded(book.look)
+    now["look"] = last
+    began.append(now_ns())
+    book.stop()
+    table.close()
+    events.close()
+    told = [e for e in Recording(tmp_path).events if e.subject == "unread"]
+    assert [e.data["upstream"] for e in told] == ["bedrock"] * (since is not None)
+    if since is not None:
+        assert began[since] <= told[0].data["since_ns"] < began[since + 1]
+        assert losses(told) == [("bedrock", told[0].data["since_ns"], told[0].t_ns, True)]

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 from docker.errors import APIError
 
-from harness.clock import NS_PER_S
-from harness.errors import FaultFailed
+from harness.clock import NS_PER_S, now_ns
+from harness.errors import FaultFailed, SystemFailed
 from harness.model.target import Target
 from harness.system import compose
 from harness.system.compose import Compose
 from harness.system.compose_control import ContainerControl, listens
+from harness.system.compose_project import ComposeProject
 from tests.contract.small_systems import Noted, plan_of
 
 GIB = 1 << 30
@@ -145,6 +146,45 @@ def test_what_speaks_no_http_listens_unless_it_closes_at_once(first_word: bytes 
             assert listens(f"127.0.0.1:{listening.getsockname()[1]}") is there
         finally:
             listening.shutdown(socket.SHUT_RDWR)
+
+
+# --- coming up
+
+
+@pytest.fixture
+def coming(tmp_path: Path) -> Any:
+    """Return a system that Compose says is up, in an engine with one container."""
+    made: Any = Compose(plan_of(TARGET, tmp_path), run_id=1, logs=tmp_path, journal=Noted())
+    made._engine, made._client, made._check = "unix:///mine.sock", Engine(), lambda: None
+    made._project = ComposeProject(made._client, made._name, made._system)
+    made._follower = SimpleNamespace(tail=lambda _: ": no such file")
+    made._deadline_ns = now_ns() + 10 * NS_PER_S
+    return made
+
+
+def test_what_came_up_in_another_engine_is_not_up(coming: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coming._client, "containers", lambda **_: [])
+    with pytest.raises(SystemFailed, match=r"engine at unix:///mine\.sock has no container of it"):
+        coming._await_healthy()
+    with pytest.raises(SystemFailed, match=r"toxiproxy of agentstorm-\w+ is up, but"):
+        coming._await_answer("http://127.0.0.1:1/version", "toxiproxy")
+
+
+def test_a_container_that_has_ended_is_waited_for_no_longer(coming: Any) -> None:
+    coming._client.state = "exited"
+    with pytest.raises(SystemFailed, match=r"container a is not healthy: Exited \(3\)(?s:.)*no such file"):
+        coming._await_answer("http://127.0.0.1:1/version", "a")
+
+
+def test_the_project_is_written_down_before_any_image_is_built(coming: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any) -> None:
+        assert list(coming._journal.open.values()) == [(0, "agentstorm-0000000000000001 at unix:///mine.sock")]
+        raise SystemFailed("no network")
+
+    monkeypatch.setattr(compose, "get_images", fails)
+    coming._compose = None
+    with pytest.raises(SystemFailed, match="no network"):
+        coming.up({})
 
 
 # --- an engine that does not answer

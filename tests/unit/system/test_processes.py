@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from harness import open_files
+from harness.errors import SystemFailed
 from harness.system.processes import Processes
 from tests.contract.small_systems import Noted, plan_of, small_target
 
@@ -29,6 +31,22 @@ def test_looking_while_faults_start_services_anew(made: Processes) -> None:
     made._running = running
     assert made.watch() == []
     assert made.processes() == {"a": 1, "another-1": 1}
+
+
+def test_services_have_the_open_files_that_we_were_given(made: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not those that we take for ourselves: how many they may have is what a soak holds their leaks against."""
+    asked: list[Any] = []
+
+    def start(*_: Any, **how: Any) -> None:
+        asked.append(how["files"])
+        raise OSError("enough")
+
+    monkeypatch.setattr("harness.leash.start", start)
+    made.reserve()
+    with pytest.raises(SystemFailed, match="enough"):
+        made.up({})
+    made.down()
+    assert asked == [open_files.GIVEN]
 
 
 def test_one_that_could_not_be_started_again_is_stopped_and_may_be_started(
