@@ -188,8 +188,8 @@ def _why(case: Case, evidence: Evidence, verdict: Verdict, limit: str) -> str:
         return f"Fails: {said}."
     if evidence.weak:
         return f"Inconclusive: {said}, but {evidence.weak}."
-    if threshold.share is not None:
-        return f"Inconclusive: {said}."
+    if threshold.share is not None or METRICS[threshold.metric].kind == "soak":
+        return f"Inconclusive: {said}."  # which says itself what is open
     sides = [quantity(side, unit) if math.isfinite(side) else "open" for side in (evidence.low, evidence.high)]
     return (
         f"Inconclusive: {said}, which lies within what {evidence.n:,} observations leave open ({' to '.join(sides)})."

@@ -175,7 +175,7 @@ def test_the_samples_are_real_recordings_whose_pages_can_be_rebuilt(tmp_path: Pa
 
 
 def test_the_sample_is_small_enough_to_clone() -> None:
-    assert sum(path.stat().st_size for path in SAMPLE.rglob("*")) < 40_000_000
+    assert sum(path.stat().st_size for path in SAMPLE.rglob("*")) < 50_000_000
 
 
 def test_a_fault_that_outlives_its_load_is_refused() -> None:

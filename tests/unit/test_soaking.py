@@ -90,6 +90,12 @@ def test_a_check_says_which_series_and_which_cannot_be_told() -> None:
     )
 
 
+def test_of_what_is_open_nothing_is_said_twice(empty: Findings) -> None:  # noqa: F811
+    findings = empty.model_copy(update={"soak": soak(FLAT, UNSURE)})
+    (check,) = judge(plan(thresholds={"leak": ["count==0"]}), findings, Sample()).checks
+    assert check.why == "Inconclusive: 0 of 2 series leak, and of 1 this length cannot tell (memory of redis)."
+
+
 def test_what_is_different_from_an_earlier_run() -> None:
     then = soak(series(value=1), series(owner="container:gone"), SLOWER)
     now = soak(series(value=9), series(owner="container:new"), SLOWER)
