@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 MOST = 12
 """Panels of one figure; the table has every series."""
-_ROW, _TOP = 74, 20
+_ROW, _TOP, _LINE, _LEFT = 74, 20, 13, 58
+_NARROW = 400
+"""In a narrower figure a panel's name and what is said of it take a line each."""
 _COLOUR = {"leak": palette.BAD, "drift": palette.BAD, "inconclusive": palette.SOFT}
 
 
@@ -42,10 +44,11 @@ def figures(found: SoakFindings | None, axis: Timeline) -> list[Drawn]:
 def _figure(mine: Sequence[SoakSeries], axis: Timeline, *, service: bool) -> Drawn:
 
     def paint(figure: Figure) -> None:
+        more = _LINE if figure.get_figwidth() * 72 < _NARROW else 0
         for number, one in enumerate(mine):
-            axes = panel(figure, _TOP + number * _ROW, _ROW - 28)
+            axes = panel(figure, _TOP + more + number * (_ROW + more), _ROW - 28, _LEFT)
             time_axis(axes, axis, labels=number == len(mine) - 1)
-            _panel(axes, one)
+            _panel(axes, one, more)
 
     high = _TOP + len(mine) * _ROW + 6
     what = "What users got" if service else "Resources"
@@ -53,7 +56,7 @@ def _figure(mine: Sequence[SoakSeries], axis: Timeline, *, service: bool) -> Dra
     return draw(
         f"soak-{'service' if service else 'resources'}", f"{what}: trends over the run",
         f"{what}, window by window, each with its trend: {told}.",
-        {"wide": (560, high), "narrow": (358, high)}, paint,
+        {"wide": (560, high), "narrow": (358, high + len(mine) * _LINE)}, paint,
     )  # fmt: skip
 
 
@@ -61,7 +64,7 @@ def _slope(one: SoakSeries) -> str:
     return per_hour(None if one.slope is None else one.slope.value, one.unit)
 
 
-def _panel(axes: Axes, one: SoakSeries) -> None:
+def _panel(axes: Axes, one: SoakSeries, more: int) -> None:
     seconds, values = np.array(one.points).T
     low, high = _range(one, values)
     axes.set_ylim(low, high)
@@ -78,7 +81,7 @@ def _panel(axes: Axes, one: SoakSeries) -> None:
         axes.plot(at, trend, color=colour, linewidth=1.8)
         if one.warmup_dropped_s:
             axes.axvspan(float(seconds[0]), float(at[0]), facecolor=palette.LINE, alpha=0.5, edgecolor="none", zorder=0)
-    axes.annotate(one.name + (" (harness)" if one.instrument else ""), (0, 1), (0, 3), xycoords="axes fraction",
+    axes.annotate(one.name + (" (harness)" if one.instrument else ""), (0, 1), (0, 3 + more), xycoords="axes fraction",
                   textcoords="offset points", color=palette.INK)  # fmt: skip
     axes.annotate(f"{one.verdict}{'' if one.slope is None else f', {_slope(one)}'}", (1, 1), (0, 3),
                   xycoords="axes fraction", textcoords="offset points", ha="right", color=colour)  # fmt: skip

@@ -49,6 +49,8 @@ def ecdf(distributions: dict[str, Array]) -> Drawn:
             colour = palette.INK if healthy else palette.BAD
             style = "solid" if healthy else STYLES[(number - ("baseline" in distributions)) % len(STYLES)]
             axes.plot(times, points, color=colour, linewidth=1.7 if healthy else 1.3, linestyle=style)
+            if len(distributions) == 1:
+                continue  # the one there is needs no name
             # Named in the empty corner under every such curve, by a line of its own kind that starts on it.
             level = 0.06 + step * (len(distributions) - 1 - number)
             begin = min(float(_at(values, level)), edge)  # at the edge of a curve that does not come so far

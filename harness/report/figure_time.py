@@ -27,10 +27,10 @@ LEFT, RIGHT = 52, 60
 """Margins of every time figure, px."""
 
 
-def panel(figure: Figure, top: float, height: float) -> Axes:
+def panel(figure: Figure, top: float, height: float, left: float = LEFT) -> Axes:
     """Return axes `height` px tall whose upper edge is `top` px below the figure's, between the shared margins."""
     width, whole = figure.get_figwidth() * 72, figure.get_figheight() * 72
-    box = (LEFT / width, 1 - (top + height) / whole, (width - LEFT - RIGHT) / width, height / whole)
+    box = (left / width, 1 - (top + height) / whole, (width - left - RIGHT) / width, height / whole)
     return figure.add_axes(box)
 
 

@@ -134,7 +134,7 @@ class Language:
             return ""
         said = units.between(low, high, unit)
         if unit == "number":
-            said = f"{units.three(low)}{SPACE}{units.DASH}{SPACE}{units.three(high)}"
+            said = f"{units.three(low)}{SPACE}{units.DASH} {units.three(high)}"
         return f"({self.localise(said)})"
 
     def value(self, value: Value) -> str:

@@ -129,12 +129,12 @@ def _until(kind: str, bit: Sequence[Failover]) -> str:
     censored = sum(f.censored for f in bit)
     if censored == len(bit):
         return "service was not good again while it was watched"
-    again = [f.recovery_after_clearing_s.high for f in bit if f.recovery_after_clearing_s]
-    if len(again) == len(bit) - censored:
-        mended = "being started again" if kind in _STARTED else "the fault's end"
-        since = f"{units.seconds(max(again))} of {mended}"
+    took, of = [f.recovery_after_clearing_s.high for f in bit if f.recovery_after_clearing_s], ""
+    if len(took) == len(bit) - censored:
+        of = " of being started again" if kind in _STARTED else " of the fault's end"
     else:
-        since = units.seconds(max(f.recovery_s.high for f in bit if f.recovery_s))
+        took = [f.recovery_s.high for f in bit if f.recovery_s]
     known = len(bit) - censored
     each = "" if len(bit) == 1 else " each time" if known == len(bit) else f" in {known} of {len(bit)}"
-    return f"service was good again within {since}{each}"
+    half = f", half of the time within {units.seconds(median(took))}" if 2 * median(took) < max(took) else ""
+    return f"service was good again within {units.seconds(max(took))}{of}{each}{half}"

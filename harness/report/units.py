@@ -124,7 +124,8 @@ def between(low: float | None, high: float | None, unit: str) -> str:
         return first
     number, _, name = first.rpartition(SPACE)
     once = number and second.endswith(SPACE + name) and first.count(SPACE) == second.count(SPACE) == 1
-    return f"{number if once else first}{SPACE}{DASH}{SPACE}{second}"
+    # Lines may end behind a dash whatever comes next: a space there is not seen, one that never parts begins the next.
+    return f"{number if once else first}{SPACE}{DASH} {second}"
 
 
 def estimate(value: Estimate | None, unit: str) -> str:

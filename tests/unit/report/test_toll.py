@@ -71,6 +71,10 @@ UNBITTEN = outage(None, bit=False, censored=False, impact=False)
          ("bedrock stopped once: every request was answered, 30 of 40 by the system's own rules only, median 195 ms "
          "instead of 190 ms, provider calls per answer 0.9 (before 1.1: within chance); no request failed or came "
          "late")),
+        ("bedrock", "reset", [outage(answers={"ok": 4, "degraded": 0, "failed": 0}, recovery=(0.0, high))
+                              for high in (0.03, 0.04, 14.0)],
+         ("bedrock reset connections 3 times: every request was answered; service was good again within 14 s each "
+         "time, half of the time within 40 ms")),
         ("bedrock", "blackhole", [outage(None)],
          "bedrock hung once: every request was answered; service was not good again while it was watched"),
         ("cache", "slow", [UNBITTEN], "slow on cache was never seen to bite, so nothing was tested"),
