@@ -315,7 +315,7 @@ ADVICE = {
     "soak_short": Advised(
         "",
         "Soak for {needed} to know whether anything drifts",
-        "{length} were too short to tell.",
+        "{length} is too short to tell.",
     ),
     "capacity_beyond": Advised(
         "",
