@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 from harness.analysis.audit_seen import FAIL, OPEN, PASS, RANK, above, answer, answered, below, pooled, supported, worst
 from harness.analysis.claims import recovered_within
 from harness.analysis.outages import MONTH_S, alike, flaps, never_back
-from harness.analysis.stats import at_least, more_successes
+from harness.analysis.stats import Share, at_least, more_successes, share_estimate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from harness.analysis.audit_seen import Seen
     from harness.model.audit import Answer, Ask, Fact
-    from harness.model.findings import Estimate, Failover
+    from harness.model.findings import Failover
 
 
 def failover(seen: Seen, ask: Ask) -> Answer | None:
@@ -138,7 +138,10 @@ def availability(seen: Seen, ask: Ask) -> Answer | None:
     if group is None or not answered(group):
         return None
     allowed = 1 - (ask.above or 0)
-    failed: Estimate = group.failed_share
+    # What was under way when the first fault came is due in healthy times, and the fault's doing.
+    broken = seen.outages[0].in_flight_failed if seen.outages else 0
+    n = max(1, answered(group) - broken)
+    failed = share_estimate(Share(max(0, group.failed + group.timeout - broken), n, group.lost))
     verdict = FAIL if failed.low is not None and failed.low > allowed else OPEN
     facts: dict[str, Any] = {
         "limit": ask.above, "failed": failed.value, "failed_low": failed.low, "failed_high": failed.high,
@@ -146,13 +149,13 @@ def availability(seen: Seen, ask: Ask) -> Answer | None:
     }  # fmt: skip
     kinds = {key: outages for key, outages in alike(seen.outages).items() if outages}
     if not kinds:
-        return answer(verdict, "availability", answered(group), facts, whole=False)
+        return answer(verdict, "availability", n, facts, whole=False)
     each = {key: sum(f.unavailable_s for f in outages) / len(outages) for key, outages in kinds.items()}
     upstream, kind = max(each, key=lambda key: each[key])
     spent = each[upstream, kind]
     facts |= {"upstream": upstream, "kind": kind, "unavailable": spent, "outages": len(kinds[upstream, kind]),
               "share": spent / (allowed * MONTH_S) if allowed else None}  # fmt: skip
-    return answer(verdict, "availability_outage", answered(group), facts, whole=False)
+    return answer(verdict, "availability_outage", n, facts, whole=False)
 
 
 def chaos(seen: Seen, _: Ask) -> Answer | None:

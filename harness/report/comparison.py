@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import fmean, geometric_mean
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -50,21 +51,19 @@ def _interval(ratio: Estimate, scale: Scale) -> str:
     return f"{change(ratio.low, scale)} to {change(ratio.high, scale)}"
 
 
-def _typical(values: Sequence[float], unit: str) -> str:
-    """The middle value of the runs, and how many have it."""
+def _typical(values: Sequence[float], unit: str, scale: Scale) -> str:
+    """The mean of the runs that the change is one of: geometric where ratios are compared."""
     if not values:
         return units.NONE
-    ordered = sorted(values)
-    value = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
-    return units.say(value, unit)
+    return units.say(geometric_mean(values) if scale == "ratio" and min(values) > 0 else fmean(values), unit)
 
 
 def _row(one: Change) -> list[str]:
     last = one.agree or tolerance(one.detectable, one.scale)
     return [
         one.metric,
-        _typical(one.base, one.unit),
-        _typical(one.candidate, one.unit),
+        _typical(one.base, one.unit, one.scale),
+        _typical(one.candidate, one.unit, one.scale),
         change(one.ratio.value, one.scale),
         _interval(one.ratio, one.scale),
         tolerance(one.tolerance, one.scale),

@@ -69,7 +69,7 @@ def _answered(bit: Sequence[Failover]) -> str:
         return f"none of {whole:,} requests was answered" if whole > 1 else "the only request failed"
     rules = "by the system's own rules only"
     if not failed:
-        return "every request was answered" + (f", {degraded:,} of {whole:,} {rules}" if degraded else "")
+        return "every request made meanwhile was answered" + (f", {degraded:,} of {whole:,} {rules}" if degraded else "")
     return f"{failed:,} of {whole:,} requests failed" + (f", {degraded:,} were answered {rules}" if degraded else "")
 
 
@@ -110,10 +110,10 @@ def _in_flight(bit: Sequence[Failover]) -> str:
     if not caught:
         return ""
     if caught == 1:
-        return f"the one request in flight {'was lost' if lost else 'survived'}"
+        return f"the one request already in flight {'was lost' if lost else 'survived'}"
     if not lost:
-        return f"all {caught:,} requests in flight survived"
-    return f"{lost:,} of {caught:,} requests in flight {'was' if lost == 1 else 'were'} lost"
+        return f"all {caught:,} requests already in flight survived"
+    return f"{lost:,} of {caught:,} requests already in flight {'was' if lost == 1 else 'were'} lost"
 
 
 def unharmed(outage: Failover) -> bool:

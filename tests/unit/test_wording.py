@@ -46,6 +46,4 @@ def test_thousands_of_users_are_no_power_of_ten() -> None:
     case = Case(
         parse_threshold("capacity", "users>1200"), measure, (), capacity=found.model_copy(update={"states": (state,)})
     )
-    assert (
-        evidence_for(case).said == "the system carries 1,500 users within its SLO in state healthy; limit 1,200 users"
-    )
+    assert evidence_for(case).said == "the system carries 1,500 users within its SLO in state healthy; limit 1,200"

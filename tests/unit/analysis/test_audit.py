@@ -455,6 +455,10 @@ def test_availability_is_a_budget_that_an_outage_spends(stormy: Seen) -> None:
     assert found.facts["share"] == pytest.approx(0.01)
     bad = seen(stormy, load=group(failed=100))
     assert told(ask("availability", above="99.9%"), bad).verdict is FAIL
+    once = fault(stormy, in_flight=120, in_flight_failed=100)
+    caught = seen(once, load=once.findings.load.model_copy(update={"by": {"phase": {"baseline": group(failed=100)}}}))
+    assert told(ask("availability", above="99.9%"), caught).verdict is OPEN, "the outage's doing"
+    assert told(ask("availability", above="99.9%"), caught).facts["failed"] == 0
 
 
 def capacity(state: str = "bracketed", kinds: tuple[str, ...] = (), *, calls: float = 7, beyond: bool = False) -> Any:

@@ -110,10 +110,10 @@ def test_what_broke_says_what_it_cost(parted: Reported) -> None:
     block = parted.page[parted.page.index('<section id="failover">') : parted.page.index('<section id="providers">')]
     block = block.replace("\u00a0", " ")
     for said in (
-        "Agents killed twice: none of 200 requests was answered; 6 of 8 requests in flight were lost; ",
+        "Agents killed twice: none of 200 requests was answered; 6 of 8 requests already in flight were lost; ",
         "; service was good again within 2.05 s of being started again each time.",
         (
-            "Redis refused connections twice: every request was answered, p95 106 ms instead of 96 ms, "
+            "Redis refused connections twice: every request made meanwhile was answered, p95 106 ms instead of 96 ms, "
             "provider calls per answer 1 instead of 0.6 (+66.7 % tokens); no harm was seen."
         ),
         "Cache slow: not seen to bite.",

@@ -52,31 +52,37 @@ UNBITTEN = outage(None, bit=False, censored=False, impact=False)
         ("redis", "refuse",
          [outage(**QUIET, response_ms=shift(380, 410), provider_calls_per_answer=price(1.1, 1.52),
                  tokens_per_answer=price(200, 276, 1.0))] * 3,
-         ("redis refused connections 3 times: every request was answered, p95 410 ms instead of 380 ms, provider calls "
+         ("redis refused connections 3 times: every request made meanwhile was answered, p95 410 ms instead of "
+         "380 ms, provider calls "
          "per answer 1.52 instead of 1.1 (+38 % tokens); no harm was seen")),
         ("agents", "kill",
          [outage(in_flight=2, in_flight_failed=k, recovery_after_clearing_s=Interval(low=1.1, high=1.2 - k / 10),
                  answers={"ok": 1, "degraded": 0, "failed": 9}) for k in (2, 2, 0)],
-         ("agents killed 3 times: 27 of 30 requests failed; 4 of 6 requests in flight were lost; service was good "
+         ("agents killed 3 times: 27 of 30 requests failed; 4 of 6 requests already in flight were lost; "
+         "service was good "
          "again within 1.2 s of being started again each time")),
         ("agents", "pause", [outage(answers={"ok": 0, "degraded": 0, "failed": 1}, in_flight=1, in_flight_failed=1)],
-         ("agents frozen once: the only request failed; the one request in flight was lost; service was good "
+         ("agents frozen once: the only request failed; the one request already in flight was lost; service was good "
          "again within 3.1 s")),
         ("agents", "cpu", [outage(answers={"ok": 0, "degraded": 0, "failed": 0}, in_flight=4), outage(None)],
-         ("agents short of CPU twice: every request was answered; all 4 requests in flight survived; service was good "
+         ("agents short of CPU twice: every request made meanwhile was answered; all 4 requests already in "
+         "flight survived; service was good "
          "again within 3.1 s in 1 of 2")),
         ("bedrock", "stop", [outage(**QUIET, answers={"ok": 10, "degraded": 30, "failed": 0},
                                     response_ms=shift(380, 390, None), provider_calls_per_answer=price(1.1, 0.9, 0.5),
                                     tokens_per_answer=price(200, 180, 50))],
-         ("bedrock stopped once: every request was answered, 30 of 40 by the system's own rules only, median 195 ms "
+         ("bedrock stopped once: every request made meanwhile was answered, 30 of 40 by the system's own rules "
+         "only, median 195 ms "
          "instead of 190 ms, provider calls per answer 0.9 (before 1.1: within chance); no request failed or came "
          "late")),
         ("bedrock", "reset", [outage(answers={"ok": 4, "degraded": 0, "failed": 0}, recovery=(0.0, high))
                               for high in (0.03, 0.04, 14.0)],
-         ("bedrock reset connections 3 times: every request was answered; service was good again within 14 s each "
+         ("bedrock reset connections 3 times: every request made meanwhile was answered; service was good again "
+         "within 14 s each "
          "time, half of the time within 40 ms")),
         ("bedrock", "blackhole", [outage(None)],
-         "bedrock hung once: every request was answered; service was not good again while it was watched"),
+         ("bedrock hung once: every request made meanwhile was answered; service was not good again while it was "
+          "watched")),
         ("cache", "slow", [UNBITTEN], "slow on cache was never seen to bite, so nothing was tested"),
         ("cache", "corrupt", [UNBITTEN, outage(**QUIET, answers={"ok": 0, "degraded": 0, "failed": 0})],
          "cache under corrupt once: no request was due meanwhile; no harm was seen"),
