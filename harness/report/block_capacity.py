@@ -38,8 +38,7 @@ def said(findings: Findings) -> str:
         parts.append(f"{first(state.limits[0])}")
     text = words.sentence("; ".join(parts))
     if state.advice:
-        users = f" ({units.count(math.floor(state.advice.users))} users)" if state.advice.users is not None else ""
-        text += f" Plan with {rate(state.advice.rate)}{users}: {units.share(found.headroom)} of it."
+        text += f" Plan with {rate(state.advice.rate)}{_of_users(state.advice)}: {units.share(found.headroom)} of it."
     return text
 
 
@@ -152,6 +151,10 @@ def _level_cells(level: Level) -> list[str]:
     ]
 
 
+def _of_users(what: ScalingAdvice) -> str:
+    return f" ({units.count(math.floor(what.users))} users)" if what.users is not None else ""
+
+
 def advice_rows(found: CapacityFindings, state: CapacityState) -> list[tuple[str, str, str]]:
     """Return what to configure: what, at which value, and a word on it."""
     what = state.advice
@@ -159,8 +162,9 @@ def advice_rows(found: CapacityFindings, state: CapacityState) -> list[tuple[str
         return []
     shown = "shown to meet the SLO" if what.shown else "not itself shown to meet the SLO: longer levels would tell"
     measured = ". ".join(filter(None, (f"measured with {found.replicas}", words.sentence(more_do_not_help(state)))))
+    of = "the capacity" if state.capacity.rate.value is not None else "the highest load shown to meet the SLO"
     rows = [
-        ("plan with", rate(what.rate), f"{units.share(found.headroom)} of the capacity; {shown}"),
+        ("plan with", rate(what.rate) + _of_users(what), f"{units.share(found.headroom)} of {of}; {shown}"),
         ("scale out at", f"{units.per_second(what.rate_per_replica)} per replica", measured),
     ]
     if what.in_flight_per_replica is not None:

@@ -69,7 +69,9 @@ def _answered(bit: Sequence[Failover]) -> str:
         return f"none of {whole:,} requests was answered" if whole > 1 else "the only request failed"
     rules = "by the system's own rules only"
     if not failed:
-        return "every request made meanwhile was answered" + (f", {degraded:,} of {whole:,} {rules}" if degraded else "")
+        return "every request made meanwhile was answered" + (
+            f", {degraded:,} of {whole:,} {rules}" if degraded else ""
+        )
     return f"{failed:,} of {whole:,} requests failed" + (f", {degraded:,} were answered {rules}" if degraded else "")
 
 
