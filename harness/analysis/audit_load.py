@@ -10,7 +10,6 @@ from harness.analysis.audit_seen import (
     OPEN,
     PASS,
     answer,
-    answered,
     below,
     named,
     share_above,
@@ -34,7 +33,7 @@ NEARLY = 0.99
 def latency(seen: Seen, ask: Ask) -> Answer | None:
     """p95 of the response time while nothing was broken, of all and of every agent and provider."""
     group, limit = seen.healthy, (ask.under or 0) * 1000
-    if group is None or not answered(group):
+    if group is None or not group.answered:
         return None
     facts: dict[str, Any] = _estimate("p95", group) | {"limit": limit}
     verdict, n = below(group.response_ms.p95, limit), group.response_ms.p95.n
@@ -42,7 +41,7 @@ def latency(seen: Seen, ask: Ask) -> Answer | None:
         (column, name): part
         for column in ("agent", "provider")
         for name, part in seen.findings.load.by.get(column, {}).items()
-        if answered(part) and name not in NO_PROVIDER
+        if part.answered and name not in NO_PROVIDER
     }
     decided = {key: below(part.response_ms.p95, limit) for key, part in parts.items()}
     every = worst([verdict, *decided.values()])
@@ -90,7 +89,7 @@ def carries(seen: Seen, ask: Ask) -> Answer | None:
     """Whether so much load was made for so long, and how users fared under it. Only a load of that kind speaks."""
     load, group = seen.plan.scenario.load, seen.findings.load
     ramp = load.ramp if load.kind == "spike" else None
-    if seen.plan.faults or load.kind not in ("users", "rate", "spike") or not answered(group):
+    if seen.plan.faults or load.kind not in ("users", "rate", "spike") or not group.answered:
         return None
     if load.open_loop != (ask.rate is not None) or (ramp is None) != (ask.ramp is None):
         return None
@@ -116,7 +115,7 @@ def carries(seen: Seen, ask: Ask) -> Answer | None:
     }  # fmt: skip
     key = "carries_rate" if load.open_loop else "carries_spike" if ramp is not None else "carries_users"
     notes = ("beyond",) if beyond else () if full else ("short",)
-    found = answer(verdict, key, answered(group), facts, whole=full and not beyond)
+    found = answer(verdict, key, group.answered, facts, whole=full and not beyond)
     return found.model_copy(update={"notes": notes})
 
 
@@ -145,11 +144,11 @@ def agents(seen: Seen, ask: Ask) -> Answer | None:
     asked = named(ask.of or "*", by)
     if "*" in (ask.of or "*"):  # a workflow is no agent, unless it is what is asked about
         asked = [name for name in asked if not name.endswith(".workflow") or "workflow" in (ask.of or "")]
-    groups = {name: by[name] for name in asked if answered(by[name])}
+    groups = {name: by[name] for name in asked if by[name].answered}
     if not groups:
         return None
     full = [name for name, group in groups.items() if group.ok]
-    ok, ended = (sum(f(group) for group in groups.values()) for f in (lambda g: g.ok, answered))
+    ok, ended = (sum(counts) for counts in zip(*((g.ok, g.answered) for g in groups.values()), strict=True))
     wanted = ask.count or len(groups)
     verdict = PASS if len(full) >= wanted else FAIL if len(groups) >= wanted else OPEN
     facts = {"full": len(full), "count": wanted, "ok": ok, "n": ended, "share": ok / ended}
@@ -207,7 +206,7 @@ def tenants(seen: Seen, ask: Ask) -> Answer | None:
 def baselines(seen: Seen, _: Ask) -> Answer | None:
     """What alarms and dashboards can be set from; whether they are is not seen from outside."""
     group = seen.healthy
-    if group is None or not answered(group):
+    if group is None or not group.answered:
         return None
     facts: dict[str, Any] = _estimate("p95", group) | {"failed": group.failed_share.value}
-    return answer(OPEN, "baselines", answered(group), facts)
+    return answer(OPEN, "baselines", group.answered, facts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from harness.analysis.audit_seen import FAIL, OPEN, PASS, RANK, above, answer, answered, below, pooled, supported, worst
+from harness.analysis.audit_seen import FAIL, OPEN, PASS, RANK, above, answer, below, pooled, supported, worst
 from harness.analysis.claims import recovered_within
 from harness.analysis.outages import MONTH_S, alike, flaps, never_back
 from harness.analysis.stats import Share, at_least, more_successes, share_estimate
@@ -135,12 +135,12 @@ def disaster(seen: Seen, ask: Ask) -> Answer | None:
 def availability(seen: Seen, ask: Ask) -> Answer | None:
     """The error budget of 30 days: what one outage of the worst kind spends. No recording lasts a month."""
     group = seen.healthy
-    if group is None or not answered(group):
+    if group is None or not group.answered:
         return None
     allowed = 1 - (ask.above or 0)
     # What was under way when the first fault came is due in healthy times, and the fault's doing.
     broken = seen.outages[0].in_flight_failed if seen.outages else 0
-    n = max(1, answered(group) - broken)
+    n = max(1, group.answered - broken)
     failed = share_estimate(Share(max(0, group.failed + group.timeout - broken), n, group.lost))
     verdict = FAIL if failed.low is not None and failed.low > allowed else OPEN
     facts: dict[str, Any] = {
@@ -161,7 +161,7 @@ def availability(seen: Seen, ask: Ask) -> Answer | None:
 def chaos(seen: Seen, _: Ask) -> Answer | None:
     """Whether things were broken on purpose under load, seen to break, and healed."""
     found = seen.findings.failovers
-    if not found or not answered(seen.findings.load):
+    if not found or not seen.findings.load.answered:
         return None
     bit, cleared = seen.outages, [f for f in seen.outages if f.cleared_ns is not None]
     facts: dict[str, Fact] = {

@@ -149,11 +149,6 @@ def named(patterns: str, names: Iterable[str]) -> list[str]:
     return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns.split())]
 
 
-def answered(group: Group) -> int:
-    """Return how many requests of a group came to an end."""
-    return group.ok + group.degraded + group.failed + group.timeout
-
-
 def answer(verdict: AuditVerdict, key: str, n: int, facts: Mapping[str, Fact], *, whole: bool = True) -> Answer:
     """Return an answer."""
     return Answer(verdict=verdict, key=key, facts=dict(facts), n=n, whole=whole)

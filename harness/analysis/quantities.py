@@ -86,7 +86,7 @@ def _share_of(hits: Callable[[LoadFindings], int]) -> Callable[[Findings], Figur
 
     def read(findings: Findings) -> Figure | None:
         load = findings.load
-        answered = load.ok + load.degraded + load.failed + load.timeout
+        answered = load.answered
         if not answered:
             return None
         value, whole = hits(load) / answered, answered + load.lost

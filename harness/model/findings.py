@@ -54,6 +54,11 @@ class Group(Frozen):
     failed_share: Estimate
     """(failed + timeout) / answered, Wilson interval; lost requests could have failed."""
 
+    @property
+    def answered(self) -> int:
+        """How many came to an end, good or bad."""
+        return self.ok + self.degraded + self.failed + self.timeout
+
 
 class Rates(Frozen):
     """Exact percentiles of a rate, 1/s: the median and the slow side."""

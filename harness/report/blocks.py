@@ -60,8 +60,7 @@ def _estimate(value: Estimate, unit: str) -> dict[str, str]:
 
 
 def _group(name: str, group: Group) -> dict[str, Any]:
-    answered = group.ok + group.degraded + group.failed + group.timeout
-    times, degraded = group.response_ms, group.degraded / answered if answered else None
+    times, degraded = group.response_ms, group.degraded / group.answered if group.answered else None
     return {
         "name": name, "requests": units.count(group.requests), "rate": units.per_second(group.rate_per_s),
         "p50": _estimate(times.p50, "ms"), "p95": _estimate(times.p95, "ms"), "p99": _estimate(times.p99, "ms"),

@@ -108,14 +108,13 @@ def users(group: Group) -> str:
     """Return what users felt."""
     if not group.requests:
         return "No requests were made in the measured part."
-    answered = group.ok + group.degraded + group.failed + group.timeout
-    if not answered:
+    if not group.answered:
         counts = ((group.lost, "sent and never answered"), (group.dropped, "never sent"))
         return f"No request was answered: {', '.join(f'{_were(n)} {what}' for n, what in counts if n)}."
     bad = group.failed + group.timeout
     failed = f"{units.share(group.failed_share.value)} failed" if bad else "none failed"
     never = f", {_were(group.lost)} never answered" if group.lost else ""
-    return f"{_waited(group, answered)}; {failed}{never}."
+    return f"{_waited(group)}; {failed}{never}."
 
 
 def _were(number: int) -> str:
@@ -131,14 +130,14 @@ _SHARES = (
 _VERBS = {True: "were answered within", False: "took at least"}
 
 
-def _waited(group: Group, answered: int) -> str:
+def _waited(group: Group) -> str:
     """Return by when how many were answered. Lost requests count with the time waited: where so few were answered that
     a percentile lies among the lost, it is only what the others took at least."""
     times = group.response_ms
     said: list[str] = []
     before: bool | None = None
     for (share, by_then, others), found in zip(_SHARES, (times.p50, times.p95, times.p99), strict=True):
-        known = answered >= share * (answered + group.lost)
+        known = group.answered >= share * (group.answered + group.lost)
         verb = ("within" if known else "at least") if known == before else _VERBS[known]
         said.append(f"{by_then if known else others} {verb} {units.milliseconds(found.value)}")
         before = known

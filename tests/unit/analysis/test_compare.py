@@ -209,8 +209,8 @@ def findings_of(n: int, failed: int, lost: int) -> Any:
     nothing = Estimate(value=None, low=None, high=None, n=0)
     response = SimpleNamespace(p50=nothing, p95=nothing, p99=nothing)
     load = SimpleNamespace(
-        requests=n + lost, ok=n - failed, degraded=0, failed=failed, timeout=0, lost=lost, dropped=0, rate_per_s=None,
-        response_ms=response, service_ms=response,
+        requests=n + lost, ok=n - failed, degraded=0, failed=failed, timeout=0, answered=n, lost=lost, dropped=0,
+        rate_per_s=None, response_ms=response, service_ms=response,
     )  # fmt: skip
     return SimpleNamespace(load=load, cache=SimpleNamespace(measured="unsupported"), failovers=[], cost="unsupported")
 
