@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import logging
 from typing import TYPE_CHECKING
 
@@ -36,7 +35,7 @@ def assess(recording: Recording) -> tuple[Findings, Verdicts]:
 
 
 def _write(recording: Recording, name: str, data: Frozen) -> None:
-    text = json.dumps(data.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
+    text = data.model_dump_json(indent=1) + "\n"
     try:
         write_whole(recording.path / name, text)
     except OSError as error:

@@ -25,7 +25,7 @@ def how_many(rows: int) -> int:
     return min(MOST, max(FEWEST, 1 << (rows // ROWS).bit_length()))
 
 
-def fine(values: Array) -> Array:
+def fine_bucket(values: Array) -> Array:
     """Return the fine bucket of every value, of `FINE`; all below zero are in the one of zero."""
     bits = np.maximum(values, 0).astype(np.float32).view(np.int32)
     bits >>= _DROPPED_BITS
@@ -50,13 +50,14 @@ class Buckets:
 
     def sample(self, values: Array) -> None:
         """Take values into account; all of them before the first is asked for."""
-        self._counts += np.bincount(fine(values), minlength=FINE)
+        self._counts += np.bincount(fine_bucket(values), minlength=FINE)
 
     @cached_property
-    def _bucket(self) -> Array:
+    def of_fine(self) -> Array:
+        """The bucket of every fine one."""
         below = np.cumsum(self._counts) - self._counts
         return (below * (self.nowhere - 1) // max(1, int(self._counts.sum()))).astype(np.uint16)
 
     def of(self, values: Array) -> Array:
         """Return the bucket of every value; all below zero are in the one of zero."""
-        return self._bucket.take(fine(values))
+        return self.of_fine.take(fine_bucket(values))

@@ -24,7 +24,7 @@ from harness.model.findings import Failover, Interval
 from harness.model.request import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from harness.analysis.frame import Array, Frame, Kinds
     from harness.analysis.ledger import Calls, Loss
@@ -54,22 +54,41 @@ class Outages:
         """Return the timeline of every injected fault, in order of injection; `looks` are the moments at which each
         upstream's breaker was read (`scrapes.breaker_looks`)."""
         self.costs.hold(calls)
-        return tuple(self._failover(felt, calls, events, looks, span) for span in self._when.faults)
+        tallies = dict(zip(self._stretches, self._tallies(felt), strict=True))
+        return tuple(
+            self._failover(felt, calls, events, looks, span, tallies.get(span.fault)) for span in self._when.faults
+        )
+
+    def _tallies(self, felt: Felt) -> Iterable[Tally]:
+        """Count every observation, several at a time."""
+        observed, threads = list(self._stretches.values()), felt.load.threads
+        alone = len(observed) == 1  # threads that wait for what others decode could wait for each other
+
+        def tally(at: Stretch) -> Tally:
+            return Tally(felt, at.t0[0], at.off, at.until, last=at.last, ahead=alone)
+
+        return map(tally, observed) if alone else threads.map(tally, observed)
 
     def _failover(
-        self, felt: Felt, calls: Calls, events: list[Event], looks: Mapping[str, Array], span: FaultSpan
+        self,
+        felt: Felt,
+        calls: Calls,
+        events: list[Event],
+        looks: Mapping[str, Array],
+        span: FaultSpan,
+        tally: Tally | None,
     ) -> Failover:
         about: dict[str, Any] = {
             "fault": span.fault, "kind": span.kind, "upstream": span.upstream, "experiment": span.experiment,
             "injecting_ns": span.injecting_ns, "cleared_ns": None if span.cleared is None else sum(span.cleared) // 2,
         }  # fmt: skip
-        if span.effective is None:
+        if span.effective is None or tally is None:
             return Failover(**about, **_NOTHING)
         stretch, costs = self._stretches[span.fault], self.costs
-        outage = _Outage(felt, calls, events, span, stretch)
+        outage = _Outage(felt, calls, events, span, stretch, tally)
         share = primary_share(calls, span.upstream, self._when.healthy)
         shifted = None if share is None or outage.blind else _shift(outage, share)
-        impact, detection, recovery, tally = outage.impact(), outage.detection(), outage.recovery(), outage.tally
+        impact, detection, recovery = outage.impact(), outage.detection(), outage.recovery()
         # Calls that a lost ledger had are what is counted here.
         extra = (None, None) if outage.lost else costs.surplus(outage.met())
         return Failover(
@@ -150,10 +169,11 @@ _NOTHING: dict[str, Any] = {
 class _Outage:
     """One fault that was effective, and the requests around it."""
 
-    def __init__(self, felt: Felt, calls: Calls, events: list[Event], span: FaultSpan, stretch: Stretch) -> None:
-        self.felt, self.calls, self.events, self.span = felt, calls, events, span
+    def __init__(
+        self, felt: Felt, calls: Calls, events: list[Event], span: FaultSpan, stretch: Stretch, tally: Tally
+    ) -> None:
+        self.felt, self.calls, self.events, self.span, self.tally = felt, calls, events, span, tally
         self.t0, self.off, self.until, self.last = stretch.t0, stretch.off, stretch.until, stretch.last
-        self.tally = Tally(felt, self.t0[0], self.off, self.until, last=stretch.last)
 
     @property
     def observed_s(self) -> float:

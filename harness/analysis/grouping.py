@@ -36,7 +36,9 @@ plain 1 meets an array of int32."""
 class _Cluster:
     def __init__(self, samples: list[Sample], atom: Array, buckets: int) -> None:
         self.samples = samples
-        self.first = atom.astype(np.intp) * buckets
+        self.atom = atom.astype(np.intp)
+        """Of each kind."""
+        self.first = self.atom * buckets
         """Where the buckets of each kind begin."""
         self.atoms = int(atom.max()) + 1 if len(atom) else 1
         of_atom = np.zeros(self.atoms, np.intp)
@@ -111,33 +113,36 @@ class Collected:
 
 
 class _Table:
-    """Of one cluster: what a row's atom and bucket mean. Its cells lie between the cuts of all samples of an atom."""
+    """Of one cluster: what a row's atom and stripe mean. Its cells lie between the cuts of all samples of an atom."""
 
     def __init__(self, cluster: _Cluster, wanted: Wanted) -> None:
-        cut = np.zeros((len(cluster.samples), wanted.buckets + 1), bool)
+        self.first = cluster.atom * wanted.stripes
+        """Where the stripes of each kind begin."""
+        cut = np.zeros((len(cluster.samples), wanted.stripes), bool)
         for mine, sample in zip(cut, cluster.samples, strict=True):
-            mine[wanted.cuts[sample]] = True
-        marks = (sparse.csr_array(cluster.inside.T, dtype=np.int32) @ cut[:, :-1].astype(np.int32)) > 0
+            mine[wanted.stripe_of(wanted.cuts[sample])] = True
+        marks = (sparse.csr_array(cluster.inside.T, dtype=np.int32) @ cut.astype(np.int32)) > 0
         marks[:, [0, -1]] = True
         first = np.flatnonzero(marks)
         self.cells = len(first)
-        # As small as can be: it is looked up at random, and so has to stay in the processor's cache.
         number = np.arange(self.cells, dtype=np.uint16 if self.cells < 1 << 16 else np.int32)
         self.cell: Array = np.repeat(number, np.diff(first, append=marks.size))
-        """The cell of each atom and bucket."""
+        """The cell of each atom and stripe."""
         self.samples = np.array([wanted.number[sample] for sample in cluster.samples])
         levels = wanted.levels[self.samples]
         self.level_0 = np.cumsum(levels) - levels
         """The first column of each sample; a column is a level of a sample."""
         self.columns = int(levels.sum())
         self.owner = np.repeat(np.arange(len(levels)), levels)
-        atom, first = np.divmod(first, wanted.buckets)
-        many = np.where(first < wanted.buckets - 1, cluster.inside.sum(axis=0)[atom], 0)
+        atom, first = np.divmod(first, wanted.stripes)
+        many = np.where(first < wanted.stripes - 1, cluster.inside.sum(axis=0)[atom], 0)
         cell = np.repeat(np.arange(self.cells), many)
         place = np.arange(len(cell)) - (np.cumsum(many) - many)[cell]
         whose = cluster.members[cluster.members_from[atom[cell]] + place]
         column = self.level_0[whose] + np.cumsum(cut, axis=1)[whose, first[cell]]
-        self.column = np.full((max(1, int(many.max())), self.cells), self.columns, np.intp)
+        # As small as can be: they are looked up at random, and so have to stay in the processor's cache.
+        small = np.uint16 if self.columns < 1 << 16 else np.int32
+        self.column = np.full((max(1, int(many.max())), self.cells), self.columns, small)
         """The columns of a cell, one for each of the samples it belongs to; the last one is nobody's."""
         self.column[place, cell] = column
         ones = np.ones(len(cell), np.int64)
@@ -146,19 +151,34 @@ class _Table:
         kept = wanted.kept[wanted.first[self.samples][whose] + column - self.level_0[whose]]
         self.many_kept = np.bincount(cell[kept], minlength=self.cells)
         """How many of the cell's columns are collected; `kept_from` and `kept_list` say which."""
+        self.any_kept = self.many_kept > 0
         self.kept_from = np.cumsum(self.many_kept) - self.many_kept
         self.kept_list = column[kept]
 
 
 class Wanted:
-    """What one pass collects of the samples of a metric: the rows in `ranges` of buckets."""
+    """What one pass collects of the samples of a metric: the rows in `ranges` of buckets.
+
+    Buckets between which no sample has a cut are one **stripe**: there are fewer of these, so that the tables they are
+    looked up in stay in the processor's cache. The last one is for rows without a value, as with buckets.
+    """
 
     def __init__(self, samples: list[Sample], ranges: dict[Sample, list[tuple[int, int]]], buckets: int) -> None:
-        self.samples, self.ranges, self.buckets = samples, ranges, buckets
+        self.samples, self.ranges = samples, ranges
         self.number = {sample: number for number, sample in enumerate(samples)}
         self.cuts = {
             s: np.array(sorted({cut for low, high in ranges[s] for cut in (low, high + 1)}), np.intp) for s in samples
         }
+        self._edges = np.unique(np.concatenate([[0, buckets - 1], *self.cuts.values()])).astype(np.intp)
+        """The first bucket of each stripe."""
+        self.stripes = len(self._edges)
+        self.nowhere = self.stripes - 1
+        self.stripe = self.stripe_of(np.arange(buckets)).astype(np.uint16)
+        """The stripe of each bucket."""
+        self.near = np.zeros(self.stripes, bool)
+        """Which stripes any sample collects rows of."""
+        for first, last in {found for sample in samples for found in ranges[sample]}:
+            self.near[self.stripe[first] : self.stripe[last] + 1] = True
         self.levels = np.array([len(self.cuts[s]) + 1 for s in samples], np.intp)
         """How many levels, between cuts, each sample has."""
         self.first = np.cumsum(self.levels) - self.levels
@@ -177,6 +197,11 @@ class Wanted:
                 self.kept[begin:end] = True
         self._tables: dict[Lens, list[_Table]] = {}
         self._making = Lock()
+
+    def stripe_of(self, buckets: Array) -> Array:
+        """Return the stripe that each bucket lies in."""
+        found: Array = np.searchsorted(self._edges, buckets, "right") - 1
+        return found
 
     def tables(self, lens: Lens) -> list[_Table]:
         """Return the tables of a lens' clusters, made once for all parts."""
@@ -199,14 +224,17 @@ class Reading:
         self._size = np.array([s.batch for s in samples])
         self._rows: list[tuple[Array, ...]] = []
 
-    def read(self, lens: Lens, kind: Array, bucket: Array, values: Array, fine: Array) -> None:
+    def read(self, lens: Lens, kind: Array, stripe: Array, values: Array, fine: Array) -> None:
         """Take the next rows in due order; `fine` is the fine batch of each, from 0."""
-        for cluster, table in zip(lens.clusters, self._wanted.tables(lens), strict=True):
-            at = cluster.first.take(kind)
-            at += bucket
+        if not self._series:
+            near = np.flatnonzero(self._wanted.near.take(stripe))
+            kind, stripe, values = kind.take(near), stripe.take(near), values.take(near)
+        for table in self._wanted.tables(lens):
+            at = table.first.take(kind)
+            at += stripe
             cell = table.cell.take(at)
             batch = self._count(table, cell, fine) if self._series else None
-            rows = np.flatnonzero(table.many_kept.take(cell))
+            rows = np.flatnonzero(table.any_kept.take(cell))
             if not len(rows):
                 continue
             cell = cell.take(rows)
@@ -251,8 +279,10 @@ class Reading:
         else:
             width = table.columns + 1
             sums = np.zeros(many * width, np.int64)
+            row, cell, at = fine * width, cell.astype(np.intp), np.empty(len(cell), np.intp)
             for column in table.column:
-                np.add.at(sums, fine * width + column.take(cell), 1)
+                np.add(row, column.take(cell), out=at)
+                np.add.at(sums, at, 1)
             by_column = sums.reshape(many, width)[:, :-1]
         sizes = np.add.reduceat(by_column, table.level_0, axis=1)
         mine = table.samples

@@ -11,12 +11,13 @@ Memory: counts and the few rows collected, whatever the length of the recording.
 
 from __future__ import annotations
 
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.analysis.buckets import Buckets, how_many
+from harness.analysis.buckets import Buckets, fine_bucket, how_many
 from harness.analysis.frame import ALWAYS, LOWER_BOUNDS, METRICS, NEEDS
 from harness.analysis.grouping import Lens, Reading, Wanted
 from harness.analysis.sample import Sample, Sums
@@ -143,7 +144,8 @@ class Orders:
             for lens in self._lenses_in(segment, canary=part is None):
                 if all(sample.constant for sample in lens.samples):
                     continue
-                bucket, values, _ = self._bucket(lens.metric, frame)
+                buckets = self._buckets[lens.metric]
+                bucket, values, _ = _placed(lens.metric, frame, buckets.of_fine, buckets.nowhere)
                 lens.count(by_bucket, kind, bucket)
                 if part is not None and lens.metric == LOWER_BOUNDS and frame.lost.any():
                     rows = np.flatnonzero(frame.lost)
@@ -175,6 +177,7 @@ class Orders:
             metric: Wanted([s for s in self._samples if s.metric == metric], wanted, self._many)
             for metric in self._buckets
         }
+        stripes = {metric: asked[metric].stripe.take(buckets.of_fine) for metric, buckets in self._buckets.items()}
 
         def collected(part: Span | None) -> tuple[dict[Sample, Collected], dict[Sample, Sums]]:
             readings = {metric: Reading(asked[metric], series=series) for metric in self._buckets}
@@ -187,8 +190,8 @@ class Orders:
                 for lens in self._lenses_in(segment, canary=part is None):
                     if not any(wanted[sample] or (series and not sample.constant) for sample in lens.samples):
                         continue
-                    bucket, values, told = self._bucket(lens.metric, frame)
-                    readings[lens.metric].read(lens, kind, bucket, values, fine - fine[0])
+                    stripe, values, told = _placed(lens.metric, frame, stripes[lens.metric], asked[lens.metric].nowhere)
+                    readings[lens.metric].read(lens, kind, stripe, values, fine - fine[0])
                     for sample in lens.samples:
                         if sample in sums:
                             sums[sample].add(kind, values, told)
@@ -199,13 +202,6 @@ class Orders:
             sample.collected([part[sample] for part, _ in found], series=series)
             if series and sample.mean:
                 sample.summed([sums[sample] for _, sums in found])
-
-    def _bucket(self, metric: str, frame: Frame) -> tuple[Array, Array, Array | None]:
-        values, told = METRICS[metric](frame)
-        bucket = self._buckets[metric].of(values)
-        if told is not None:
-            bucket[~told] = self._buckets[metric].nowhere
-        return bucket, values, told
 
     def _pieces(self, part: Span | None) -> Iterator[tuple[int, Array, Frame]]:
         """Yield (stretch, kinds, requests) of a part of the load, or the canary's, each within one stretch."""
@@ -239,14 +235,23 @@ class Orders:
     def _lenses_in(self, segment: int, *, canary: bool) -> list[Lens]:
         key = 2 * segment + canary
         if key not in self._active:
-            begin = int(self._edges[segment - 1]) if segment else -(2**62)
-            mine = slice(2 * self._kinds, None) if canary else slice(2 * self._kinds)
-            found: dict[str, list[int]] = {}
-            for number, sample in enumerate(self._samples):
-                if sample.covers(begin) and sample.kinds[mine].any():
-                    found.setdefault(sample.metric, []).append(number)
+            samples, found = self._samples, dict[str, list[int]]()
+            for number in np.flatnonzero(self._covered[:, segment] & self._sides[:, int(canary)]).tolist():
+                found.setdefault(samples[number].metric, []).append(number)
             self._active[key] = [self._lens(metric, tuple(numbers)) for metric, numbers in found.items()]
         return self._active[key]
+
+    @cached_property
+    def _covered(self) -> Array:
+        """[sample, stretch]: whether requests due then count."""
+        begins = np.concatenate([[-(2**62)], self._edges])
+        return np.array([sample.covers(begins) for sample in self._samples]).reshape(-1, len(begins))
+
+    @cached_property
+    def _sides(self) -> Array:
+        """[sample, load or canary]: whether requests of it count."""
+        cut = 2 * self._kinds
+        return np.array([[s.kinds[:cut].any(), s.kinds[cut:].any()] for s in self._samples], bool).reshape(-1, 2)
 
     def _lens(self, metric: str, numbers: tuple[int, ...]) -> Lens:
         key = metric, numbers
@@ -254,3 +259,13 @@ class Orders:
             samples = self._samples
             self._lenses[key] = Lens(metric, [samples[i] for i in numbers], self._many)
         return self._lenses[key]
+
+
+def _placed(metric: str, frame: Frame, of_fine: Array, nowhere: int) -> tuple[Array, Array, Array | None]:
+    """Return where the metric's value of each row lies by a table of fine buckets, the value, and which rows have one
+    (None: all)."""
+    values, told = METRICS[metric](frame)
+    place = of_fine.take(fine_bucket(values))
+    if told is not None:
+        place[~told] = nowhere
+    return place, values, told

@@ -16,7 +16,7 @@ from harness.analysis.cache import by_kind
 from harness.analysis.frame import Selection
 from harness.analysis.stats import percentile_ms, ratio_estimate
 from harness.analysis.windows import SUCCEEDED, from_cache
-from harness.model.findings import AnswerTimes, PerAnswer, ResponseShift
+from harness.model.findings import AnswerTimes, Estimate, PerAnswer, ResponseShift
 from harness.model.request import Outcome
 
 if TYPE_CHECKING:
@@ -54,13 +54,17 @@ class Costs:
         self._healthy_times = ask_times(orders, kinds, healthy, done=True)
 
     def hold(self, calls: Calls) -> None:
-        """Take the ledgers, and count healthy requests; the scan has run."""
+        """Take the ledgers, and count what healthy requests cost; the scan has run."""
         self._calls = calls
-        self._before = Chosen(
+        before = Chosen(
             self._orders.counts(self._healthy, done=True),
             calls.called.done_within(self._healthy),
             self._canary.done_within(self._healthy),
         )
+        self._healthy_sums = self._sums(before)
+        weights = (np.ones(len(calls)), calls.tokens) if calls.joined else ()
+        self._spent = [_Spent(self._kinds, calls, of_call) for of_call in weights]
+        self._spent_healthy = [spent.per_answer(before.load, before.called) for spent in self._spent]
 
     def response_ms(self, during: Sample) -> ResponseShift:
         """Return the response times of the answers given in healthy times and to the requests `during` the fault."""
@@ -72,37 +76,17 @@ class Costs:
 
     def provider_calls(self, during: Span) -> PerAnswer | None:
         """Return the provider calls made per answer; None when the ledgers cannot tell calls apart by request."""
-        return self._per_answer(np.ones(len(self._calls)), during)
+        return self._per_answer(_CALLS, during)
 
     def tokens(self, during: Span) -> PerAnswer | None:
         """Return the tokens spent per answer, calls whose answer nobody heard included; None as above."""
-        return self._per_answer(self._calls.tokens, during)
+        return self._per_answer(_TOKENS, during)
 
-    def _per_answer(self, weights: Array, during: Span) -> PerAnswer | None:
-        calls = self._calls
-        if not calls.joined:
+    def _per_answer(self, which: int, during: Span) -> PerAnswer | None:
+        if not self._spent:
             return None
-        ours = calls.load_row >= 0
-        spent = np.bincount(calls.load_row[ours], weights[ours], minlength=len(calls.called))
-        # Full answers by a provider whose calls no ledger has went with a killed provider, and are left out.
-        named, known = accounted(self._kinds, calls)
-        left_out = named.take(calls.called.kind) & ~known
-        gained = answers(self._kinds)
-
-        def of(load: Array, called: Array) -> tuple[Array, Array, Array]:
-            rows = np.flatnonzero(called & ~left_out)
-            quiet = (load - by_kind(calls.called, called)) * ~named
-            many = np.array([quiet[~gained].sum(), quiet[gained].sum()])
-            return (
-                np.concatenate([spent[rows], (0.0, 0.0)]),
-                np.concatenate([gained.take(calls.called.kind[rows]), (0, 1)]),
-                np.concatenate([np.ones(len(rows), np.int64), many]),
-            )
-
-        met = of(self._orders.counts([during]), calls.called.within([during]))
-        return PerAnswer(
-            healthy=ratio_estimate(*of(self._before.load, self._before.called)), during=ratio_estimate(*met)
-        )
+        met = self._spent[which].per_answer(self._orders.counts([during]), self._calls.called.within([during]))
+        return PerAnswer(healthy=self._spent_healthy[which], during=met)
 
     def surplus(self, met: Chosen) -> tuple[int | None, int | None]:
         """Return the calls and tokens that the requests that `met` a fault cost beyond healthy ones.
@@ -110,7 +94,7 @@ class Costs:
         Held against calls needed, not requests: a warmer cache or fewer workflows are no saving by the fault. None
         without anything healthy to hold it against, or when the ledgers cannot tell calls apart by request.
         """
-        healthy, during = self._sums(self._before), self._sums(met)
+        healthy, during = self._healthy_sums, self._sums(met)
         if not self._calls.joined or not healthy[0]:
             return None, None
         calls, tokens = (round(during[i] - healthy[i] * during[0] / healthy[0]) for i in (1, 2))
@@ -130,6 +114,31 @@ class Costs:
     @cached_property
     def _canary_row(self) -> Array:
         return self._calls.rows_in(self._canary.numbers("request_id"))
+
+
+_CALLS, _TOKENS = 0, 1
+
+
+class _Spent:
+    """What the calls of the load's requests cost, each by its weight, per answer."""
+
+    def __init__(self, kinds: Kinds, calls: Calls, weights: Array) -> None:
+        self._called, self._answer = calls.called, answers(kinds)
+        ours = calls.load_row >= 0
+        self._spent = np.bincount(calls.load_row[ours], weights[ours], minlength=len(calls.called))
+        # Full answers by a provider whose calls no ledger has went with a killed provider, and are left out.
+        self._named, known = accounted(kinds, calls)
+        self._left_out = self._named.take(calls.called.kind) & ~known
+
+    def per_answer(self, load: Array, called: Array) -> Estimate:
+        """Return it for some requests: how many of each kind the load has, and which of those that ledgers know."""
+        rows = np.flatnonzero(called & ~self._left_out)
+        quiet = (load - by_kind(self._called, called)) * ~self._named
+        return ratio_estimate(
+            np.concatenate([self._spent[rows], (0.0, 0.0)]),
+            np.concatenate([self._answer.take(self._called.kind[rows]), (0, 1)]),
+            np.concatenate([np.ones(len(rows), np.int64), [quiet[~self._answer].sum(), quiet[self._answer].sum()]]),
+        )
 
 
 def needs(kinds: Kinds) -> Array:

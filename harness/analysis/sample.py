@@ -47,9 +47,12 @@ class Sample:
         """What it is of: samples with the same are the same."""
         return self.metric, self.done, tuple(self.spans), self.kinds.tobytes()
 
-    def covers(self, moment: int) -> bool:
-        """Tell whether requests due at a moment count."""
-        return any(begin <= moment < end for begin, end in self.spans)
+    def covers(self, moments: Array) -> Array:
+        """Tell whether requests due at each of some moments count."""
+        covered = np.zeros(len(moments), bool)
+        for begin, end in self.spans:
+            covered |= (moments >= begin) & (moments < end)
+        return covered
 
     # --- filled in by the scan ---------------------------------------------------------------------------------------
 

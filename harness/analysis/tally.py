@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 class Tally:
     """Counts of one observation, t0 to `until` (ns); the fault may have been on up to `off`.
 
-    With `last`, nothing follows the observation, and requests that end later are its own too.
+    With `last`, nothing follows the observation, and requests that end later are its own too. For `ahead` see
+    `Scan.blocks`.
     """
 
-    def __init__(self, felt: Felt, t0: int, off: int, until: int, *, last: bool) -> None:
+    def __init__(self, felt: Felt, t0: int, off: int, until: int, *, last: bool, ahead: bool) -> None:
         self._felt, self._t0, self._off, self._until, self._last = felt, t0, off, until, last
         self.failed = self.slow = self.in_flight = self.in_flight_failed = self.observed = 0
         self.met = np.zeros(len(felt.load.kinds), np.int64)
@@ -37,7 +38,7 @@ class Tally:
         self._n, self._good = np.zeros(seconds, np.int64), np.zeros(seconds, np.int64)
         self._stall = _Stall(felt, t0, until)
         self._service(felt.probes(0, until))
-        for frame in felt.load.blocks(None, until, alive_at=t0):
+        for frame in felt.load.blocks(None, until, alive_at=t0, ahead=ahead):
             self._of_load(frame)
             self._service(frame)
             self._stall.add(frame)
@@ -49,16 +50,19 @@ class Tally:
 
     def _of_load(self, frame: Frame) -> None:
         # Most requests of a long observation are none of these: what is cheaply told goes first.
-        early = frame.take(np.flatnonzero(frame.start < self._t0))
-        waiting = (early.start >= 0) & ((early.end >= self._t0) | early.lost)
-        self.in_flight += int(waiting.sum())
-        self.in_flight_failed += int((waiting & self._unanswered.take(early.kind)).sum())
+        first = int(frame.start.min())
+        if first < self._t0:
+            early = frame.take(np.flatnonzero(frame.start < self._t0))
+            waiting = (early.start >= 0) & ((early.end >= self._t0) | early.lost)
+            self.in_flight += int(waiting.sum())
+            self.in_flight_failed += int((waiting & self._unanswered.take(early.kind)).sum())
+        if first < self._off:
+            on = frame.take(np.flatnonzero(frame.start < self._off))
+            self.met += by_kind(on, self.meets(on))
         failed = frame.take(np.flatnonzero(self._unanswered.take(frame.kind)))
         self.failed += int(self._into(failed).sum())
         late = frame.take(np.flatnonzero(frame.response > self._felt.late_ns))
         self.slow += int((self._into(late) & late.outcome.among(SUCCEEDED)).sum())
-        on = frame.take(np.flatnonzero(frame.start < self._off))
-        self.met += by_kind(on, self.meets(on))
 
     def _into(self, frame: Frame) -> Array:
         """Tell which requests were sent into the fault, or after it, and are its own."""

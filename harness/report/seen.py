@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.analysis.buckets import FINE, fine, middle
+from harness.analysis.buckets import FINE, fine_bucket, middle
 from harness.analysis.by_bucket import ByBucket, bucket_of
 from harness.clock import NS_PER_S
 from harness.model.request import ANSWERED, BAD, Outcome
@@ -175,7 +175,7 @@ class _Times:
         self.held.append(times[np.isfinite(times)])
         self.answered += len(self.held[-1])
         if self.many > EXACT:
-            found = np.bincount(fine(np.concatenate(self.held)), minlength=FINE)
+            found = np.bincount(fine_bucket(np.concatenate(self.held)), minlength=FINE)
             self.counts = found if self.counts is None else self.counts + found
             self.held.clear()
 
