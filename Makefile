@@ -53,7 +53,7 @@ lint: $(DONE) ## ruff, in seconds
 types: $(DONE) ## mypy, strict
 	@$(BIN)/mypy
 
-bench: $(DONE) ## the instrument measured: speed, truth, memory; writes benchmarks/RESULTS.md (40 minutes on an idle machine)
+bench: $(DONE) ## the instrument measured: speed, truth, memory; writes benchmarks/RESULTS.md (an hour on an idle machine)
 	@$(BIN)/python -m benchmarks
 
 bench-quick: $(DONE) ## the same, smaller, in under five minutes

@@ -1,4 +1,4 @@
-"""`python -m benchmarks [--quick] [--only NAME]... [--out DIR]`: measure, print the table, write it down."""
+"""`python -m benchmarks [--quick] [--only NAME]... [--renew] [--out DIR]`: measure, print the table, write it down."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import (
+    arrivals,
     bias,
+    engines,
     fault_proxy,
     first_request,
     flush,
@@ -32,17 +34,32 @@ BENCHMARKS: Mapping[str, Callable[[Path, Sizes], dict[str, Any]]] = {
     "flush": lambda folder, s: flush.measure(folder, repeats=s.flush_repeats, seconds=s.flush_s),
     "bias": lambda folder, s: bias.measure(folder, repeats=s.bias_repeats, seconds=s.bias_s),
     "stall": lambda folder, s: stall.measure(folder, repeats=s.stall_repeats),
-    "soak": lambda folder, s: soak.measure(folder, events=s.soak_events, http=s.soak_http, warm_up=s.soak_warm_up),
+    "arrivals": lambda folder, s: arrivals.measure(folder, minutes=s.arrivals_minutes),
+    "engines": lambda folder, s: engines.measure(folder, seconds=s.engines_s),
+    "soak": lambda folder, s: soak.measure(
+        folder, events=s.soak_events, http=s.soak_http, warm_up=s.soak_warm_up, http_warm_up=s.soak_http_warm_up
+    ),
     "report": lambda _, s: report_scale.measure(s.report_rows),
     "fault_proxy": lambda folder, s: fault_proxy.measure(folder, requests=s.fault_proxy_requests),
     "first_request": lambda folder, s: first_request.measure(folder, repeats=s.first_requests),
 }
 
 
-def run(names: Sequence[str], sizes: Sizes) -> dict[str, Any]:
-    """Carry out the benchmarks and return the results. One that cannot be is named under `failed`; the others go on."""
-    found = {**results.EMPTY, **machine.describe(), "quick": sizes is not FULL, "failed": {}, "took_s": {}}
+def run(names: Sequence[str], sizes: Sizes, before: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Carry out the benchmarks and return the results. One that cannot be is named under `failed`; the others go on.
+
+    With `before` they take the place of those figures in earlier results, which say when under `renewed`.
+    """
+    now = machine.describe()
+    found = {**results.EMPTY, **now, "quick": sizes is not FULL, "failed": {}, "took_s": {}}
+    if before is not None:
+        found = {
+            **results.EMPTY,
+            **before,
+            "renewed": {**before.get("renewed", {}), **dict.fromkeys(names, now["date"])},
+        }
     for name in names:
+        found["failed"].pop(name, None)
         print(f"{name} ...", end=" ", flush=True)
         begin_ns = now_ns()
         with tempfile.TemporaryDirectory(prefix="agentstorm-bench-") as folder:
@@ -66,16 +83,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="smaller sizes and fewer repeats: under five minutes")
     parser.add_argument("--only", action="append", choices=list(BENCHMARKS), help="just this one; repeatable")
+    parser.add_argument("--renew", action="store_true", help="with --only: among the results that are there")
     parser.add_argument(
         "--out",
         type=Path,
         help="where results.json and RESULTS.md go (default: beside this file; nowhere with --only)",
     )
     options = parser.parse_args(arguments)
-    out = options.out or (None if options.only else Path(__file__).parent)
+    out = options.out or (None if options.only and not options.renew else Path(__file__).parent)
     if out is not None:  # before the hour, not after it
         out.mkdir(parents=True, exist_ok=True)
-    found = run(options.only or list(BENCHMARKS), QUICK if options.quick else FULL)
+    before = results.read(out) if out is not None and options.renew else None
+    if options.renew and (before is None or before["quick"] != options.quick):
+        parser.error(f"--renew: {out} has no results of this size; leave it out")
+    found = run(options.only or list(BENCHMARKS), QUICK if options.quick else FULL, before)
     print(f"\n{results.goals(found)}")
     if out is not None:
         results.write(out, found)

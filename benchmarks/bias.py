@@ -5,17 +5,24 @@ number that the request carries. Our response time of a request holds the server
 instrument adds; at 1000 requests/min that includes how late it sent the request. `bias_ms` is the difference of the
 percentiles of the two, over the very same requests, at p50, p95 and p99, for three loads: 1000 requests/min, 100 users,
 and the ramp of a spike from 0 to 500 users. Of the repeats it is the median.
+
+`bias_bare_ms` is that of a client at 1000/min which does nothing but sleep until a request is due, send it and stop its
+watch: what the processes' wake-ups and the wire cost on this machine, of which a generator can save little.
 """
 
 from __future__ import annotations
 
+import http.client
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import numpy as np
 
 from benchmarks import generators, plans
 from benchmarks.serving import serving
-from harness.clock import NS_PER_MS, NS_PER_S
+from harness.clock import NS_PER_MS, NS_PER_S, now_ns, sleep
 from harness.model.request import Outcome
 
 if TYPE_CHECKING:
@@ -27,7 +34,8 @@ _PERCENTS = (50, 95, 99)
 
 
 def measure(folder: Path, *, repeats: int, seconds: float) -> dict[str, Any]:
-    """`bias_ms`, and under `bias` each repeat, also of the service time (end - start); each load takes `seconds`."""
+    """`bias_ms`, `bias_bare_ms`, and under `bias` each repeat, also of the service time (end - start); each load takes
+    `seconds`."""
     loads: dict[str, dict[str, Any]] = {
         "rate": {"kind": "rate", "rate": "1000/min", "hold": f"{seconds}s"},
         "users100": {"kind": "users", "users": 100, "spawn": "50/s", "hold": f"{seconds}s"},
@@ -35,11 +43,14 @@ def measure(folder: Path, *, repeats: int, seconds: float) -> dict[str, Any]:
     }
     with serving(realtime=True) as server:
         seen: dict[str, list[Any]] = {name: [] for name in loads}
+        bare = []
         for repeat in range(repeats):
+            bare.append(_bare(server, seconds))
             for name, load in loads.items():
                 seen[name].append(_bias(load, seconds, server, folder / f"{name}-{repeat}"))
     return {
         "bias_ms": {name: np.median([b["ms"] for b in runs], axis=0).tolist() for name, runs in seen.items()},
+        "bias_bare_ms": np.median(bare, axis=0).tolist(),
         "bias": seen,
     }
 
@@ -56,3 +67,31 @@ def _bias(load: dict[str, Any], seconds: float, server: Server, folder: Path) ->
         np.percentile((rows.end_ns - begin) / NS_PER_MS, _PERCENTS) for begin in (rows.due_ns, rows.start_ns)
     )
     return {"ms": (response - truth).tolist(), "service_ms": (service - truth).tolist(), "requests": len(rows)}
+
+
+_CONNECTIONS = 8
+"""More than are ever busy at 17 requests/s that take 50 ms."""
+
+
+def _bare(server: Server, seconds: float) -> list[float]:
+    server.ask("/log/on")
+    begin_ns, every_ns, random = now_ns() + NS_PER_S // 10, 60 * NS_PER_S // 1000, np.random.default_rng(1)
+    delays_ms = random.lognormal(np.log(50), 0.5, int(seconds * NS_PER_S) // every_ns)
+
+    def ask(connection: int) -> list[tuple[int, float]]:
+        client, times = http.client.HTTPConnection(urlsplit(server.url).netloc), []
+        for number in range(connection, len(delays_ms), _CONNECTIONS):
+            due_ns = begin_ns + number * every_ns
+            sleep(max(0, due_ns - now_ns()) / NS_PER_S)
+            trace = f"00-{1:016x}{number:016x}-{1:016x}-01"
+            client.request("POST", f"/ms/{delays_ms[number]:.3f}", headers={"traceparent": trace})
+            client.getresponse().read()
+            times.append((number, (now_ns() - due_ns) / NS_PER_MS))
+        client.close()
+        return times
+
+    with ThreadPoolExecutor(_CONNECTIONS) as pool:
+        numbers, times = zip(*chain.from_iterable(pool.map(ask, range(_CONNECTIONS))), strict=True)
+    truth = np.percentile(server.times_ms().loc[list(numbers)], _PERCENTS)
+    bare: list[float] = (np.percentile(times, _PERCENTS) - truth).tolist()
+    return bare

@@ -15,7 +15,10 @@ EMPTY: dict[str, Any] = {
     "throughput_ratio": None,
     "flush_pause_ms": None,
     "bias_ms": {"rate": None, "users100": None, "spike": None},
+    "bias_bare_ms": None,
     "stall_ms": None,
+    "arrivals": None,
+    "engines": None,
     "soak_slope_mib_per_day": None,
     "report": {"1e6": None, "1e7": None, "1e8": None},
     "bytes_per_row": None,
@@ -36,6 +39,12 @@ def write(folder: Path, results: dict[str, Any]) -> None:
     (folder / "RESULTS.md").write_text(page(results), encoding="utf-8")
 
 
+def read(folder: Path) -> dict[str, Any] | None:
+    """Return what was written there; None if nothing was."""
+    path = folder / "results.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
 def goals(results: dict[str, Any]) -> str:
     """The table of goals, in Markdown."""
     rows = [(row.what, row.goal, row.measured, row.verdict) for row in table(results)]
@@ -51,6 +60,7 @@ def page(results: dict[str, Any]) -> str:
             "# What the instrument measures, and what it costs",
             f"Written by {size} on {results['date']}. {_READ_ON}",
             goals(results),
+            *_renewed(results.get("renewed", {})),
             *_failed(results["failed"]),
             *_others(results),
             "## Where",
@@ -60,6 +70,11 @@ def page(results: dict[str, Any]) -> str:
             "On a machine that does nothing else: `make bench`, or `make bench-quick` for a first look.\n",
         ]
     )
+
+
+def _renewed(renewed: dict[str, str]) -> list[str]:
+    said = ", ".join(f"{name} on {date}" for name, date in renewed.items())
+    return [f"Measured again since, on the same machine: {said}."] if said else []
 
 
 def _failed(failed: dict[str, str]) -> list[str]:

@@ -19,12 +19,17 @@ class Sizes:
     bias_s: float
     """Length of each load whose percentiles are compared, seconds."""
     stall_repeats: int
+    arrivals_minutes: int
+    engines_s: float
+    """Length of the runs of both engines, seconds."""
     soak_events: int
     """Requests of the soak whose client is never there."""
     soak_http: int
     """Requests of the soak over HTTP."""
     soak_warm_up: float
-    """Share of the soaks' requests before memory is looked at."""
+    """Share of its requests before memory is looked at."""
+    soak_http_warm_up: float
+    """The same over HTTP: all of the 10^4 error texts have come up by then, of which the fewer requests see fewer."""
     report_rows: tuple[int, ...]
     """Requests of the recordings that are reported on."""
     fault_proxy_requests: int
@@ -35,11 +40,11 @@ class Sizes:
 
 QUICK = Sizes(
     turns=3, window_s=1.5, flush_repeats=1, flush_s=5, bias_repeats=2, bias_s=6, stall_repeats=1,
-    soak_events=1_500_000, soak_http=100_000, soak_warm_up=0.6, report_rows=(10**6, 10**7), fault_proxy_requests=1000,
-    first_requests=2,
+    arrivals_minutes=1, engines_s=30, soak_events=1_500_000, soak_http=100_000, soak_warm_up=0.6, soak_http_warm_up=0.6,
+    report_rows=(10**6, 10**7), fault_proxy_requests=1000, first_requests=2,
 )  # fmt: skip
 FULL = Sizes(
     turns=15, window_s=5, flush_repeats=3, flush_s=20, bias_repeats=3, bias_s=60, stall_repeats=3,
-    soak_events=10_000_000, soak_http=1_000_000, soak_warm_up=0.25, report_rows=(10**6, 10**7, 10**8),
-    fault_proxy_requests=10_000, first_requests=3,
+    arrivals_minutes=3, engines_s=300, soak_events=10_000_000, soak_http=1_000_000, soak_warm_up=0.25,
+    soak_http_warm_up=0.6, report_rows=(10**6, 10**7, 10**8), fault_proxy_requests=10_000, first_requests=3,
 )  # fmt: skip

@@ -38,14 +38,14 @@ _STALLED_S = 60.0
 _END_S = 10.0
 
 
-def measure(folder: Path, *, events: int, http: int, warm_up: float) -> dict[str, Any]:
+def measure(folder: Path, *, events: int, http: int, warm_up: float, http_warm_up: float) -> dict[str, Any]:
     """`soak_slope_mib_per_day`, and under `soak` both soaks: requests, slopes by process, memory, detection limit.
 
-    The first share `warm_up` of the requests is not looked at.
+    The first shares `warm_up` and `http_warm_up` of the requests are not looked at.
     """
     soaks = {
-        name: _soak(folder / name, name, requests, warm_up)
-        for name, requests in {"event": events, "http": http}.items()
+        "event": _soak(folder / "event", "event", events, warm_up),
+        "http": _soak(folder / "http", "http", http, http_warm_up),
     }
     return {"soak_slope_mib_per_day": soaks["event"]["slopes"]["all"], "soak": soaks}
 

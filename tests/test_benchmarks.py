@@ -18,14 +18,20 @@ from benchmarks.serving import serving
 
 KEYS = {
     "throughput_ratio", "flush_pause_ms", "bias_ms", "stall_ms", "soak_slope_mib_per_day", "report", "bytes_per_row",
-    "first_request_s", "fault_proxy",
+    "first_request_s", "fault_proxy", "arrivals", "engines", "bias_bare_ms",
 }  # fmt: skip
 MET: dict[str, Any] = {
     "throughput_ratio": 1.01,
     "flush_pause_ms": 0.5,
     "bias_ms": {"rate": [0.3, 0.4, 0.5], "users100": [0.3, 0.4, 0.5], "spike": [0.5, 0.9, 2.9]},
+    "bias_bare_ms": [0.9, 1.2, 1.4],
     "stall_ms": [3550.0, 4760.0],
     "stall": {"two_workers_ms": [3556.0, 4750.0], "dropped": 0},
+    "arrivals": {"per_minute": [999, 1001], "dispersion": 1.04, "dropped": 0},
+    "engines": {
+        "verdict": "pass",
+        **{p: {"ratio": {"value": 1.001, "low": 0.99, "high": 1.02}} for p in ("p50", "p95", "p99")},
+    },
     "soak_slope_mib_per_day": {"value": 0.1, "low": -0.2, "high": 0.4},
     "soak": {
         "event": {"detection_limit_mib_per_day": 0.3},
@@ -43,6 +49,8 @@ MISSED: dict[str, Any] = {
     "bias_ms": {"rate": [1.3, 0.4, 0.5], "users100": [0.3, 0.4, -2.5], "spike": [0.5, 0.9, 3.1]},
     "stall_ms": [52.0, 54.0],
     "stall": {"two_workers_ms": [3550.0, 4760.0], "dropped": 1},
+    "arrivals": {"per_minute": [998, 1000], "dispersion": 1.12, "dropped": 0},
+    "engines": MET["engines"] | {"verdict": "fail"},
     "soak_slope_mib_per_day": {"value": 0.3, "low": 0.1, "high": 0.5},
     "report": {size: {"seconds": 0.3, "rss_mib": 513.0} for size in ("1e6", "1e7", "1e8")},
     "bytes_per_row": 10.5,
@@ -52,7 +60,8 @@ MISSED: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(
-    ("figures", "verdict"), [({}, "met"), (MISSED, "missed"), (results.EMPTY | {"stall": {}}, "not measured")]
+    ("figures", "verdict"),
+    [({}, "met"), (MISSED, "missed"), (results.EMPTY | {"stall": {}, "soak": None}, "not measured")],
 )
 def test_every_goal_is_met_or_missed_or_not_measured(figures: dict[str, Any], verdict: str) -> None:
     rows = table(MET | figures)
@@ -63,6 +72,12 @@ def test_every_goal_is_met_or_missed_or_not_measured(figures: dict[str, Any], ve
 def test_growth_that_could_be_none_or_too_much_is_inconclusive() -> None:
     rows = table(MET | {"soak_slope_mib_per_day": {"value": 0.5, "low": -2.0, "high": 3.0}})
     assert [row.verdict for row in rows if "memory in a compressed soak" in row.what] == ["inconclusive"]
+
+
+def test_growth_over_http_alone_is_a_miss() -> None:
+    http = {"slopes": {"all": {"value": 2.0, "low": 1.0, "high": 3.0}}}
+    rows = table(MET | {"soak": MET["soak"] | {"http": http}})
+    assert [row.verdict for row in rows if "memory in a compressed soak" in row.what] == ["missed"]
 
 
 @pytest.mark.parametrize(("leak", "grows"), [(0.0, False), (0.4, True)])
@@ -94,6 +109,22 @@ def test_a_run_writes_every_key_and_names_what_it_could_not_do(
     for text in (page, capsys.readouterr().out):
         assert "| longest flush pause, ms | <= 1 | 0.25 | met |" in text
         assert "no load within 60 s" in text
+
+
+def test_one_that_is_measured_again_takes_its_place_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    again = {"flush_pause_ms": 0.75}
+    monkeypatch.setattr(runner, "BENCHMARKS", {"fine": lambda *_: FINE, "flush": lambda *_: again})
+    with pytest.raises(SystemExit):
+        runner.main(["--only", "flush", "--renew", "--quick", "--out", str(tmp_path)])
+    assert "no results of this size" in capsys.readouterr().err
+    assert runner.main(["--only", "fine", "--quick", "--out", str(tmp_path)]) == 0
+    assert runner.main(["--only", "flush", "--renew", "--quick", "--out", str(tmp_path)]) == 0
+    written = json.loads((tmp_path / "results.json").read_text())
+    assert (written["flush_pause_ms"], written["report"]["1e6"]) == (0.75, FINE["report"]["1e6"])
+    assert written["renewed"].keys() == {"flush"}
+    assert "Measured again since, on the same machine: flush on 2" in (tmp_path / "RESULTS.md").read_text()
 
 
 @pytest.mark.real
