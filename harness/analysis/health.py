@@ -8,17 +8,22 @@ An alarm has a cause while a fault may be on, and until service has been good ag
 as recovered (`Slo.window`); it began at some time since the look before. With a cause it is late at worst, and the
 outage's; without one it is false. Under a load that is made to find out where the system gives in, that may be the
 cause at any time, and no alarm is called false.
+
+How long the page said something goes by the looks' own times: between two that saw the same it said so throughout,
+between two that differ up to half way. Where the next look came later than `SPEAKS_FOR_NS`, nobody knows what it said
+in between, and no time is counted.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.analysis.failover import since
-from harness.analysis.frame import numbers, words
+from harness.analysis.frame import merged, numbers, words
 from harness.clock import NS_PER_S
 from harness.model.findings import HealthFindings, HealthOutage, Interval
 from harness.model.load import EVERYDAY
@@ -36,6 +41,8 @@ if TYPE_CHECKING:
 
 OK = 0.0
 """Value of the sample ``health status`` for a page that says all is well."""
+SPEAKS_FOR_NS = 10 * NS_PER_S
+"""A page is read once a second, and no answer is one after five: looks further apart than this were not made."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +69,21 @@ class _Looks:
 
     @property
     def gap_s(self) -> float:
-        """Seconds that one look speaks for."""
+        """The usual seconds between two looks."""
         return float(np.median(np.diff(self.at))) / NS_PER_S if len(self.at) > 1 else 0.0
+
+    @cached_property
+    def _speak(self) -> tuple[Array, Array]:
+        """From when to when each look speaks (ns): half way to its neighbours, unless they are too far away."""
+        gaps = np.diff(self.at)
+        half = np.where(gaps <= SPEAKS_FOR_NS, gaps // 2, 0)
+        return self.at - np.concatenate(([0], half)), self.at + np.concatenate((half, [0]))
+
+    def seconds(self, looks: Array, spans: Iterable[Span]) -> float:
+        """Return for how long of `spans`, which may overlap, the page said what some of the looks saw."""
+        begins, ends = (moments[looks] for moments in self._speak)
+        parts = (np.minimum(ends, end) - np.maximum(begins, begin) for begin, end in merged(spans))
+        return sum(int(part[part > 0].sum()) for part in parts) / NS_PER_S
 
 
 def health(
@@ -89,9 +109,9 @@ def health(
         looks=len(looks.at),
         gap_s=looks.gap_s,
         outages=tuple(_outage(*each, looks, when) for each in zip(faults, causes, strict=True)),
-        false_ok_s=_false_ok_s(looks, [_on(fault, fault.effective, when) for fault in faults if fault.effective]),
+        false_ok_s=looks.seconds(looks.ok, [_on(fault, fault.effective, when) for fault in faults if fault.effective]),
         false_alarms=alarms if told else None,
-        false_alarm_s=int(false.sum()) * looks.gap_s if told else None,
+        false_alarm_s=looks.seconds(false, [(when.zero_ns, when.end_ns)]) if told else None,
         breakers_opened=sum(1 for _ in _openings(events, when)),
         breaker_false_alarms=sum(not _meant(event, causes) for event in _openings(events, when)) if told else None,
     )
@@ -114,7 +134,7 @@ def _outage(fault: FaultSpan, cause: Span, looks: _Looks, when: Timeline) -> Hea
         noticed_s=None if noticed is None else _after(effective, noticed),
         noticed_while_on=noticed is not None and noticed[1] < on[1],
         well_again_s=None if well is None or fault.cleared is None else _after(fault.cleared, well),
-        false_ok_s=_false_ok_s(looks, [on]),
+        false_ok_s=looks.seconds(looks.ok, [on]),
         looks=int(looks.within([on]).sum()),
     )
 
@@ -122,11 +142,6 @@ def _outage(fault: FaultSpan, cause: Span, looks: _Looks, when: Timeline) -> Hea
 def _on(fault: FaultSpan, effective: Span, when: Timeline) -> Span:
     """Return the shortest stretch the fault may have been on."""
     return effective[1], when.observed_until(fault) if fault.clearing_ns is None else fault.clearing_ns
-
-
-def _false_ok_s(looks: _Looks, broken: Sequence[Span]) -> float:
-    """Return for how long the page said that all was well in stretches, which may overlap: seconds."""
-    return int((looks.ok & looks.within(broken)).sum()) * looks.gap_s
 
 
 def _after(moment: Span, seen: Span) -> Interval:

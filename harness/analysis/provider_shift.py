@@ -22,6 +22,9 @@ NEGLIGIBLE = 0.05
 FAILED_BACK_SHARE = 0.95
 BY_CHANCE = 1e-3
 """Answers by others count as the failover once a run of them this unlikely in healthy times has begun."""
+NOT_YET = 0.025
+"""The last answers by others before the primary is seen again may be healthy times' own, up to a run this unlikely in
+them. That one of `BY_CHANCE` among those is taken for the outage's is about as likely again: 95 % in all."""
 MAJORITY_OF, AT_MOST = 5, 25
 """Calls in a row whose majority decides who serves: a half-open breaker's one or two trial calls are no change of
 provider. More of them where others answer now and then in healthy times; where `AT_MOST` could be such a mix, nobody
@@ -57,9 +60,14 @@ def primary_share(calls: Calls, upstream: str, healthy: list[Span]) -> PrimarySh
     return PrimaryShare(received, calls.answered[ok], calls.request_id[ok], by_others, share)
 
 
+def _run(others: float, chance: float) -> int:
+    """Return how many answers in a row by others are as unlikely as `chance` in healthy times."""
+    return 1 if others <= 0 else math.ceil(math.log(chance) / math.log(others))
+
+
 def _unlikely(by_others: Array, others: float) -> Array:
     """Return where runs of answers by others begin that are unlikely (`BY_CHANCE`) to be the mix of healthy times."""
-    run = 1 if others <= 0 else math.ceil(math.log(BY_CHANCE) / math.log(others))
+    run = _run(others, BY_CHANCE)
     if len(by_others) < run:
         return np.zeros(0, np.int64)
     return np.flatnonzero(np.convolve(by_others, np.ones(run, int), "valid") == run)
@@ -97,7 +105,8 @@ def failed_back(share: PrimaryShare, begin: int, end: int, window_ns: int) -> tu
     """Return between which moments (ns) the primary began to serve 95 % of its healthy share for a whole window.
 
     Where others answer in healthy times, it may be missed by what chance explains (95 %, one-sided binomial test) in
-    windows that tell them alone from that mix; and the earlier moment is the end of their last run that is no such mix.
+    windows that tell them alone from that mix. The earlier moment lies in their last run that is no such mix, as far
+    before its end as that mix may have lasted without showing itself (`NOT_YET`; geometric distribution).
     """
     rows = np.flatnonzero((share.received >= begin) & (share.received < end))
     received, by_others = share.received[rows], share.by_others[rows]
@@ -111,8 +120,8 @@ def failed_back(share: PrimaryShare, begin: int, end: int, window_ns: int) -> tu
     if found is None:
         return None
     away = _unlikely(by_others[:found][::-1], share.others)
-    last = found - 1 - int(away[0]) if len(away) else None
-    return begin if last is None else int(received[last]), int(received[found])
+    low = begin if not len(away) else int(received[found - int(away[0]) - _run(share.others, NOT_YET)])
+    return low, int(received[found])
 
 
 def flaps(share: PrimaryShare, begin: int, end: int) -> int | None:

@@ -16,7 +16,7 @@ from harness.analysis.bypass import never_called, past_the_proxy
 from harness.analysis.frame import numbers, words
 from harness.analysis.safety import hung, notes, sick_before
 from harness.analysis.stats import percentile
-from harness.analysis.witnesses import blind_spots
+from harness.analysis.witnesses import blind_spots, hanging_users
 from harness.clock import NS_PER_MS, NS_PER_S
 from harness.model.findings import Validity
 from harness.model.instrument import CPU_LIMIT, LAG_LIMIT_MS, LATENESS_LIMIT_MS, SUSTAINED
@@ -338,6 +338,8 @@ def _notes(facts: Facts, instrument: dict[str, float | int | None]) -> Iterator[
         yield f"The workload's own code raised {errors} times: see logs/{facts.recording.plan.engine}.log."
     if not len(facts.canary):
         yield "No canary ran: failover times are only as fine as the load is dense."
+        scenario = facts.recording.plan.scenario
+        yield from () if scenario.load.open_loop else hanging_users(facts.failovers, scenario.slo.response_time)
     if not len(facts.calls):
         yield "No provider ledger: who answered, failover and failback rest on nothing and are left out."
     elif not facts.calls.joined:

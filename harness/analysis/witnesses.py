@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from harness.analysis.ledger import losses
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from harness.model.event import Event
+    from harness.model.findings import Failover
 
 
 def blind_spots(events: Sequence[Event], unsent: int) -> Iterator[str]:
@@ -25,3 +26,21 @@ def blind_spots(events: Sequence[Event], unsent: int) -> Iterator[str]:
                 )
             case "probe", "unknown_word":
                 yield f"The health page says {event.data.get('word')!r}, a word that is not known: taken for ok."
+
+
+def hanging_users(failovers: Iterable[Failover], within_s: float) -> Iterator[str]:
+    """Yield what a reader should know of outages in which users of a closed loop hung, and no canary asked instead.
+
+    Users who wait ask for nothing, and seconds in which nothing is due are taken as those after or before. It shows in
+    that nothing succeeded for longer than is counted as unavailable and a good answer may take (`within_s`).
+    """
+    hidden = [f for f in failovers if f.in_flight and f.worst_stall_s > f.unavailable_s + within_s]
+    if not hidden:
+        return
+    worst = max(hidden, key=lambda f: f.worst_stall_s - f.unavailable_s)
+    others = f" (and likewise in {len(hidden) - 1} more)" if len(hidden) > 1 else ""
+    yield (
+        f"Users hung and no canary asked in their place: in {worst.fault} nothing succeeded for "
+        f"{worst.worst_stall_s:.1f} s, and {worst.unavailable_s:.1f} s count as unavailable{others}. How long service "
+        "was gone, and when it had recovered, nobody could tell: give the target a probe."
+    )

@@ -96,6 +96,7 @@ class LoadFindings(Group):
     """The measured part of the run (warm-up and cool-down left out), whole and by group."""
 
     by: dict[Literal["phase", "agent", "team", "tenant", "provider", "name"], dict[str, Group]]
+    """A request belongs to the phase it was due in: one that a fault met under way, to the phase before that fault."""
     streams: Streams | None = None
     """null when no answer was seen to be a stream."""
 
@@ -236,7 +237,8 @@ class HealthOutage(Frozen):
     well_again_s: Interval | None
     """From cleared to the first look that found all well again."""
     false_ok_s: float
-    """Seconds it said that all was well while the fault was on."""
+    """Seconds it said that all was well while the fault was on. Between two looks that differ it changed half way;
+    where none came for 10 s, nobody knows, and no time counts."""
     looks: int
     """Times it was read while the fault was on."""
 
@@ -246,7 +248,7 @@ class HealthFindings(Frozen):
 
     looks: int
     gap_s: float
-    """Seconds between two looks: no lag is known more finely."""
+    """Usual seconds between two looks: no lag is known more finely."""
     outages: tuple[HealthOutage, ...]
     false_ok_s: float
     """Seconds it said that all was well while anything was broken, counted once however many faults were on."""
@@ -254,6 +256,7 @@ class HealthFindings(Frozen):
     """Times it began to be in alarm while nothing was broken and service had recovered from what had been. null, as
     `false_alarm_s` and `breaker_false_alarms`, under a load that is made to find out where the system gives in."""
     false_alarm_s: float | None
+    """How long it was; counted as `HealthOutage.false_ok_s` is."""
     breakers_opened: int
     breaker_false_alarms: int | None
     """Breakers that opened meanwhile."""

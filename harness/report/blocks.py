@@ -76,7 +76,23 @@ def users(findings: Findings, axis: Timeline) -> dict[str, Any]:
         "answer": words.users(findings.load),
         "bucket": _bucket(axis),
         "phases": [_group(name, g) for name, g in findings.load.by.get("phase", {}).items()],
+        "note": _under_way(findings),
     }
+
+
+def _under_way(findings: Findings) -> str:
+    """Say how many of the baseline's failures are the first fault's: requests count in the phase they were due in."""
+    baseline = findings.load.by.get("phase", {}).get("baseline")
+    first = min((f for f in findings.failovers if f.bit), key=lambda f: f.effective_ns or 0, default=None)
+    if baseline is None or first is None:
+        return ""
+    caught = min(first.in_flight_failed, baseline.failed + baseline.timeout + baseline.lost)
+    if not caught:
+        return ""
+    return (
+        "A request counts in the phase it was due in. Of those that failed or were lost in the baseline, "
+        f"{caught:,} {'was' if caught == 1 else 'were'} under way when the first fault began."
+    )
 
 
 def _bucket(axis: Timeline) -> str:

@@ -159,6 +159,22 @@ def test_failing_back_to_a_healthy_mix_is_found_in_time(healthy: float, flapped:
     assert np.mean(np.abs(late) <= 1.0) >= 0.9, np.sort(late)[-20:]
 
 
+@pytest.mark.parametrize("healthy", [0.1, 0.3, 0.5, 0.8, 1.0])
+def test_failback_intervals_cover_as_often_as_they_say(healthy: float) -> None:
+    """95 % of 1500. Where the primary has a small share, it may have been back for many calls before one shows it."""
+    random, covered, before = generator(10, f"failback-{healthy}"), [], []
+    for _ in range(1500):
+        back_s = float(random.uniform(5, 15))
+        found = failed_back(mixed(random, healthy, back_s), 0, 60 * NS_PER_S, 10 * NS_PER_S)
+        assert found is not None
+        low, high = (moment / NS_PER_S for moment in found)
+        covered.append(low <= back_s <= high)
+        before.append(back_s - low)
+    assert np.mean(covered) >= 0.95, np.mean(covered)
+    calls = 1 if healthy == 1 else np.log(0.025) / np.log(1 - healthy)
+    assert np.median(before) <= (calls + 1) / 20, "no wider than it has to be"
+
+
 @pytest.mark.parametrize(
     ("healthy", "comes_back", "flapped"), [(1.0, 2, 4), (0.9, 0, 0), (0.9, 2, 4), (0.6, 0, None), (0.6, 2, None)]
 )

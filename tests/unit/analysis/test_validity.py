@@ -282,3 +282,34 @@ def test_notes(tmp_path: Path) -> None:
     notes = " ".join(analyse(bare.close(61))[0].validity.notes)
     assert "No canary ran" in notes
     assert "No provider ledger" in notes
+
+
+@pytest.mark.parametrize(
+    ("load", "canary", "told"),
+    [
+        ({"kind": "users", "users": 10, "hold": "60s"}, False, True),
+        ({"kind": "users", "users": 10, "hold": "60s"}, True, False),
+        ({"kind": "rate", "rate": "1/s", "hold": "60s"}, False, False),
+    ],
+)
+def test_users_who_hang_tell_nobody_for_how_long(
+    tmp_path: Path, load: dict[str, object], canary: bool, told: bool
+) -> None:
+    """Ten users ask just before the fault and are answered 15 s later: no request says that nothing was to be had."""
+    slo = {"response_time": "2s", "window": "5s"}
+    builder = RecordingBuilder(tmp_path, plan(load=load, slo=slo, experiments=[experiment()]))
+    builder.phases(baseline=0, fault=20, recovery=40, cooldown=60)
+    builder.fault("bedrock-blackhole#1", 20.0, 40.0, width_s=0.0)
+    for second in (s for s in range(60) if not 20 <= s < 35):
+        builder.request(second, 0.5)
+    for _ in range(10):
+        builder.request(19.9, 15.1)
+    for tick in range(600 if canary else 0):
+        builder.request(tick / 10, 0.05, canary=True, outcome="failed" if 200 <= tick < 350 else "ok")
+    findings = analyse(builder.close(61))[0]
+    (found,) = findings.failovers
+    assert found.unavailable_s == (15.0 if canary else 0.0)
+    said = [note for note in findings.validity.notes if note.startswith("Users hung")]
+    assert len(said) == told
+    if told:
+        assert "in bedrock-blackhole#1 nothing succeeded for 15.5 s, and 0.0 s count as unavailable." in said[0]

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from harness.analysis import analyse
 from harness.model.findings import Findings
 from harness.model.verdict import Verdict
 from harness.report import blocks, write_all
 from harness.report.figures import figures
 from harness.report.html import page
-from tests.recordings import RecordingBuilder, plan
+from tests.recordings import RecordingBuilder, experiment, plan
 from tests.unit.report import story
 from tests.unit.report.conftest import Reported, report
 
@@ -71,6 +72,23 @@ def test_the_fault_proxy_is_named(tmp_path: Path) -> None:
     builder.component("toxiproxy", path="/x", how="built in, because", version="2.12.0+builtin")
     made = blocks.made(builder.close(1))
     assert ("fault proxy", "Toxiproxy 2.12.0+builtin, built in, because") in made["facts"]
+
+
+def test_failures_of_the_baseline_that_were_the_first_faults_are_told_apart(told: Reported, tmp_path: Path) -> None:
+    builder = RecordingBuilder(tmp_path, plan(hold_s=60, experiments=[experiment()]))
+    builder.phases(baseline=0, fault=20, recovery=40, cooldown=60)
+    builder.fault("one", 20.0, 40.0, width_s=0.0)
+    for i in range(600):
+        builder.request(i / 10, 0.05)
+    for _ in range(3):
+        builder.request(19.9, 5.0, outcome="timeout")
+    builder.request(10.0, outcome="failed")
+    findings, _ = analyse(builder.close(61))
+    assert findings.load.by["phase"]["baseline"].failed_share.n == 204, "they count where they were due"
+    block = blocks.users(findings, told.figures.axis)
+    assert block["note"].endswith("3 were under way when the first fault began.")
+    assert block["note"] in page(told.recording, findings, story.verdicts(), told.figures)
+    assert blocks.users(told.findings, told.figures.axis)["note"] == ""
 
 
 def test_it_is_well_formed(told: Reported) -> None:
