@@ -125,7 +125,8 @@ class _Spent:
     def __init__(self, kinds: Kinds, calls: Calls, weights: Array) -> None:
         self._called, self._answer = calls.called, answers(kinds)
         ours = calls.load_row >= 0
-        self._spent = np.bincount(calls.load_row[ours], weights[ours], minlength=len(calls.called))
+        spent = np.bincount(calls.load_row[ours], weights[ours], minlength=len(calls.called))
+        self._spent = spent.astype(np.uint32)  # kept for all outages, and of a long ledger in half the memory
         # Full answers by a provider whose calls no ledger has went with a killed provider, and are left out.
         self._named, known = accounted(kinds, calls)
         self._left_out = self._named.take(calls.called.kind) & ~known
