@@ -46,12 +46,13 @@ class _Group:
         counts = {o: int(by_kind[self._outcome.among([o])].sum()) if len(by_kind) else 0 for o in OUTCOMES}
         requests, dropped, lost = sum(counts.values()), counts[Outcome.DROPPED], counts[Outcome.LOST]
         bad = sum(counts[outcome] for outcome in BAD)
+        response_ms = percentiles_ms(self.response)
         return Group(
             requests=requests,
             **{str(outcome): count for outcome, count in counts.items()},
             rate_per_s=(requests - dropped) / self._seconds if self._seconds > 0 else None,
-            response_ms=percentiles_ms(self.response),
-            service_ms=percentiles_ms(self.service),
+            response_ms=response_ms,
+            service_ms=response_ms if self.service is self.response else percentiles_ms(self.service),
             failed_share=share_estimate(Share(bad, requests - dropped - lost, lost)),
         )
 

@@ -221,8 +221,8 @@ def _batches(part: Collected, bucket: int, value: float) -> tuple[Array, Array]:
     """Return how many rows of each batch lie at or below a value, which lies in this bucket, and how many it has."""
     hits = part.below(bucket)
     for low, _, values, batches, weights in part.ranges:
-        if low >= bucket:
-            under = values <= value
+        under = values <= value
+        if low >= bucket and under.any():
             np.add.at(hits, batches[under], weights[under].astype(hits.dtype))
     return hits, part.sizes()
 

@@ -76,7 +76,7 @@ def bare_bias_ms(url: str, path: str, *, rate: float = 1000 / 60, seconds: float
     return bias_ms(list(seen.values()), [server[_trace(number)] for number in seen])
 
 
-def expect_no_bias(measure: Callable[[int], tuple[Any, Any]], url: str, path: str, *, tries: int = 6) -> None:
+def expect_no_bias(measure: Callable[[int], tuple[Any, Any]], url: str, path: str, *, tries: int = 4) -> None:
     """Fail unless one of a few tries of `measure` -> (client's, server's times, ms) lies within 1, 1.5 and 2 ms.
 
     Noise only ever adds, so the best try shows the instrument itself. A machine that wakes up too slowly for any client
