@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
@@ -43,12 +44,17 @@ class _Plain(SafeConstructor):
 _Plain.add_constructor(None, _Plain.untagged)
 
 
+@lru_cache(maxsize=4)  # a plan asks three times, at 100 ms each
+def _loaded(text: str) -> Any:
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Constructor = _Plain
+    return yaml.load(text)
+
+
 def services_in(path: Path) -> dict[str, dict[str, Any]]:
     """Return the services of a Compose file by name, as they stand there; PlanError when it is none."""
     try:
-        yaml = YAML(typ="safe", pure=True)
-        yaml.Constructor = _Plain
-        services = yaml.load(path.read_text(encoding="utf-8"))["services"]
+        services = _loaded(path.read_text(encoding="utf-8"))["services"]
         return {str(name): dict(service) for name, service in services.items()}
     except OSError as error:
         raise PlanError(
