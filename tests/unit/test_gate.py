@@ -232,11 +232,11 @@ def test_a_gate_of_two_targets_says_once_that_history_leaves_it_out_and_why(made
     said = (
         "kept out of `agentstorm history`: they are of two targets, and those of one could pass for nights of the other"
     )
-    output = made("--baseline-target", LOCAL, "--runs", "2")[1]
-    assert output.replace("\n", " ").count(said) == 1
-    assert said not in made("--aa", "--runs", "1", "--out", "reports/aa")[1].replace("\n", " ")
+    output = made()[1]
+    assert output.count(said) == 1
+    assert said not in made("--aa", "--runs", "1", "--out", "reports/aa")[1]
     _, output = made("--baseline-target", LOCAL, "--runs", "1", "--out", "reports/died", candidate_1=died("gateway"))
-    assert output.replace("\n", " ").count(said) == 1, "what was recorded stays, and stays out"
+    assert output.count(said) == 1, "what was recorded stays, and stays out"
 
 
 def test_runs_of_two_systems_are_nights_of_neither(made: Made) -> None:
