@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from harness.analysis import analyse
 from harness.judge import judge
 from harness.memory import frugal
+from harness.paths import shown
 from harness.recording import layout
 from harness.whole import write_whole
 
@@ -41,4 +42,4 @@ def _write(recording: Recording, name: str, data: Frozen) -> None:
     except OSError as error:
         if error.errno not in _NOT_OURS:
             raise
-        _log.warning("agentstorm: %s is not kept: %s", recording.path / name, error.strerror)
+        _log.warning("agentstorm: %s is not kept: %s", shown(recording.path / name), error.strerror)

@@ -8,6 +8,7 @@ from harness.analysis import analyse
 from harness.analysis.capacity_plan import forecast, with_headroom
 from harness.errors import AgentstormError
 from harness.model.capacity import CapacityAnswer
+from harness.paths import shown
 from harness.recording.reader import Recording
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def answer(
                 "'capacity' or 'steps'"
             )
         runs.append(with_headroom(findings.capacity, headroom, think_s))
-        invalid += [f"{directory}: {reason}" for reason in findings.validity.reasons[:1]]
+        invalid += [f"{shown(directory)}: {reason}" for reason in findings.validity.reasons[:1]]
     if users is not None and all(run.think_s is None and run.open_loop for run in runs):
         raise AgentstormError(
             "--users: nobody knows how long a user waits between requests, so users cannot be turned into requests; "

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli_console import console
+from harness.paths import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -202,7 +203,7 @@ def gate(ctx: click.Context, /, **options: Any) -> None:
     request = gating.Request(options, tolerances=tolerances, **own)
     ended = gating.perform(request, out, console(stderr=as_json, lasting=True))  # no lines of runs in the JSON
     _tell(console(), ended.found, as_json=as_json)
-    click.echo(f"runs and comparison in {ended.folder}", err=as_json)
+    click.echo(f"runs and comparison in {shown(ended.folder)}", err=as_json)
     ctx.exit(ended.exit_code)
 
 
@@ -235,7 +236,7 @@ def baseline_list() -> None:
     for name, paths in known.items():
         click.echo(name)
         for path in paths:
-            click.echo(f"  {path}{'' if path.is_dir() else '  (gone)'}")
+            click.echo(f"  {shown(path)}{'' if path.is_dir() else '  (gone)'}")
     if not known:
         click.echo("no baseline yet; agentstorm baseline set NAME DIR...")
 

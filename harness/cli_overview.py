@@ -9,6 +9,7 @@ import click
 from harness import step_summary
 from harness.cli_console import complain
 from harness.cli_report import answered, assessed, lang_option
+from harness.paths import shown
 
 DIRECTORY = click.Path(path_type=Path)
 
@@ -43,4 +44,4 @@ def overview(directories: tuple[Path, ...], out: Path, lang: str) -> None:
     paths = write(runs, out, answered([(run.recording, run.findings) for run in runs]), lang)
     step_summary.append(paths[1].read_text(encoding="utf-8"), complain)
     for path in paths:
-        click.echo(str(path))
+        click.echo(shown(path))

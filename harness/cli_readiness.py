@@ -8,6 +8,7 @@ from typing import Literal
 import click
 
 from harness.errors import RecordingError
+from harness.paths import shown
 
 DIRECTORY = click.Path(path_type=Path)
 
@@ -41,4 +42,4 @@ def readiness(directories: tuple[Path, ...], named: str | None, out: Path, lang:
     found = answers(audit, [(recording, assess(recording)[0]) for recording in recordings])
     out.write_text(document(found, lang), encoding="utf-8")
     click.echo(tally(found, lang))
-    click.echo(str(out))
+    click.echo(shown(out))

@@ -10,6 +10,7 @@ import click
 from harness import cli_compare, step_summary
 from harness.cli_console import complain, console
 from harness.errors import AgentstormError
+from harness.paths import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +80,7 @@ def report(directory: Path, audit: str | None, csv_name: str | None, lang: str) 
         from harness.report.locust_csv import write_csv  # noqa: PLC0415
 
         for path in write_csv(Recording.open(directory), csv_name):
-            click.echo(str(path))
+            click.echo(shown(path))
 
 
 @click.command()

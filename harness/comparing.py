@@ -10,6 +10,7 @@ from harness.analysis.within_run import within_run
 from harness.errors import ExitCode, NotComparable
 from harness.model.comparison import Change, Comparison, LeftOut, NoiseFloor
 from harness.model.verdict import Verdict
+from harness.paths import shown
 from harness.runs import REST, Run, circumstances, differing, series
 from harness.seeds import generator
 
@@ -51,7 +52,8 @@ class _Sides:
         for run in runs[1:]:
             if not (apart := differing(first.plan, run.plan)):
                 continue
-            message = f"{run.recording.path} is a run of another plan than {first.recording.path}: {'; '.join(apart)}"
+            other = shown(first.recording.path)
+            message = f"{shown(run.recording.path)} is a run of another plan than {other}: {'; '.join(apart)}"
             if not force:
                 raise NotComparable(f"{message}\n  compare runs of one plan, or say --force")
             self.warnings.append(message)
@@ -63,11 +65,11 @@ class _Sides:
             if run.findings.validity.valid or force:
                 kept.append(run)
                 if not run.findings.validity.valid:
-                    self.warnings.append(f"{run.recording.path} is invalid: {reasons}")
+                    self.warnings.append(f"{shown(run.recording.path)} is invalid: {reasons}")
                 continue
             if not skip:
                 raise NotComparable(
-                    f"{run.recording.path} is invalid: {reasons}\n"
+                    f"{shown(run.recording.path)} is invalid: {reasons}\n"
                     "  an invalid run says nothing about its system; leave it out, or say --skip-invalid",
                     exit_code=ExitCode.INVALID,
                 )
@@ -82,7 +84,8 @@ def _refuse_twice(runs: Sequence[Run]) -> None:
     for run in runs:
         twin = seen.setdefault(run.recording.run_id, run)
         if twin is not run:
-            raise NotComparable(f"{twin.recording.path} and {run.recording.path} are one and the same run")
+            both = " and ".join(shown(one.recording.path) for one in (twin, run))
+            raise NotComparable(f"{both} are one and the same run")
 
 
 def _differences(sides: Sequence[Sequence[Run]]) -> list[str]:

@@ -30,6 +30,7 @@ from harness.heal import dirty
 from harness.interrupt import Interrupt, Interrupted
 from harness.journal import Journal
 from harness.manifest import Manifest
+from harness.paths import shown
 from harness.planfile import dump
 from harness.recording import layout
 from harness.recording.finish import finish
@@ -156,7 +157,7 @@ def _announce(plan: Plan, folder: Path, console: Console) -> None:
             style="yellow",
         )
     console.print(f"{plan.title} on {plan.target.target}", style="bold")
-    console.print(f"recording to {folder}", style="dim")
+    console.print(f"recording to {shown(folder)}", style="dim")
 
 
 def _perform(run: Underway, stage: Stage, events: EventLog, journal: Journal, console: Console) -> None:

@@ -14,6 +14,7 @@ from harness.conduct import conduct
 from harness.errors import AgentstormError, ExitCode, GateStopped, NotComparable
 from harness.history import remember
 from harness.model.comparison import LeftOut
+from harness.paths import shown
 from harness.recording.reader import Recording
 from harness.report import write_all
 from harness.runs import Run, differing
@@ -78,12 +79,12 @@ def make(
             _refuse_dead(run, sides[side])
             reasons = "; ".join(run.findings.validity.reasons)
             if not spare:
-                raise GateStopped(f"{folder / name} is invalid: {reasons}", ExitCode.INVALID)
+                raise GateStopped(f"{shown(folder / name)} is invalid: {reasons}", ExitCode.INVALID)
             spare, tries = spare - 1, tries + 1
             console.print(f"gate: {name} is invalid and made again: {reasons}", style="yellow")
             made.remade.append(LeftOut(recording=str(run.recording.path), reason=f"made again: {reasons}"))
             if sides[side].judged and _only_sick(run):
-                made.doubts.append(f"{run.recording.path}: nothing was wrong but the system: {reasons}")
+                made.doubts.append(f"{shown(run.recording.path)}: nothing was wrong but the system: {reasons}")
         made.runs[side].append(run)
     return made
 
@@ -92,7 +93,7 @@ def _refuse_dead(run: Run, side: Side) -> None:
     """Raise GateStopped if a service of the system died: whoever makes runs until it does not has only good ones."""
     for event in run.recording.events:
         if event.kind == "system" and event.data.get("state") == "died" and not event.data.get("ours"):
-            where = f"{run.recording.path}: {event.subject} died during the run"
+            where = f"{shown(run.recording.path)}: {event.subject} died during the run"
             said = event.data.get("message", "see logs/")
             if side.judged:
                 raise GateStopped(f"{where}, and this is the system that is judged\n  {said}", ExitCode.FAIL)
@@ -114,9 +115,9 @@ def _run(plan: Plan, folder: Path, console: Console) -> Run:
     except (AgentstormError, OSError) as error:
         if ended.exit_code == ExitCode.PASS:
             raise
-        raise GateStopped(f"{folder}: {ended.message}\n{error}", ended.exit_code) from error
+        raise GateStopped(f"{shown(folder)}: {ended.message}\n{error}", ended.exit_code) from error
     if ended.exit_code != ExitCode.PASS:
-        raise GateStopped(f"{folder}: {ended.message}", ended.exit_code)
+        raise GateStopped(f"{shown(folder)}: {ended.message}", ended.exit_code)
     return Run(Recording.open(recording.path), findings)  # opened anew: without the tables of the whole run
 
 
@@ -125,6 +126,6 @@ def check_same_question(plan: Plan, stored: Sequence[Run]) -> None:
     for run in stored:
         if apart := differing(plan, run.plan):
             raise NotComparable(
-                f"{run.recording.path} is a run of another plan: {'; '.join(apart)}\n"
+                f"{shown(run.recording.path)} is a run of another plan: {'; '.join(apart)}\n"
                 "  give the gate the scenario, scale, chaos and settings that the baseline was made with"
             )

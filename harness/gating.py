@@ -28,6 +28,12 @@ if TYPE_CHECKING:
     from harness.model.comparison import Comparison, NoiseFloor
     from harness.model.plan import Plan
 
+_APART = (
+    "gate: its runs are kept out of `agentstorm history`: they are of two targets, "
+    "and those of one could pass for nights of the other"
+)
+"""What is said once of the runs of a gate between two targets."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -93,7 +99,7 @@ def perform(request: Request, out: Path | None, console: Console) -> Ended:
     folder = out or REPORTS / f"{utc_stamp()}_gate_{plan.scenario.scenario}"
     if folder.exists():
         raise PlanError(f"{folder} exists already", where="--out", hint="give a directory that does not exist yet")
-    with _for_runs(folder, apart=bool(request.baseline_target)):
+    with _for_runs(folder, console, apart=bool(request.baseline_target)):
         made = make(sides, request.runs, seed, folder, console, spare=request.spare, interleave=request.interleave)
     found = _judge(request, made, stored)
     _keep(request, made.runs, folder, found, console)
@@ -101,9 +107,9 @@ def perform(request: Request, out: Path | None, console: Console) -> Ended:
 
 
 @contextmanager
-def _for_runs(folder: Path, *, apart: bool) -> Iterator[None]:
-    """Keep runs of two systems that may go by one name apart from the history of either. Where not one was made nothing
-    stays, so that the same can be asked for again."""
+def _for_runs(folder: Path, console: Console, *, apart: bool) -> Iterator[None]:
+    """Keep runs of two systems that may go by one name apart from the history of either, and say so. Where not one was
+    made nothing stays, so that the same can be asked for again."""
     mark = folder / APART
     if apart:
         folder.mkdir(parents=True)
@@ -114,6 +120,8 @@ def _for_runs(folder: Path, *, apart: bool) -> Iterator[None]:
         if folder.is_dir() and not set(folder.iterdir()) - {mark}:
             mark.unlink(missing_ok=True)
             folder.rmdir()
+        elif apart:
+            console.print(_APART, style="dim")
 
 
 def _stored(request: Request, plan: Plan) -> list[Run]:

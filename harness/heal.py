@@ -22,6 +22,7 @@ import psutil
 from harness.clock import NS_PER_S, now_ns, sleep
 from harness.errors import FaultFailed, MissingComponent, RecordingError
 from harness.journal import Entry, Found, Start, is_same, journals, read, started_at
+from harness.paths import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,7 +88,7 @@ def _heal(path: Path, report: HealReport, *, expired: bool) -> None:
             _undo(entry, found, report.undone, problems)
         if not problems:
             path.unlink(missing_ok=True)
-    report.left += [f"{p}\n  run {found.run_id:016x}, {found.recording}; journal {path}" for p in problems]
+    report.left += [f"{p}\n  run {found.run_id:016x}, {shown(found.recording)}; journal {path}" for p in problems]
 
 
 def dirty(state: Path | None = None) -> list[str]:
@@ -96,7 +97,8 @@ def dirty(state: Path | None = None) -> list[str]:
     for path in journals(state):
         found = _read(path, left)
         if found is not None and not found.owned:
-            left += [f"{what} (run of {found.recording})" for e in found.still_open if (what := _still_there(e, found))]
+            there = [what for entry in found.still_open if (what := _still_there(entry, found))]
+            left += [f"{what} (run of {shown(found.recording)})" for what in there]
     return left
 
 
@@ -111,7 +113,7 @@ def _read(path: Path, problems: list[str]) -> Found | None:
 
 
 def _owner(found: Found) -> str:
-    return f"run {found.run_id:016x} is still on (process {found.pid}, {found.recording})"
+    return f"run {found.run_id:016x} is still on (process {found.pid}, {shown(found.recording)})"
 
 
 @dataclass(frozen=True)

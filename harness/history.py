@@ -10,13 +10,15 @@ from harness.assess import assess
 from harness.errors import AgentstormError
 from harness.model.history import History, Moved, Night, Series
 from harness.model.verdict import Verdicts
+from harness.paths import shown
 from harness.recording import layout
 from harness.runs import Run
 from harness.seeds import generator
+from harness.settings import apart
 from harness.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
 
@@ -30,10 +32,18 @@ def history(nights: Iterable[Night], metrics: Sequence[str] = ()) -> History:
     by_series: dict[tuple[str, ...], list[Night]] = {}
     for night in nights:
         by_series.setdefault(night.series, []).append(night)
-    return History(series=tuple(_series(every[-MOST:], metrics) for every in by_series.values()))
+    return History(
+        series=tuple(_series(every[-MOST:], _apart(series, by_series), metrics) for series, every in by_series.items())
+    )
 
 
-def _series(nights: list[Night], metrics: Sequence[str]) -> Series:
+def _apart(series: tuple[str, ...], by_series: Mapping[tuple[str, ...], Sequence[Night]]) -> tuple[str, ...]:
+    """Say what tells a series from those that differ from it in their settings alone."""
+    alike = [nights[0].settings for other, nights in by_series.items() if other[:-1] == series[:-1]]
+    return apart(by_series[series][0].settings, alike)
+
+
+def _series(nights: list[Night], set_to: tuple[str, ...], metrics: Sequence[str]) -> Series:
     last = nights[-1]
     moved: list[Moved] = []
     for name in metrics or QUANTITIES:
@@ -51,7 +61,8 @@ def _series(nights: list[Night], metrics: Sequence[str]) -> Series:
             )  # fmt: skip
     return Series(
         scenario=last.scenario, experiments=last.experiments, target=last.target, engine=last.engine, scale=last.scale,
-        nights=tuple(nights), moved=tuple(sorted(moved, key=lambda m: m.started)),
+        settings=last.settings, apart=set_to, nights=tuple(nights),
+        moved=tuple(sorted(moved, key=lambda m: m.started)),
     )  # fmt: skip
 
 
@@ -64,7 +75,7 @@ def rebuild(store: Store, say: Callable[[str], Any]) -> int:
             run = Run.open(path)
             told.append((run, _verdicts(run)))
         except _TROUBLES as error:
-            say(f"{path}: left out: {error}")
+            say(f"{shown(path)}: left out: {error}")
     store.add(told)
     return len(told)
 
@@ -84,4 +95,4 @@ def remember(recording: Path, say: Callable[[str], Any]) -> None:
             run = Run.open(recording)
             store.add([(run, _verdicts(run))])
     except _TROUBLES as error:
-        say(f"{recording}: not written into the history: {error}")
+        say(f"{shown(recording)}: not written into the history: {error}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Union, get_args
@@ -27,7 +28,7 @@ from harness.model.units import Scaled
 from harness.observe import compile_observer
 from harness.seeds import fresh_seed
 from harness.system import KINDS as SYSTEM_KINDS
-from harness.system import wiring
+from harness.system import environment, wiring
 from harness.tokens import TokenReader
 from harness.traffic import arrivals, crew
 from harness.traffic.k6_scenarios import check as check_k6
@@ -229,6 +230,7 @@ def resolve(  # noqa: PLR0913 - the options of the command line
     the_scenario = load_scenario(documents["scenario"])
     workload = _workload(documents["scenario"], the_scenario, engine)
     the_target = load_target(documents["target"])
+    directory = directory_of(documents["target"].path)
     experiments = [spread(load_experiment(d), the_target) for d in chaos_documents]
     if not 0 < scale <= 10:
         raise PlanError(f"--scale {scale}: must lie above 0 and not above 10", hint="as in --scale 0.1")
@@ -245,9 +247,10 @@ def resolve(  # noqa: PLR0913 - the options of the command line
         scale=scale,
         seed=fresh_seed() if seed is None else seed,
         workload_path=workload,
-        target_dir=directory_of(documents["target"].path),
+        target_dir=directory,
         replicas=replicas,
         replayed=replayed,
+        environment=environment.given(the_target, directory, os.environ),
         files=Files(scenario=scenario, experiments=tuple(chaos), target=target, overrides=tuple(overrides)),
     )
     _check_engine(plan, documents["scenario"])

@@ -12,6 +12,7 @@ from harness.judge import judge
 from harness.model.findings import Findings
 from harness.model.threshold import parse_threshold
 from harness.model.verdict import Verdict, Verdicts
+from harness.paths import shown
 from harness.recording import layout
 from harness.recording.reader import Recording
 from harness.wording import quantity
@@ -128,8 +129,7 @@ class Result:
 
     @property
     def _shown(self) -> str:
-        path = self.path
-        return str(path.relative_to(self._root) if path.is_relative_to(self._root) else path)
+        return shown(self.path, self._root)
 
     def _where(self) -> str:
         plan = self._plan

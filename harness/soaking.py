@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 from harness.analysis.soak import LONG_S, STEADY, asked
 from harness.assess import assess
 from harness.errors import ExitCode, NotComparable
+from harness.model.history import series_of
 from harness.model.soak import Slope, SoakChange, SoakReport
 from harness.model.verdict import Verdict
+from harness.paths import shown
 from harness.runs import Run, differing, question_hash
+from harness.settings import settings
 from harness.store import Store
 
 if TYPE_CHECKING:
@@ -83,24 +86,25 @@ def _earlier(run: Run, against: str) -> tuple[Run | None, str]:
         store = Store()
         night = last_good(store.nights(), run)
         if night is None:
-            return None, "no earlier run of the same scenario on the same target passed"
+            return None, "no earlier run of the same scenario on the same target with the same settings passed"
         path = store.path.parent / night.recording
         if not path.exists():
-            return None, f"the last good run, {path}, is gone"
+            return None, f"the last good run, {shown(path)}, is gone"
         return _opened(path), ""
     other = _opened(Path(against))
     if apart := differing(run.plan, other.plan):
-        raise NotComparable(f"{against} is a run of another plan than {run.recording.path}: {'; '.join(apart)}")
+        raise NotComparable(f"{against} is a run of another plan than {shown(run.recording.path)}: {'; '.join(apart)}")
     if other.recording.run_id == run.recording.run_id:
-        raise NotComparable(f"{against} and {run.recording.path} are one and the same run")
+        raise NotComparable(f"{against} and {shown(run.recording.path)} are one and the same run")
     invalid = other.findings.validity.reasons
     return other, f"it is invalid: {invalid[0]}" if invalid else ""
 
 
 def last_good(nights: list[Night], run: Run) -> Night | None:
-    """Return the newest run of the same question, target and engine that passed, began before this one and was asked
-    the same."""
-    series = question_hash(run.plan), run.plan.target.target, run.plan.engine
+    """Return the newest run of the same series (question, target, engine, settings) that passed and began before this
+    one."""
+    plan = run.plan
+    series = series_of(question_hash(plan), plan.target.target, plan.engine, settings(plan))
     began = run.started
     good = [n for n in nights if n.series == series and n.valid and n.verdict == Verdict.PASS.value]
     return max((n for n in good if n.started < began), key=lambda n: n.started, default=None)

@@ -6,6 +6,7 @@ by it. One process at a time may write; who comes meanwhile waits a little.
     runs(recording, run_id, started (UTC), scenario, experiments, target, engine, scale, question, verdict, valid,
          requests)                            `question`: what was asked of the system (`runs.question_hash`)
     figures(recording, metric, value)         one row for each quantity a run has (`analysis.quantities`)
+    settings(recording, told)                 what its system was set to, as JSON (`harness.settings`); null: not known
 
 A copy of a recording has rows of its own, with the `run_id` of the run that it is a copy of. What lies in a folder
 with a file named `.no-history` is left out.
@@ -13,17 +14,20 @@ with a file named `.no-history` is left out.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import json
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from harness.clock import sleep
-from harness.errors import StoreFailed
+from harness.errors import RecordingError, StoreFailed
 from harness.model.history import Night
 from harness.recording import layout
+from harness.recording.reader import Recording
 from harness.runs import question_hash
+from harness.settings import settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -44,8 +48,9 @@ CREATE TABLE IF NOT EXISTS runs (
   engine TEXT, scale DOUBLE, question TEXT, verdict TEXT, valid BOOLEAN, requests BIGINT
 );
 CREATE TABLE IF NOT EXISTS figures (recording TEXT, metric TEXT, value DOUBLE, PRIMARY KEY (recording, metric));
+CREATE TABLE IF NOT EXISTS settings (recording TEXT PRIMARY KEY, told TEXT);
 """
-_NIGHT = [name for name in Night.model_fields if name != "figures"]
+_NIGHT = [name for name in Night.model_fields if name not in ("figures", "settings")]
 
 
 class Store:
@@ -82,7 +87,31 @@ class Store:
                 f"SELECT {', '.join(_NIGHT)} FROM runs "  # noqa: S608 - names of ours
                 "QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY rowid DESC) = 1 ORDER BY started, recording"
             ).fetchall()
-        return [Night(**dict(zip(_NIGHT, row, strict=True)), figures=figures.get(row[0], {})) for row in rows]
+            asked = "SELECT recording, told FROM settings" if _has_settings(connection) else "SELECT NULL, NULL LIMIT 0"
+            known: dict[str, str] = dict(connection.execute(asked).fetchall())
+        known |= self._learn([row[0] for row in rows if row[0] not in known])
+        return [
+            Night(
+                **dict(zip(_NIGHT, row, strict=True)),
+                figures=figures.get(row[0], {}),
+                settings=json.loads(known[row[0]]),
+            )
+            for row in rows
+        ]
+
+    def _learn(self, names: list[str]) -> dict[str, str]:
+        """Look up, in their recordings, the settings of runs that an older version wrote down, and write them down."""
+        found = {name: json.dumps(self._settings_of(name)) for name in names}
+        if found:
+            with suppress(StoreFailed), self._open(writing=True) as connection:  # or it is looked up again next time
+                connection.executemany("INSERT OR REPLACE INTO settings VALUES (?, ?)", list(found.items()))
+        return found
+
+    def _settings_of(self, name: str) -> dict[str, str] | None:
+        try:
+            return settings(Recording.open(self._folder / name).plan)
+        except (RecordingError, OSError):
+            return None  # it is gone
 
     def forget(self) -> None:
         """Remove the file, broken or not: the recordings still say it all."""
@@ -125,11 +154,16 @@ class Store:
         return duckdb.connect(self.path, read_only=not writing)
 
 
+def _has_settings(connection: Any) -> bool:
+    found = connection.execute("SELECT 1 FROM information_schema.tables WHERE table_name = 'settings'")
+    return found.fetchone() is not None
+
+
 def _write(connection: Any, name: str, run: Run, verdicts: Verdicts) -> None:
     plan = run.plan
     connection.begin()
-    for table in ("figures", "runs"):
-        connection.execute(f"DELETE FROM {table} WHERE recording = ?", [name])  # noqa: S608 - two names of ours
+    for table in ("figures", "settings", "runs"):
+        connection.execute(f"DELETE FROM {table} WHERE recording = ?", [name])  # noqa: S608 - names of ours
     connection.execute(
         "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
@@ -140,4 +174,5 @@ def _write(connection: Any, name: str, run: Run, verdicts: Verdicts) -> None:
     )  # fmt: skip
     for metric, figure in run.figures.items():
         connection.execute("INSERT INTO figures VALUES (?, ?, ?)", [name, metric, figure.value])
+    connection.execute("INSERT INTO settings VALUES (?, ?)", [name, json.dumps(settings(plan))])
     connection.commit()

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Literal
 
 from harness.model.base import Frozen
 from harness.model.comparison import Scale
+
+
+def series_of(question: str, target: str, engine: str, settings: dict[str, str] | None) -> tuple[str, ...]:
+    """Return what must be the same for runs to be held against each other over time."""
+    return question, target, engine, json.dumps(settings, sort_keys=True)
 
 
 class Night(Frozen):
@@ -25,11 +31,13 @@ class Night(Frozen):
     valid: bool
     requests: int
     figures: dict[str, float]
+    settings: dict[str, str] | None = None
+    """What the system was set to (`harness.settings`); null where nobody knows (the recording is gone)."""
 
     @property
     def series(self) -> tuple[str, ...]:
-        """What must be the same for runs to be held against each other over time."""
-        return self.question, self.target, self.engine
+        """Of which series it is."""
+        return series_of(self.question, self.target, self.engine, self.settings)
 
 
 class Moved(Frozen):
@@ -50,13 +58,16 @@ class Moved(Frozen):
 
 
 class Series(Frozen):
-    """The runs of one scenario on one target, oldest first."""
+    """The runs of one scenario on one target with the same settings, oldest first."""
 
     scenario: str
     experiments: str
     target: str
     engine: str
     scale: float
+    settings: dict[str, str] | None = None
+    apart: tuple[str, ...] = ()
+    """What tells it from the other series of the same plan, target and engine: ``NAME=value``, ``NAME unset``."""
     nights: tuple[Night, ...]
     moved: tuple[Moved, ...]
 

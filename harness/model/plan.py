@@ -104,6 +104,9 @@ class Plan(Frozen):
     """Folder the target's commands run in."""
     replayed: Replayed | None = None
     """For a load of kind `replay`."""
+    environment: dict[str, str] = {}
+    """Variables of the environment that set the system: of processes those that `settings` names, of a Compose file
+    those that it uses. No secrets, versions, ports or paths (`harness.settings`)."""
     files: Files | None = None
     """null in recordings that are older than this."""
 

@@ -40,6 +40,10 @@ class ProcessesSystem(Frozen):
 
     kind: Literal["processes"]
     services: dict[str, Service] = Field(min_length=1)
+    settings: tuple[Annotated[str, Field(pattern=r"^[A-Za-z_]\w*\*?$")], ...] = ()
+    """Variables that set how the system works, if whoever starts a run has them: names, or like ``AGENTS_*``. Services
+    get the whole environment anyway; what these are is kept in the plan, and runs with different ones are series of
+    their own in ``agentstorm history``. Secrets, versions, ports and paths are passed over."""
 
 
 class ExternalSystem(Frozen):

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.model.comparison import Change, Comparison, Floor, NoiseFloor
+from harness.paths import shown
 from harness.report import units, words
 from harness.report.markup import plain, table
 from harness.report.terminal import STYLES, line
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from harness.model.comparison import Scale
+    from harness.model.comparison import RunRef, Scale
     from harness.model.findings import Estimate
 
 _HEAD = {
@@ -88,13 +89,17 @@ def _rows(found: Comparison | NoiseFloor) -> list[tuple[Change | Floor, list[str
     return [(one, _floor_row(one)) for one in found.floors]
 
 
+def _recordings(runs: Sequence[RunRef]) -> str:
+    return f"{_runs(len(runs))}: {', '.join(shown(run.recording) for run in runs)}"
+
+
 def _who(found: Comparison | NoiseFloor) -> list[str]:
     """Say which runs were compared, what else differs between them, and what was left out."""
-    said = [f"base         {_runs(len(found.base))}: {', '.join(r.recording for r in found.base)}"]
+    said = [f"base         {_recordings(found.base)}"]
     if isinstance(found, Comparison):
-        said.append(f"candidate    {_runs(len(found.candidate))}: {', '.join(r.recording for r in found.candidate)}")
+        said.append(f"candidate    {_recordings(found.candidate)}")
     said += [f"differs      {note}" for note in found.notes]
-    said += [f"left out     {left.recording}: {left.reason}" for left in found.left_out]
+    said += [f"left out     {shown(left.recording)}: {left.reason}" for left in found.left_out]
     return said + [f"warning      {warning}" for warning in found.warnings]
 
 

@@ -32,10 +32,9 @@ def _print(console: Console, series: Series, metrics: tuple[str, ...], last: int
     words_of = [series.scenario, *(f"+ {name}" for name in series.experiments.split("+") if name)]
     scale = "" if series.scale == 1 else f" (scale {series.scale:g})"
     engine = "" if series.engine == "locust" else f" with {series.engine}"
+    on = ", ".join((f"{series.target}{engine}", *series.apart))
     runs = len(series.nights)
-    line(
-        console, f"{' '.join(words_of)}{scale} on {series.target}{engine}: {runs} run{'' if runs == 1 else 's'}", "bold"
-    )
+    line(console, f"{' '.join(words_of)}{scale} on {on}: {runs} run{'' if runs == 1 else 's'}", "bold")
     shown = series.nights[-last:]
     if console.is_terminal:
         table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.model.verdict import Verdict
+from harness.paths import shown
 from harness.report import block_soak, units, words
 from harness.report.terminal import STYLES, line
 
@@ -22,7 +23,8 @@ _STYLES = {"leak": "red", "drift": "red", "inconclusive": "yellow", "saturating"
 def print_soak(console: Console, told: SoakReport) -> None:
     """Write the verdict, every series, and what is different from the earlier run."""
     verdict = Verdict(told.verdict)
-    line(console, f"{words.MARKS[verdict]} {words.HEADLINES[verdict].upper()}  {told.recording}", STYLES[verdict])
+    said = f"{words.MARKS[verdict]} {words.HEADLINES[verdict].upper()}"
+    line(console, f"{said}  {shown(told.recording)}", STYLES[verdict])
     line(console, words.sentence(told.why))
     if told.soak is not None:
         if told.soak.scale != 1:
@@ -31,7 +33,7 @@ def print_soak(console: Console, told: SoakReport) -> None:
         _series(console, told.soak.series)
     if told.against or told.against_note:
         line(console, "")
-        against = f"against {told.against}" if told.against else "against nothing"
+        against = f"against {shown(told.against)}" if told.against else "against nothing"
         line(console, f"{against}{': ' if told.against_note else ''}{told.against_note}")
     for change in told.changes:
         _change(console, change)

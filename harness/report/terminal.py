@@ -9,6 +9,7 @@ from rich.text import Text
 
 from harness.analysis.outages import alike
 from harness.model.verdict import Verdict
+from harness.paths import shown
 from harness.report import block_capacity, block_streams, units, words
 from harness.report.toll import toll
 
@@ -85,4 +86,4 @@ def print_summary(console: Console, recording: Recording, findings: Findings, ve
         line(console, f"capacity     {carries}")
     if full := words.saturated(findings):
         line(console, f"limits       {words.sentence(full)}")
-    line(console, f"report       {recording.path / 'report.html'}")
+    line(console, f"report       {shown(recording.path / 'report.html')}")

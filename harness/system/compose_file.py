@@ -1,7 +1,9 @@
-"""A Compose file as far as a plan has to know it, read without any engine: which services there are."""
+"""A Compose file as far as a plan has to know it, read without any engine: its services, and what sets them."""
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
@@ -14,7 +16,7 @@ from harness.hosts import host_of, refuse_foreign
 from harness.model.base import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from ruamel.yaml.nodes import Node
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from harness.model.target import ComposeSystem, Target
 
 _ALL_ADDRESSES = ("0.0.0.0", "[::]")  # noqa: S104 - inside a container
+_VARIABLE = re.compile(r"(?<!\$)\$\{?([A-Za-z_]\w*)")
+_NO_SETTINGS = {"image", "build", "platform", "pull_policy", "ports", "volumes", "container_name", "labels", "logging"}
+"""Keys of a service that say which version runs, and where on this host: not how it is set."""
 
 
 class _Plain(SafeConstructor):
@@ -39,12 +44,17 @@ class _Plain(SafeConstructor):
 _Plain.add_constructor(None, _Plain.untagged)
 
 
+@lru_cache(maxsize=4)  # a plan asks three times, at 100 ms each
+def _loaded(text: str) -> Any:
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Constructor = _Plain
+    return yaml.load(text)
+
+
 def services_in(path: Path) -> dict[str, dict[str, Any]]:
     """Return the services of a Compose file by name, as they stand there; PlanError when it is none."""
     try:
-        yaml = YAML(typ="safe", pure=True)
-        yaml.Constructor = _Plain
-        services = yaml.load(path.read_text(encoding="utf-8"))["services"]
+        services = _loaded(path.read_text(encoding="utf-8"))["services"]
         return {str(name): dict(service) for name, service in services.items()}
     except OSError as error:
         raise PlanError(
@@ -97,3 +107,33 @@ def _check_upstreams(target: Target, known: Mapping[str, Any]) -> None:
             raise PlanError(f"{other!r} and {name!r} both listen on port {port}", where=f"{where}.listen")
         if host_of(upstream.address) not in known:
             refuse_foreign(upstream.address, target.allow_hosts, where=f"{where}.address")
+
+
+def variables_in(path: Path) -> set[str]:
+    """Return the variables that set the services of a Compose file (their environment, command, limits ...), not those
+    that only choose an image, a port or a folder. PlanError as of `services_in`."""
+    found: set[str] = set()
+    for service in services_in(path).values():
+        told = {key: value for key, value in service.items() if key not in _NO_SETTINGS}
+        found.update(name for text in _texts(told) for name in _VARIABLE.findall(text))
+        found.update(_passed_on(told.get("environment")))
+    return found
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for one in value.values():
+            yield from _texts(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _texts(one)
+    elif isinstance(value, str):
+        yield value
+
+
+def _passed_on(environment: Any) -> Iterator[str]:
+    """Yield the variables that a container gets as they are: those written without a value."""
+    if isinstance(environment, dict):
+        yield from (str(name) for name, value in environment.items() if value is None)
+    elif isinstance(environment, list):
+        yield from (str(entry) for entry in environment if "=" not in str(entry))

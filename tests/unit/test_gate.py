@@ -167,7 +167,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
         nonlocal number
         number += 2
         record(str(folder.relative_to("reports")), number, story=stories.get(folder.name, lambda _: None))
-        return Ended(folder, ExitCode.PASS)
+        return Ended(folder.resolve(), ExitCode.PASS)
 
     def run(*options: str, **told: Any) -> tuple[int, str]:
         stories.update({name.replace("_", "-"): story for name, story in told.items()})
@@ -212,6 +212,31 @@ def test_a_candidate_that_was_sick_is_made_again_and_warned_of(made: Made) -> No
     assert [left.recording.rsplit("/", 1)[1] for left in found.left_out] == ["base-1", "candidate-1"]
     (warning,) = found.warnings
     assert "candidate-1: nothing was wrong but the system: The system was sick" in warning
+
+
+def test_a_gate_says_where_its_runs_are_from_here(made: Made, tmp_path: Path) -> None:
+    code, output = made("--baseline-target", LOCAL, "--runs", "1", candidate_1=sick)
+    assert code == 75, output
+    assert "candidate    1 run: reports/gate/candidate-1-try2" in output
+    assert "left out     reports/gate/candidate-1: made again" in output
+    assert "warning      reports/gate/candidate-1: nothing was wrong" in output
+    assert str(tmp_path) not in output
+    assert str(tmp_path) not in Path("reports/gate/comparison.md").read_text()
+    found = Comparison.model_validate_json(Path("reports/gate/comparison.json").read_bytes())
+    assert found.base[0].recording == str(tmp_path / "reports/gate/base-1"), "data lead there from everywhere"
+    for lists in (("baseline", "set", "far", str(tmp_path / "reports/gate/base-1")), ("baseline", "list")):
+        assert str(tmp_path) not in agentstorm(*lists)[1]
+
+
+def test_a_gate_of_two_targets_says_once_that_history_leaves_it_out_and_why(made: Made) -> None:
+    said = (
+        "kept out of `agentstorm history`: they are of two targets, and those of one could pass for nights of the other"
+    )
+    output = made()[1]
+    assert output.count(said) == 1
+    assert said not in made("--aa", "--runs", "1", "--out", "reports/aa")[1]
+    _, output = made("--baseline-target", LOCAL, "--runs", "1", "--out", "reports/died", candidate_1=died("gateway"))
+    assert output.count(said) == 1, "what was recorded stays, and stays out"
 
 
 def test_runs_of_two_systems_are_nights_of_neither(made: Made) -> None:

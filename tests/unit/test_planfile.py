@@ -74,6 +74,18 @@ def test_the_plan_tells_what_it_was_read_from_and_is_the_same_without(files: Pat
     assert plan_hash(told) == plan_hash(told.model_copy(update={"files": None}))
 
 
+def test_a_plan_keeps_what_of_the_environment_sets_its_system(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    system = "{kind: processes, settings: [MINE_*], services: {a: {command: [serve]}}}"
+    (files / "targets" / "t.yaml").write_text(TARGET.replace("{kind: external}", system))
+    monkeypatch.delenv("MINE_PROFILE", raising=False)
+    without = resolve("scenarios/s.yaml", [], "targets/t.yaml", seed=1)
+    monkeypatch.setenv("MINE_PROFILE", "happyos")
+    monkeypatch.setenv("MINE_TOKEN", "secret")
+    told = resolve("scenarios/s.yaml", [], "targets/t.yaml", seed=1)
+    assert (without.environment, told.environment) == ({}, {"MINE_PROFILE": "happyos"})
+    assert plan_hash(without) != plan_hash(told) == plan_hash(load_plan(dump(told)))
+
+
 def test_a_plan_survives_its_file(files: Path) -> None:
     first = resolve("scenarios/s.yaml", ["chaos/c.yaml"], "targets/t.yaml", seed=1)
     again = load_plan(dump(first))

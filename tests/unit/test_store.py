@@ -23,7 +23,9 @@ from harness.errors import StoreFailed
 from harness.history import history, rebuild, remember
 from harness.model.history import History, Night
 from harness.recording import layout
+from harness.runs import Run
 from harness.seeds import generator
+from harness.soaking import last_good
 from harness.store import APART, Store
 from harness.whole import write_whole
 from tests.recordings import RecordingBuilder, plan
@@ -73,6 +75,11 @@ def test_a_report_is_written_down_once_however_often_it_is_made(record: Record) 
     assert (night.recording, night.scenario, night.target, night.valid) == ("n01", "steady", "synthetic", True)
     assert (night.started.isoformat(), night.requests) == ("2026-11-03T00:00:00", 40)
     assert night.figures["response_time.p50"] == pytest.approx(319.5)
+
+
+def test_a_report_is_said_to_lie_where_it_does_from_here(record: Record) -> None:
+    code, output = agentstorm("judge", str(record().resolve()))
+    assert (code, "report       reports/n01/report.html" in output) == (75, True), output
 
 
 def test_recordings_elsewhere_are_nobodys_business(record: Record) -> None:
@@ -194,6 +201,81 @@ def test_series_are_not_mixed_and_invalid_nights_not_looked_at() -> None:
     assert not any(series.moved for series in found.series)
     (series,) = history([*nights(values), *nights([500.0] * 20, valid=False)]).series
     assert (len(series.nights), series.moved) == (40, ())
+
+
+def set_to(program: str = "serve", port: int = 9000, **env: str) -> dict[str, Any]:
+    """A target whose service is started so."""
+    service = {"command": [program], "port": port, "env": env}
+    return {"system": {"kind": "processes", "services": {"agents": service}}}
+
+
+def test_a_changed_setting_is_a_series_of_its_own_and_no_change_of_the_system(record: Record) -> None:
+    before, after = [100.0 + i % 3 for i in range(12)], [200.0 + i % 3 for i in range(6)]
+    (one,) = history(nights([*before, *after])).series
+    assert [moved.since for moved in one.moved] == ["n12"], "as it was told of a system that somebody set otherwise"
+    found = history([*nights(before, settings={}), *nights(after, settings={"AGENTS_PROFILE": "happyos"})])
+    assert [(len(series.nights), series.moved) for series in found.series] == [(12, ()), (6, ())]
+    record(night=1, target=set_to())
+    record(night=2, target=set_to(AGENTS_PROFILE="happyos"))
+    rebuild(Store(), refuse)
+    assert [night.settings for night in Store().nights()] == [{}, {"agents.AGENTS_PROFILE": "happyos"}]
+    _, output = agentstorm("history")
+    assert "steady on synthetic, agents.AGENTS_PROFILE unset: 1 run" in output
+    assert "steady on synthetic, agents.AGENTS_PROFILE=happyos: 1 run" in output
+
+
+def test_a_new_version_elsewhere_with_another_seed_stays_in_its_series(record: Record) -> None:
+    for version in (1, 2):
+        started = set_to(f"/opt/v{version}/serve", 9000 + version, APP_VERSION=f"{version}.0")
+        record(night=version, seed=version, target=started)
+    rebuild(Store(), refuse)
+    (series,) = history(Store().nights()).series
+    assert (len(series.nights), series.apart) == (2, ())
+
+
+def test_the_last_good_run_is_one_with_the_same_settings(record: Record) -> None:
+    passes = {"response_time": ["p(50)<3s"]}
+    first = record(night=1, thresholds=passes, target=set_to())
+    record(night=2, thresholds=passes, target=set_to(AGENTS_PROFILE="happyos"))
+    now = record(night=3, thresholds=passes, target=set_to(port=9001))
+    rebuild(Store(), refuse)
+    found = last_good(Store().nights(), Run.open(now))
+    assert found is not None
+    assert found.recording == first.name
+
+
+def test_a_store_that_is_older_than_settings_still_opens_and_learns_them(record: Record) -> None:
+    here = record(night=1, target=set_to(AGENTS_PROFILE="happyos"))
+    gone = record(night=2, target=set_to(AGENTS_PROFILE="happyos"))
+    rebuild(Store(), refuse)
+    with duckdb.connect(Store().path) as connection:
+        connection.execute("DROP TABLE settings")
+    shutil.rmtree(gone)
+    for _ in range(2):
+        told = [night.settings for night in Store().nights()]
+        assert told == [{"agents.AGENTS_PROFILE": "happyos"}, None]
+        shutil.rmtree(here, ignore_errors=True)  # the second time it is in the store
+    assert "steady on synthetic, settings not known: 1 run" in agentstorm("history")[1]
+    added = record(night=3, target=set_to())
+    remember(added, refuse)
+    assert Store().nights()[-1].settings == {}
+
+
+def test_an_old_store_that_cannot_be_written_is_read(record: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    record(target=set_to(AGENTS_PROFILE="happyos"))
+    rebuild(Store(), refuse)
+    with duckdb.connect(Store().path) as connection:
+        connection.execute("DROP TABLE settings")
+    connect = Store._connect
+
+    def read_only(store: Store, *, writing: bool) -> Any:
+        if writing:
+            raise OSError("read-only file system")
+        return connect(store, writing=False)
+
+    monkeypatch.setattr(Store, "_connect", read_only)
+    (night,) = Store().nights()
+    assert night.settings == {"agents.AGENTS_PROFILE": "happyos"}
 
 
 def test_history_shows_what_it_is_asked_for(record: Record) -> None:
