@@ -25,6 +25,7 @@ from harness.errors import PlanError, TrafficFailed
 from harness.model.request import first_request_id
 from tests.calibrate.serving import serving
 from tests.contract.test_engine import Driver, once, server_log
+from tests.contract.test_loads import replay
 
 pytestmark = pytest.mark.real
 
@@ -145,13 +146,25 @@ ASKING = textwrap.dedent("""
         {"kind": "rate", "rate": "150/s", "arrivals": "poisson", "hold": "1.5s"},
         {"kind": "rate", "rate": "100/s", "hold": "1s", "warmup": "0.5s"},
         {"kind": "users", "users": 31, "spawn": "40/s", "hold": "1.5s"},
+        {"kind": "steps", "arrivals": "poisson", "steps": [
+            {"rate": "50/s", "hold": "0.4s"}, {"rate": "150/s", "ramp": "0.4s", "hold": "0.4s"},
+            {"rate": "20/s", "hold": "0.3s"},
+        ]},
+        {"kind": "steps", "steps": [
+            {"users": 6, "hold": "0.3s"}, {"users": 31, "ramp": "0.4s", "hold": "0.3s"}, {"users": 4, "hold": "0.2s"},
+            {"users": 9, "hold": "0.4s"},
+        ]},
+        {"kind": "replay"},
     ],
-    ids=["poisson", "constant", "users"],
-)
+    ids=["poisson", "constant", "users", "steps-of-rates", "steps-of-users", "replay"],
+)  # fmt: skip
 def test_the_union_of_all_workers_is_the_schedule_of_one(stage: Any, url: str, load: dict[str, Any]) -> None:
     seen = {}
+    closed = load["kind"] == "users" or "users" in load.get("steps", [{}])[0]
     for workers in (1, 2, 3):
         driver = stage.driver(workers, f"with-{workers}")
+        if load["kind"] == "replay":  # three at a time, ever less often
+            load = replay(driver, "".join(f"{(n // 3) ** 1.5 * 0.007:.9f}\n" for n in range(100)))
         frame = driver.run(ASKING, load, url)
         assert set(frame.worker) == {f"locust-{n}" for n in range(workers)}
         assert set(frame.outcome) == {"ok"}
@@ -161,7 +174,7 @@ def test_the_union_of_all_workers_is_the_schedule_of_one(stage: Any, url: str, l
         due = frame.due_ns - driver.start_ns
         what = zip(frame.name, frame.bytes_out, strict=True)
         # A user's first request is due when it starts, which is whenever it was its turn to run.
-        seen[workers] = sorted(what) if load["kind"] == "users" else list(zip(due, what, strict=True))
+        seen[workers] = sorted(what if closed else zip(due, what, strict=True))
     assert seen[1] == seen[2] == seen[3]
 
 
