@@ -64,7 +64,7 @@ class Exchange:
 
 @dataclass
 class Schedule:
-    """When arrivals are due, once it is known when k6 began: `zero_ns` + index * `period_ns`, or + `offsets_ns[index]`."""
+    """When arrivals are due: index * `period_ns`, or `offsets_ns[index]`, after k6 began (`zero_ns`, once known)."""
 
     period_ns: int
     count: int

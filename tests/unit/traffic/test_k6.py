@@ -300,6 +300,17 @@ def test_every_arrival_becomes_a_row_at_its_due_time(tmp_path: Path) -> None:
     assert (told.lost, told.book.sent, told.book.dropped) == (1, 2, 3)
 
 
+def test_an_arrival_more_than_planned_is_on_no_schedule(tmp_path: Path) -> None:
+    told = Told(tmp_path)
+    told.samples.feed(line("agentstorm_arrival", 0.1, 0, {"start_ms": ZERO / NS_PER_MS}))
+    told.samples.feed(line("dropped_iterations", 0.3))
+    told.samples.feed(line("agentstorm_arrival", 180.1, 9))  # its tenth, and the eleventh with the one dropped
+    told.samples.feed(line("agentstorm_begin", 180.2, 7001, {"name": "a", "arrival": 9}))
+    rows = told.rows()
+    assert list(rows.outcome) == ["dropped", "dropped", "lost"]
+    assert rows.due_ns[2] == rows.start_ns[2] == 180_200_000
+
+
 @pytest.mark.parametrize(
     ("said", "received"),
     [
