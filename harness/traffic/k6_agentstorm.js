@@ -19,9 +19,10 @@ import http from "k6/http";
 import { Counter } from "k6/metrics";
 import { SharedArray } from "k6/data";
 
-// `k6_engine.py`, _order. Read once, shared by all VUs.
-const order = new SharedArray("agentstorm", () => [JSON.parse(open(__ENV.AGENTSTORM_ORDER))])[0];
-const offsets = new SharedArray("agentstorm users", () => JSON.parse(open(__ENV.AGENTSTORM_ORDER)).offsets_ms);
+// `k6_engine.py`, _order. Read once, shared by all VUs; what is taken out of it is a copy, so users take their own only.
+const given = () => JSON.parse(open(__ENV.AGENTSTORM_ORDER));
+const order = new SharedArray("agentstorm", () => [Object.assign(given(), { lives_ms: undefined })])[0];
+const lives = new SharedArray("agentstorm users", () => given().lives_ms);
 const counters = {};
 for (const what of ["arrival", "begin", "end", "silent", "error", "tick", "user"]) {
   counters[what] = new Counter(`agentstorm_${what}`);
@@ -31,6 +32,7 @@ const BODY_LIMIT = 1 << 20, BODY_HEAD = 1 << 19, BODY_TAIL = 1 << 16;
 const PER_VU = 2 ** 24; // request ids: stream, VU, count
 
 let begin = null; // what `setup` returned: {url, start_ms, end_ms, vus}
+let until_ms = 0; // when the load, or the user of this VU, is to send no more
 let timeout = "";
 let sent = 0; // requests of this VU
 let owed = -1; // the arrival whose request has not been sent yet
@@ -182,7 +184,7 @@ export function setup(workload) {
   const about = { vus, timeout_s: workload.timeout || order.longest_s };
   const answer = raw.request("POST", order.control, JSON.stringify(about), { timeout: "24h" });
   const word = Object.assign(JSON.parse(answer.body), { vus });
-  sleep(Math.max(0, (word.start_ms - Date.now()) / 1000));
+  sleep(Math.max(0, (word.start_ms - order.lead_ms - Date.now()) / 1000));
   return word;
 }
 
@@ -191,7 +193,7 @@ function stopped() {
 }
 
 function ended() {
-  return Date.now() >= begin.end_ms || stopped();
+  return Date.now() >= until_ms || stopped();
 }
 
 function run(workload) {
@@ -207,7 +209,7 @@ function run(workload) {
 function arrival(workload) {
   const number = exec.scenario.iterationInTest;
   if (number >= order.count || stopped()) return;
-  tell("arrival", number, number ? undefined : { start_ms: exec.scenario.startTime });
+  tell("arrival", number, number ? undefined : { start_ms: exec.scenario.startTime + order.lead_ms });
   randomSeed(order.seed + number);
   owed = number;
   run(workload);
@@ -224,13 +226,15 @@ function sleepUntil(moment_ms) {
 
 function user(workload) {
   const number = exec.scenario.iterationInTest;
-  sleepUntil(Math.min(begin.start_ms + offsets[number], begin.end_ms));
+  const [starts, leaves] = lives[number];
+  until_ms = begin.start_ms + leaves;
+  sleepUntil(Math.min(begin.start_ms + starts, until_ms));
   if (ended()) return;
   randomSeed(order.seed + number);
   tell("user", 1);
   while (!ended()) {
     run(workload);
-    if (workload.think) sleepUntil(Math.min(Date.now() + workload.think() * 1000, begin.end_ms));
+    if (workload.think) sleepUntil(Math.min(Date.now() + workload.think() * 1000, until_ms));
   }
   tell("user", -1);
 }
@@ -238,6 +242,7 @@ function user(workload) {
 export function task(workload, word) {
   if (begin === null) {
     begin = word;
+    until_ms = word.end_ms;
     timeout = `${workload.timeout || order.longest_s}s`;
   }
   (order.rate ? arrival : user)(workload);

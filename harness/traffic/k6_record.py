@@ -10,18 +10,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from harness.clock import NS_PER_MS
+from harness.clock import NS_PER_MS, NS_PER_S
 from harness.model.request import UNKNOWN, Outcome
 from harness.observe import Answer, Observation, Reading
 from harness.recording.requests import MOST_BYTES
 
 if TYPE_CHECKING:
     from harness.recording.requests import RequestWriter
+    from harness.traffic.pacer import Times
 
 _MAX_TEXTS, _MAX_TEXT = 300, 160
 _UNSEEN = Reading(Outcome.FAILED, "", "", UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN)
 _DISPATCH_NS = NS_PER_MS // 10
 """From k6's timer to our first word in the iteration it starts, when nothing holds it up: never less was seen."""
+_READY_NS = NS_PER_S // 4
+"""Where rates change, k6 counts from when it has readied its VUs, which takes it no longer, and does not say when."""
 STOPPED = "the load was stopped before it was sent"
 SILENT = "the task made no request"
 
@@ -61,10 +64,12 @@ class Exchange:
 
 @dataclass
 class Schedule:
-    """When arrivals are due: `zero_ns` + index * `period_ns`, once it is known when k6 began."""
+    """When arrivals are due: index * `period_ns`, or `offsets_ns[index]`, after k6 began (`zero_ns`, once known)."""
 
     period_ns: int
     count: int
+    offsets_ns: Times | None = None
+    """Where rates change."""
     began_ns: int = -1
     """When k6 says its scenario began, cut to whole ms."""
     least_ns: int = -1
@@ -73,19 +78,24 @@ class Schedule:
 
     def seen(self, index: int, t_ns: int) -> None:
         """Take note that arrival `index` was dispatched at `t_ns`: never before it was due."""
-        begun = t_ns - index * self.period_ns
+        begun = t_ns - self._offset_ns(index)
         self.least_ns = begun if self.least_ns < 0 else min(self.least_ns, begun)
 
     def settle(self) -> bool:
-        """Fix when it began: no later than any arrival shows, and within the ms that k6 names. False: too early."""
+        """Fix when it began: no later than any arrival shows, and within the ms that k6 names, or after it by as much
+        as it may take to ready its VUs. False: too early."""
         if self.zero_ns < 0 and self.least_ns >= 0:
-            low, high = (self.began_ns, self.began_ns + NS_PER_MS) if self.began_ns >= 0 else (0, self.least_ns)
+            within_ns = NS_PER_MS if self.offsets_ns is None else _READY_NS
+            low, high = (self.began_ns, self.began_ns + within_ns) if self.began_ns >= 0 else (0, self.least_ns)
             self.zero_ns = min(max(self.least_ns - _DISPATCH_NS, low), high)
         return self.zero_ns >= 0
 
     def due_ns(self, index: int) -> int:
         """Return when arrival `index` was due."""
-        return self.zero_ns + index * self.period_ns
+        return self.zero_ns + self._offset_ns(index)
+
+    def _offset_ns(self, index: int) -> int:
+        return index * self.period_ns if self.offsets_ns is None else int(self.offsets_ns[index])
 
 
 @dataclass
@@ -122,7 +132,8 @@ class Book:
     def arrival(self, number: int, t_ns: int, start_ms: float | None) -> None:
         """An iteration of the open loop began."""
         assert self.schedule is not None  # noqa: S101 - only open loops have arrivals
-        index = number + self._skipped
+        if (index := number + self._skipped) >= self.schedule.count:  # as k6 rounds, there may be one more
+            return
         if start_ms is not None:
             self.schedule.began_ns = round(start_ms * NS_PER_MS)
         self.schedule.seen(index, t_ns)

@@ -18,6 +18,7 @@ from harness.errors import TrafficFailed
 from harness.model.target import Observe
 from harness.observe import Observation
 from harness.recording.requests import RequestWriter
+from harness.traffic import pacer
 from harness.traffic.k6_control import Control
 from harness.traffic.k6_record import Book, Schedule
 from harness.traffic.k6_samples import Samples
@@ -47,6 +48,14 @@ def _environment() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if not key.startswith("K6_")} | {"TZ": "UTC"}
 
 
+def due(shape: dict[str, Any]) -> Schedule | None:
+    """Return when the arrivals of a shape (`k6_scenarios.Shape`, from JSON) are due; None for a closed loop."""
+    if not shape["count"]:
+        return None
+    levels = [pacer.Level(*level) for level in shape["levels"]]
+    return Schedule(shape["period_ns"], shape["count"], pacer.ramps(levels) if levels else None)
+
+
 class Run:
     """k6, started and waiting in its `setup`; then the load."""
 
@@ -56,9 +65,8 @@ class Run:
         self._offset_ns, self.uncertainty_ns = wall_offset()
         self._worker = order["worker"]
         self._writer = RequestWriter(Path(order["requests"]), self._worker)
-        shape = order["shape"]
-        schedule = Schedule(shape["period_ns"], shape["count"]) if shape["count"] else None
         observe = Observe.model_validate(order["observe"])
+        schedule = due(order["shape"])
         self.book = Book(self._writer, Observation(observe), schedule, self._offset_ns, order["first_id"])
         self._samples = Samples(self.book)
         self._stopping = ""

@@ -87,8 +87,8 @@ def _replay(part: Part, load: dict[str, Any]) -> OpenLoad:
 
 
 def _steps(part: Part, load: dict[str, Any]) -> AnyLoad:
-    first, *others = [pacer.Level(s["users"] or s["rate"] or 0, s["ramp"], s["hold"]) for s in load["steps"]]
-    levels = [first._replace(hold_s=first.hold_s + load["warmup"]), *others]
+    steps = ((s["users"] or s["rate"] or 0, s["ramp"], s["hold"]) for s in load["steps"])
+    levels = pacer.levels(steps, load["warmup"])
     if load["steps"][0]["rate"] is None:
         return part.closed(Users(*pacer.lives(levels, seeds.generator(part.seed, "user-starts"))))
     random = seeds.generator(part.seed, "arrivals") if load["arrivals"] == "poisson" else None

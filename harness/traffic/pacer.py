@@ -16,7 +16,7 @@ from harness import seeds
 from harness.clock import NS_PER_S
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 Times = NDArray[np.int64]
 
@@ -33,6 +33,12 @@ class Level(NamedTuple):
     level: float
     ramp_s: float
     hold_s: float
+
+
+def levels(steps: Iterable[tuple[float, float, float]], warmup: float) -> list[Level]:
+    """Return the levels of a `steps` load, given (level, ramp, hold) of each step: the warm-up lengthens the first."""
+    first, *others = [Level(*step) for step in steps]
+    return [first._replace(hold_s=first.hold_s + warmup), *others]
 
 
 def constant(rate: float, seconds: float) -> Times:

@@ -15,9 +15,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from harness import seeds
 from harness.clock import NS_PER_S, now_ns, sleep
 from harness.errors import MissingComponent, PlanError, TrafficFailed
 from harness.model.load import Load
@@ -25,7 +27,7 @@ from harness.model.plan import Plan, Scenario
 from harness.model.request import trace_id
 from harness.model.target import ExternalSystem, Observe, Target
 from harness.recording.reader import read_stream
-from harness.traffic import KINDS, Engine, Pulse
+from harness.traffic import KINDS, Engine, Pulse, pacer
 from tests.calibrate.serving import serving
 from tests.having_k6 import k6_or_skip
 
@@ -344,6 +346,45 @@ def test_a_spike_ramps_linearly(driver: Driver, url: str) -> None:
     starts = sorted((frame.start_ns - driver.start_ns) / NS_PER_S)
     assert len(starts) == 60
     assert all(abs(start - (k + 0.5) / 30) < 0.15 for k, start in enumerate(starts))
+
+
+def test_users_come_and_go_in_steps(driver: Driver, url: str) -> None:
+    levels = [pacer.Level(5, 0, 0.6), pacer.Level(20, 0.5, 0.6), pacer.Level(3, 0, 0.6), pacer.Level(8, 0, 0.6)]
+    steps = [{"users": level.level, "ramp": f"{level.ramp_s}s", "hold": f"{level.hold_s}s"} for level in levels]
+    head = 'import exec from "k6/execution";\nexport const timeout = 1;\nexport function think() { return 0.05 }'
+    ask = 'http.get("/ms/20", {tags: {name: `${exec.scenario.iterationInTest}%s`}});'
+    frame = driver.run(once(ask % "" + ask % " again", head), {"kind": "steps", "steps": steps}, url)
+    assert set(frame.outcome) == {"ok"}
+    at = (frame.start_ns - driver.start_ns) / NS_PER_S
+    user = frame.name.str.split().str[0].astype(int)
+    start, stop, _ = pacer.lives(levels, seeds.generator(7, "user-starts"))
+    assert set(user) == set(range(25)), "those that come later are others"
+    for number, (begin, end) in enumerate(np.column_stack([start, np.where(stop < 0, 2_900_000_000, stop)]) / NS_PER_S):
+        mine = at[user == number]
+        assert begin <= mine.min() < begin + 0.15
+        assert end - 0.3 < mine.max() < end + 0.01, "after the request it is in, not after the task"
+    here = [user[at.between(begin, begin + 0.4)].nunique() for begin in (0.15, 1.2, 1.8, 2.4)]
+    assert here == [5, 20, 3, 8]
+
+
+def test_rates_go_up_and_down_in_steps(driver: Driver, url: str) -> None:
+    steps = [
+        {"rate": "40/s", "hold": "0.5s"},
+        {"rate": "80/s", "ramp": "0.5s", "hold": "0.5s"},
+        {"rate": "0/s", "hold": "0.3s"},
+        {"rate": "20/s", "hold": "0.5s"},
+    ]
+    load = {"kind": "steps", "warmup": "0.5s", "steps": steps}
+    frame = driver.run(once('http.get("/ms/2")'), load, url)
+    expected = pacer.ramps([pacer.Level(40, 0, 1), pacer.Level(80, 0.5, 0.5), pacer.Level(0, 0, 0.3),
+                            pacer.Level(20, 0, 0.5)])  # fmt: skip
+    due = frame.due_ns - first_moment(frame, driver)
+    assert len(due) == len(expected) == 120
+    # Not one is sent before it is due, as far as it is known when k6 began; nor, mostly, much later.
+    assert abs(due - expected).max() < 2_000_000
+    assert (frame.start_ns - frame.due_ns).median() < 10_000_000
+    assert set(frame.outcome) == {"ok"}
+    assert driver.pulses[-1].users == 81, "VUs for the highest of the rates"
 
 
 def test_a_seed_repeats(driver: Driver, url: str, tmp_path: Path) -> None:

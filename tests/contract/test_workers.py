@@ -25,6 +25,7 @@ from harness.errors import PlanError, TrafficFailed
 from harness.model.request import first_request_id
 from tests.calibrate.serving import serving
 from tests.contract.test_engine import Driver, once, server_log
+from tests.contract.test_loads import replay
 
 pytestmark = pytest.mark.real
 
@@ -140,18 +141,27 @@ ASKING = textwrap.dedent("""
 
 
 @pytest.mark.parametrize(
-    "load",
+    ("load", "crews"),
     [
-        {"kind": "rate", "rate": "150/s", "arrivals": "poisson", "hold": "1.5s"},
-        {"kind": "rate", "rate": "100/s", "hold": "1s", "warmup": "0.5s"},
-        {"kind": "users", "users": 31, "spawn": "40/s", "hold": "1.5s"},
+        ({"kind": "rate", "rate": "150/s", "arrivals": "poisson", "hold": "1.5s"}, (1, 2, 3)),
+        ({"kind": "rate", "rate": "100/s", "hold": "1s", "warmup": "0.5s"}, (1, 2, 3)),
+        ({"kind": "users", "users": 31, "spawn": "40/s", "hold": "1.5s"}, (1, 2, 3)),
+        ({"kind": "steps", "steps": [
+            {"users": 6, "hold": "0.3s"}, {"users": 31, "ramp": "0.4s", "hold": "0.3s"}, {"users": 4, "hold": "0.2s"},
+            {"users": 9, "hold": "0.3s"},
+        ]}, (1, 2)),
+        ({"kind": "replay"}, (1, 2)),
     ],
-    ids=["poisson", "constant", "users"],
-)
-def test_the_union_of_all_workers_is_the_schedule_of_one(stage: Any, url: str, load: dict[str, Any]) -> None:
+    ids=["poisson", "constant", "users", "steps", "replay"],
+)  # fmt: skip
+def test_the_union_of_all_workers_is_the_schedule_of_one(
+    stage: Any, url: str, load: dict[str, Any], crews: tuple[int, ...]
+) -> None:
     seen = {}
-    for workers in (1, 2, 3):
+    for workers in crews:
         driver = stage.driver(workers, f"with-{workers}")
+        if load["kind"] == "replay":  # three at a time, ever less often
+            load = replay(driver, "".join(f"{(n // 3) ** 1.5 * 0.007:.9f}\n" for n in range(100)))
         frame = driver.run(ASKING, load, url)
         assert set(frame.worker) == {f"locust-{n}" for n in range(workers)}
         assert set(frame.outcome) == {"ok"}
@@ -161,8 +171,8 @@ def test_the_union_of_all_workers_is_the_schedule_of_one(stage: Any, url: str, l
         due = frame.due_ns - driver.start_ns
         what = zip(frame.name, frame.bytes_out, strict=True)
         # A user's first request is due when it starts, which is whenever it was its turn to run.
-        seen[workers] = sorted(what) if load["kind"] == "users" else list(zip(due, what, strict=True))
-    assert seen[1] == seen[2] == seen[3]
+        seen[workers] = sorted(what if load["kind"] in ("users", "steps") else zip(due, what, strict=True))
+    assert all(seen[workers] == seen[1] for workers in crews)
 
 
 def test_workloads_find_what_locust_gives_them(stage: Any, url: str) -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from harness import seeds
 from harness.clock import NS_PER_MS, NS_PER_S
 from harness.errors import PlanError
 from harness.model.load import Load
@@ -24,6 +29,7 @@ from harness.traffic import k6_main, pacer
 from harness.traffic.k6_engine import K6Engine
 from harness.traffic.k6_record import Book, Schedule, explain
 from harness.traffic.k6_refusal import refusal
+from harness.traffic.k6_run import due
 from harness.traffic.k6_samples import Samples, time_ns
 from harness.traffic.k6_scenarios import MOST_VUS, shape
 
@@ -58,19 +64,87 @@ def test_k6s_period_is_the_plans_to_a_nanosecond(rate: str) -> None:
 
 
 def test_users_start_when_locusts_do() -> None:
-    from harness import seeds  # noqa: PLC0415
-
     made = shape(load(kind="users", users=100, spawn="10/s", hold="1m"), 7)
     truth = pacer.starts(100, 10, seeds.generator(7, "user-starts")) / NS_PER_MS
-    assert made.offsets_ms == pytest.approx(truth.tolist(), abs=0.001)
+    assert [start for start, _ in made.lives_ms] == pytest.approx(truth.tolist(), abs=0.001)
+    assert {leave for _, leave in made.lives_ms} == {60_000}
     assert (made.scenario["executor"], made.scenario["vus"], made.rate) == ("per-vu-iterations", 100, 0)
+
+
+def test_users_of_steps_come_and_go_when_locusts_do() -> None:
+    steps = [
+        {"users": 5, "hold": "10s"},
+        {"users": 20, "ramp": "5s", "hold": "10s"},
+        {"users": 3, "ramp": "2s", "hold": "10s"},
+        {"users": 8, "hold": "10s"},
+    ]
+    made = shape(load(kind="steps", warmup="30s", steps=steps), 7)
+    levels = [pacer.Level(5, 0, 40), pacer.Level(20, 5, 10), pacer.Level(3, 2, 10), pacer.Level(8, 0, 10)]
+    start, stop, _ = pacer.lives(levels, seeds.generator(7, "user-starts"))
+    assert (len(start), made.scenario["vus"], made.scenario["iterations"]) == (25, 25, 1)
+    total_ms = 77_000
+    truth = [(a / NS_PER_MS, b / NS_PER_MS if b >= 0 else total_ms) for a, b in zip(start, stop, strict=True)]
+    assert np.array(made.lives_ms) == pytest.approx(np.array(truth), abs=0.001)
+    for at_ms, here in ((39_000, 5), (54_000, 20), (58_000, 3), (66_999, 3), (67_001, 8)):
+        assert sum(begin <= at_ms < end for begin, end in made.lives_ms) == here
+    assert (made.rate, made.count, made.scenario["maxDuration"]) == (0, 0, "77500ms")
+
+
+def k6_arrivals_ns(scenario: dict[str, Any]) -> Iterator[int]:
+    """Give what k6 makes of a `ramping-arrival-rate` (1.8.1: `lib/executor/ramping_arrival_rate.go`, `cal`)."""
+    assert scenario["timeUnit"].endswith("h")
+    unit = int(scenario["timeUnit"][:-1]) * 3600 * NS_PER_S
+    assert unit < 2**63
+    rate, number, area, begin = scenario["startRate"] / unit, 1, 0.0, 0
+    for stage in scenario["stages"]:
+        before, rate, length = rate, stage["target"] / unit, int(stage["duration"].removesuffix("ns"))
+        done, area = area, area + length * ((rate - before) / 2 + before)
+        while number <= area:
+            if before == rate:
+                at = (number - done) / rate
+            else:
+                root = math.sqrt(length * (before**2 * length + 2 * (number - done) * (rate - before)))
+                at = (before * length - root) / (before - rate)
+            yield int(at) + begin
+            number += 1
+        begin += length
+
+
+@pytest.mark.parametrize(
+    ("levels", "warmup"),
+    [
+        ([("40/s", 0, 0.5), ("80/s", 0.5, 0.5), ("0/s", 0, 0.3), ("20/s", 0, 0.5)], 0.5),
+        ([("500/min", 0, 120), ("1000/min", 10, 120), ("200/min", 0, 120)], 30),
+        ([("0/s", 0, 5), ("10/s", 7, 3), ("0/s", 2, 4), ("333/min", 1.5, 60)], 0),
+        ([("7/h", 0, 3600), ("0.37/s", 60, 100.25), ("1234.5/s", 3, 20)], 0),
+    ],
+)
+def test_rates_of_steps_have_the_arrivals_locusts_have(levels: list[tuple[str, float, float]], warmup: float) -> None:
+    steps = [{"rate": rate, "ramp": f"{ramp}s", "hold": f"{hold}s"} for rate, ramp, hold in levels]
+    profile = load(kind="steps", warmup=f"{warmup}s", steps=steps)
+    made = shape(profile, 1)
+    plan = [pacer.Level(step.level, ramp, hold) for step, (_, ramp, hold) in zip(profile.steps, levels, strict=True)]  # type: ignore[union-attr]
+    plan[0] = plan[0]._replace(hold_s=plan[0].hold_s + warmup)
+    truth = pacer.ramps(plan)
+    found = np.array(list(k6_arrivals_ns(made.scenario))) - round(made.lead_ms * NS_PER_MS)
+    assert len(found) == made.count == len(truth)
+    assert (found - truth).min() >= -2
+    assert (found - truth).max() < 0.2 * NS_PER_MS
+    assert made.rate == max(level.level for level in plan)
+    schedule = due(json.loads(json.dumps(asdict(made))))
+    assert schedule is not None
+    schedule.zero_ns = ZERO
+    assert [schedule.due_ns(n) - ZERO for n in range(made.count)] == truth.tolist()
 
 
 @pytest.mark.parametrize(
     ("profile", "said"),
     [
         ({"kind": "rate", "rate": "1/s", "arrivals": "poisson", "hold": "1s"}, "poisson arrivals"),
+        ({"kind": "steps", "arrivals": "poisson", "steps": [{"rate": "1/s", "hold": "1s"}]}, "poisson arrivals"),
         ({"kind": "users", "users": MOST_VUS + 1, "hold": "1s"}, "at most"),
+        ({"kind": "steps", "steps": [{"users": n, "hold": "1s"} for n in (40_000, 0, 40_000)]}, "80000 users: k6"),
+        ({"kind": "capacity", "min": "1/s", "max": "2/s", "budget": "1h"}, "kind 'capacity'"),
     ],
 )
 def test_what_k6_cannot_make_is_refused(profile: dict[str, Any], said: str) -> None:
@@ -151,6 +225,15 @@ def test_when_k6_began_is_known_to_a_millisecond(least: int, began: int, zero: i
     assert schedule.due_ns(2) == zero + 2 * PERIOD
 
 
+def test_where_rates_change_k6_may_take_its_time_to_begin() -> None:
+    schedule = Schedule(0, 3, np.array([0, 5, 7]) * NS_PER_MS)
+    schedule.began_ns = ZERO
+    for index, at_ms in ((0, 31.0), (1, 35.2), (2, 38.0)):
+        schedule.seen(index, ZERO + round(at_ms * NS_PER_MS))
+    assert schedule.settle()
+    assert [schedule.due_ns(n) - ZERO for n in range(3)] == [30_100_000, 35_100_000, 37_100_000]
+
+
 def line(metric: str, at_ms: float, value: float = 1, said: Any = None, request_id: int = 0) -> bytes:
     ns = round(at_ms * NS_PER_MS)
     time = f"2026-11-24T17:18:{21 + ns // NS_PER_S:02d}.{ns % NS_PER_S:09d}Z"
@@ -217,6 +300,17 @@ def test_every_arrival_becomes_a_row_at_its_due_time(tmp_path: Path) -> None:
     assert (told.lost, told.book.sent, told.book.dropped) == (1, 2, 3)
 
 
+def test_an_arrival_more_than_planned_is_on_no_schedule(tmp_path: Path) -> None:
+    told = Told(tmp_path)
+    told.samples.feed(line("agentstorm_arrival", 0.1, 0, {"start_ms": ZERO / NS_PER_MS}))
+    told.samples.feed(line("dropped_iterations", 0.3))
+    told.samples.feed(line("agentstorm_arrival", 180.1, 9))  # its tenth, and the eleventh with the one dropped
+    told.samples.feed(line("agentstorm_begin", 180.2, 7001, {"name": "a", "arrival": 9}))
+    rows = told.rows()
+    assert list(rows.outcome) == ["dropped", "dropped", "lost"]
+    assert rows.due_ns[2] == rows.start_ns[2] == 180_200_000
+
+
 @pytest.mark.parametrize(
     ("said", "received"),
     [
@@ -275,7 +369,7 @@ def test_what_is_known_is_written_whatever_fails_in_k6s_keeper(monkeypatch: pyte
 
 
 def test_an_order_longer_than_a_pipe_holds_is_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    order = {"do": "prepare", "shape": {"offsets_ms": [n + 0.5 for n in range(20_000)]}}
+    order = {"do": "prepare", "shape": {"lives_ms": [[n + 0.5, 60_000.0] for n in range(10_000)]}}
     (tmp_path / "said").write_text(json.dumps(order) + "\n")
     assert (tmp_path / "said").stat().st_size > 2 * 65536
     heard: list[Any] = []
