@@ -5,6 +5,10 @@
 Each recording is written (`synthetic`) and analysed in processes of their own. Seconds are those of
 `harness.assess.assess` on an opened recording, after the imports, with the file in the page cache; memory is the whole
 process's highest resident set (VmHWM).
+
+Not measured: the pages (figures, HTML, Markdown). The synthetic ledger has 1 % of the provider calls
+(`synthetic.LEDGER_EVERY`), and no request is a stream, so there are no token times: a whole ledger, or many streams,
+need more memory than is measured here (docs/decisions/0022: 2 GiB for 10^7 calls).
 """
 
 from __future__ import annotations

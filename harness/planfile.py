@@ -45,7 +45,7 @@ FAULT: TypeAdapter[FaultSpec] = TypeAdapter(
 
 _ELSEWHERE: Any = {
     "workload_path": True, "target_dir": True, "seed": True, "bind": True, "files": True,
-    "replayed": {"path"}, "target": {"audit"},
+    "replayed": {"path"}, "target": {"audit", "version"},
 }  # fmt: skip
 """What may differ between two plans that are the same."""
 
@@ -71,6 +71,8 @@ def load_target(document: Document) -> Target:
             raise document.error(("prices",), f"prices: {error.what}", error.hint) from None
         data = {**data, "prices": load_prices(read(path))}
     target = validate(document, Target, data)
+    if target.version is not None:
+        target = target.model_copy(update={"version": _version(document, target.version)})
     if target.audit is not None:
         _check_audit(document, target.audit)
     for name in type(target.observe).model_fields:
@@ -92,6 +94,20 @@ def load_target(document: Document) -> Target:
         loc = tuple(re.sub(r"\[\d+\]$", "", part) for part in error.where.split("."))
         raise document.error(loc, f"{error.where}: {error.what}", error.hint) from None
     return target
+
+
+_ENV = re.compile(r"\$\{env\.(\w+)\}")
+
+
+def _version(document: Document, text: str) -> str | None:
+    """Return the system's version with the environment filled in; None where a variable of it is not set, or empty."""
+    if "${" in _ENV.sub("", text):
+        hint = "only the environment can be filled in here, as in ${env.GIT_SHA}"
+        raise document.error(("version",), f"version: {text!r} names no environment variable", hint)
+    if not all(os.environ.get(name) for name in _ENV.findall(text)):
+        return None
+    filled = " ".join(_ENV.sub(lambda match: os.environ[match[1]], text).split())
+    return filled.encode(errors="replace").decode() or None  # bytes that are no text could not be written
 
 
 def _check_audit(document: Document, named: str) -> None:

@@ -89,7 +89,7 @@ def parsed(arguments: tuple[str, ...]) -> click.Context:
 
 
 def test_there_are_workflows() -> None:
-    assert {path.stem for path in WORKFLOWS} >= {"ci", "nightly", "gate"}
+    assert {path.stem for path in WORKFLOWS} >= {"ci", "nightly", "weekly", "gate"}
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
@@ -163,6 +163,39 @@ def test_only_tests_that_failed_are_tried_again(tmp_path: Path, codes: str, ends
     assert ["--last-failed" in line for line in told] == [False, True][:runs]
 
 
+@pytest.mark.parametrize("code", [0, 99, 75, 98, 1])
+def test_what_drifted_is_in_the_summary_and_fails_no_night_twice(tmp_path: Path, code: int) -> None:
+    steps = read(ROOT / ".github/workflows/nightly.yml")["jobs"]["soak"]["steps"]
+    (step,) = [step for step in steps if "agentstorm soak" in step.get("run", "")]
+    assert step["if"] == "always() && steps.run.outputs.night != ''"
+    (tmp_path / "agentstorm").write_text(f'#!/bin/sh\n[ {code} = 1 ] || echo "$@ drifts"\nexit {code}\n')
+    (tmp_path / "agentstorm").chmod(0o755)
+    summary = tmp_path / "summary"
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "NIGHT": "a night", "GITHUB_STEP_SUMMARY": str(summary)}
+    done = subprocess.run(
+        ["bash", "-e", "-c", step["run"]], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done
+    if code == 1:  # there is no recording
+        assert "::warning::" in done.stdout
+        assert not summary.exists()
+    else:
+        assert summary.read_text() == "```\nsoak a night drifts\n```\n"
+        assert done.stdout == ""
+
+
+def test_the_documented_commands_are_typed_for_real_every_week() -> None:
+    workflow = read(ROOT / ".github/workflows/weekly.yml")
+    assert workflow["on"].keys() == {"schedule", "workflow_dispatch"}
+    (step,) = [step for step in workflow["jobs"]["docs"]["steps"] if "pytest" in step.get("run", "")]
+    tests = (ROOT / "tests" / "test_docs.py").read_text()
+    (switch,) = step["env"]
+    assert f'"{switch}" not in os.environ' in tests
+    assert step["run"].split()[-3:-1] == ["tests/test_docs.py", "-k"]
+    (chosen,) = re.findall(rf"def (test_\w*{step['run'].split()[-1]}\w*)", tests)
+    assert chosen == "test_the_tutorial_to_the_letter"
+
+
 GUIDE = (ROOT / "docs" / "how-to" / "ci-gate.md").read_text()
 
 
@@ -234,7 +267,7 @@ def test_every_target_of_make_is_there(workflow: str, targets: tuple[str, ...]) 
 
 def test_the_commands_are_really_found() -> None:
     found = {arguments[0] for _, arguments in of("agentstorm")}
-    assert found >= {"run", "gate", "compare", "history", "heal", "doctor", "report"}
+    assert found >= {"run", "gate", "compare", "history", "soak", "heal", "doctor", "report"}
     assert {word for _, targets in of("make") for word in targets} >= {"lint", "types", "test", "test-docker"}
 
 

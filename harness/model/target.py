@@ -223,6 +223,10 @@ class Target(Frozen):
 
     target: Name
     about: str = ""
+    version: str | None = None
+    """Version of the system, for the head of the report: ``1.4.2``, or ``${env.NAME}`` for what that variable of the
+    environment says when the plan is read (one that is not set, or empty, leaves the version out). No part of the plan:
+    runs of two versions can be compared."""
     system: System
     url: str
     """Base URL that requests go to; ``${services.NAME}`` is filled in."""

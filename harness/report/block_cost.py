@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from harness.model.findings import Findings
 
 COLUMNS = ("requests", "calls", "tokens in", "tokens out", "spent", "per 1,000 requests", "per answer")
+PER_USER = "per user and hour"
+"""One more column, of the whole run and of its states: nobody counts the users of a tenant or a model."""
 FOLDED = (("tenant", "by_tenant"), ("agent", "by_agent"), ("provider", "by_upstream"), ("model", "by_model"))
 HEALTHY = "healthy"
 
@@ -56,13 +58,18 @@ def cost(findings: Findings) -> dict[str, Any] | None:
         return None
     if not isinstance(found, CostFindings):
         return {"answer": "Not known: no ledger tells which request a provider call was made for.", "rows": []}
-    rows = [("whole run", "", found.total), *(("state", name, spend) for name, spend in found.by_state.items())]
+    rows = [("whole run", "", found.total, found.per_user_hour)]
+    rows += [("state", name, spend, found.per_user_hour_by_state.get(name)) for name, spend in found.by_state.items()]
     folded = [(kind, name, spend) for kind, key in FOLDED for name, spend in getattr(found, key).items()]
     saved = found.cache
     return {
         "answer": said(findings) or "Nothing was asked, so nothing was spent.",
-        "columns": COLUMNS,
-        "rows": [(kind, name, _cells(spend, found.currency)) for kind, name, spend in rows],
+        "columns": (*COLUMNS, PER_USER),
+        "rows": [
+            (kind, name, [*_cells(spend, found.currency), _amount(per_user, found.currency)])
+            for kind, name, spend, per_user in rows
+        ],
+        "folded_columns": COLUMNS,
         "folded": [(kind, name, _cells(spend, found.currency)) for kind, name, spend in folded],
         "notes": [
             note
@@ -82,4 +89,8 @@ def _cells(spend: Spend, currency: str) -> list[tuple[str, float]]:
     """Return what each column says, and what it is sorted by."""
     counts = (spend.requests, spend.calls, spend.tokens_in, spend.tokens_out)
     amounts = (spend.spent, spend.per_1k_requests, spend.per_answer)
-    return [(units.count(n), float(n)) for n in counts] + [(money(a, currency), a or 0.0) for a in amounts]
+    return [(units.count(n), float(n)) for n in counts] + [_amount(a, currency) for a in amounts]
+
+
+def _amount(amount: float | None, currency: str) -> tuple[str, float]:
+    return money(amount, currency), amount or 0.0

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree as Xml
 
 from harness.model.verdict import Verdict
-from harness.report import units, words
+from harness.report import units, versions, words
 
 if TYPE_CHECKING:
     from harness.model.findings import Findings
@@ -49,9 +49,11 @@ def junit(recording: Recording, findings: Findings, verdicts: Verdicts) -> str:
     suite, name = Xml.Element("testsuite", name=_clean(recording.plan.title)), _clean(recording.path.resolve().name)
     plan, properties = recording.plan, Xml.SubElement(suite, "properties")
     about = {"recording": name, "scenario": plan.scenario.scenario, "target": plan.target.target,
-             "scale": f"{plan.scale:g}", "verdict": verdicts.verdict.value}  # fmt: skip
+             "version": versions.of_system(recording), "scale": f"{plan.scale:g}",
+             "verdict": verdicts.verdict.value}  # fmt: skip
     for key, value in about.items():
-        Xml.SubElement(properties, "property", name=key, value=_clean(value))
+        if value:
+            Xml.SubElement(properties, "property", name=key, value=_clean(value))
     validity = Xml.SubElement(suite, "testcase", classname="run", name="can be believed", time="0")
     if not findings.validity.valid:
         message = " ".join(words.sentence(_clean(r)) for r in findings.validity.reasons)

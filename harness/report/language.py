@@ -64,6 +64,8 @@ class Phrases:
     verify_all: str
     contents: str
     target: str
+    version: str
+    """Of the system."""
     load: str
     faults: str
     ran: str

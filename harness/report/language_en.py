@@ -39,6 +39,7 @@ PHRASES = Phrases(
     verify_all="Verify with the same run again:",
     contents="Contents",
     target="target",
+    version="version",
     load="load",
     faults="faults",
     ran="ran",

@@ -40,6 +40,7 @@ PHRASES = Phrases(
     verify_all="Kontrollera med samma körning igen:",
     contents="Innehåll",
     target="system",
+    version="version",
     load="last",
     faults="fel",
     ran="kördes",

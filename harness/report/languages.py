@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.report import blocks, language_sv_checks, words
+from harness.report import blocks, language_sv_checks, versions, words
 from harness.report.language_en import ENGLISH
 from harness.report.language_sv import SWEDISH
 
@@ -61,6 +61,7 @@ def facts(recording: Recording, axis: Timeline, speech: Speech) -> list[tuple[st
     when = f"{speech.moment(axis.started)}, " if axis.started else ""
     told = [
         (phrases.target, plan.target.target),
+        *([(phrases.version, found)] if (found := versions.of_system(recording)) else ()),
         (phrases.load, speech.load(plan.scenario.load)),
         (phrases.faults, ", ".join(broken) or phrases.none),
         (phrases.ran, f"{when}{phrases.ran_for} {language.say(axis.length, 's')}"),

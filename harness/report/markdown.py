@@ -6,7 +6,17 @@ import re
 from typing import TYPE_CHECKING
 
 from harness.analysis.outages import alike, flaps
-from harness.report import block_capacity, block_cost, block_health, block_soak, block_streams, comeback, units, words
+from harness.report import (
+    block_capacity,
+    block_cost,
+    block_health,
+    block_soak,
+    block_streams,
+    comeback,
+    units,
+    versions,
+    words,
+)
 from harness.report.markup import fold, plain, table
 from harness.report.readiness import section
 from harness.report.toll import toll, unharmed
@@ -97,12 +107,14 @@ def _capacity(findings: Findings) -> list[str]:
 
 def markdown(recording: Recording, findings: Findings, verdicts: Verdicts, readiness: Readiness | None = None) -> str:
     """Return the report as GitHub-flavoured Markdown."""
+    version = versions.of_system(recording)
     lines = [
         f"## {words.MARKS[verdicts.verdict]} {words.HEADLINES[verdicts.verdict]}: {plain(recording.plan.title)}",
         "",
         f"**{plain(words.why(verdicts))}**",
         "",
-        f"{words.load(recording.plan.scenario.load)} on {plain(recording.plan.target.target)}. "
+        f"{words.load(recording.plan.scenario.load)} on {plain(recording.plan.target.target)}"
+        + (f" (version {plain(version)}). " if version else ". ")
         + plain(words.users(findings.load)),
         "",
         *_checks(verdicts),

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from harness.advice.case import Case
 from harness.model.verdict import Verdict
-from harness.report import block_audit, blocks, words
+from harness.report import block_audit, blocks, units, versions, words
 from harness.report.block_executive import Told, executive
 from harness.report.languages import LANGUAGES
 from harness.report.markup import plain, table
@@ -133,12 +133,15 @@ def why(runs: Sequence[Run], phrases: Phrases) -> str:
 def _facts(runs: Sequence[Run], speech: Speech) -> list[tuple[str, str]]:
     phrases = speech.language.phrases
     started = sorted(when for run in runs if (when := run.axis.started))
-    versions = dict.fromkeys(fact for run in runs for fact in blocks.version(run.recording))
+    ours = dict.fromkeys(fact for run in runs for fact in blocks.version(run.recording))
+    of = dict.fromkeys(versions.of_system(run.recording) or units.NONE for run in runs)
     told = [(phrases.target, _targets(runs))]
+    if set(of) != {units.NONE}:
+        told.append((phrases.version, "; ".join(of)))
     if started:
         first, last = speech.moment(started[0]), speech.moment(started[-1])
         told.append((phrases.ran, first if first == last else f"{first} \u2013 {last}"))
-    return [*told, *versions]
+    return [*told, *ours]
 
 
 def _row(run: Run, told: Told, speech: Speech) -> dict[str, Any]:

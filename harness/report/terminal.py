@@ -10,7 +10,7 @@ from rich.text import Text
 from harness.analysis.outages import alike
 from harness.model.verdict import Verdict
 from harness.paths import shown
-from harness.report import block_capacity, block_streams, units, words
+from harness.report import block_capacity, block_cost, block_soak, block_streams, units, versions, words
 from harness.report.toll import toll
 
 if TYPE_CHECKING:
@@ -56,12 +56,15 @@ def line(console: Console, text: str, style: str = "") -> None:
 
 
 def print_summary(console: Console, recording: Recording, findings: Findings, verdicts: Verdicts) -> None:
-    """Write the verdict, its reason, the checks, what users felt, outages, cache and validity to `console`."""
+    """Write the verdict, its reason, what ran, the checks, validity, what users felt, outages, cache, capacity, cost,
+    limits and drift to `console`."""
     title = recording.plan.title
     line(console, "")
     line(console, f"{words.MARKS[verdicts.verdict]} {words.HEADLINES[verdicts.verdict].upper()}  {title}",
           STYLES[verdicts.verdict])  # fmt: skip
     line(console, words.why(verdicts))
+    if version := versions.of_system(recording):
+        line(console, f"{recording.plan.target.target}, version {version}")
     line(console, "")
     if console.is_terminal:
         if verdicts.checks:
@@ -82,8 +85,13 @@ def print_summary(console: Console, recording: Recording, findings: Findings, ve
         line(console, f"outage       {said}" + (f" (claim: {words.claim(claim)})" if claim else ""))
         line(console, f"             {words.sentence(toll(upstream, kind, group))}")
     line(console, f"cache        {words.cache(findings)}")
-    if carries := block_capacity.said(findings):
-        line(console, f"capacity     {carries}")
-    if full := words.saturated(findings):
-        line(console, f"limits       {words.sentence(full)}")
+    rest = {
+        "capacity": block_capacity.said(findings),
+        "cost": block_cost.said(findings),
+        "limits": words.sentence(words.saturated(findings)),
+        "drift": block_soak.said(findings),
+    }
+    for what, said in rest.items():
+        if said:
+            line(console, f"{what:<12} {said}")
     line(console, f"report       {shown(recording.path / 'report.html')}")

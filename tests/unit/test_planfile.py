@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 from harness.errors import PlanError
 from harness.planfile import dump, plan_hash, resolve
 from harness.recording.reader import load_plan
+from harness.runs import differing
 
 SCENARIO = """\
 scenario: tiny
@@ -646,3 +647,47 @@ def test_containers_without_an_image_for_it_get_no_faults_of_http_answers(files:
     assert "http_faults" in str(caught.value)
     edit(files, "targets/t.yaml", "file: c.yml", "file: c.yml, http_faults: 'python:3.12-slim'")
     assert resolve("scenarios/s.yaml", ["chaos/c.yaml"], "targets/t.yaml", seed=1).http_upstreams == ["bedrock"]
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ('"1.10"', "1.10"),
+        ("${env.STORM_SHA}", "abc123"),
+        ("v2-${env.STORM_SHA} ${env.STORM_SHA}", "v2-abc123 abc123"),
+        ("${env.STORM_NOT_SET}", None),
+        ("v2-${env.STORM_EMPTY}", None),
+        ("${env.STORM_BYTES}", "a ?"),
+        ('" "', None),
+    ],
+)
+def test_the_systems_version_is_read_and_is_no_part_of_the_plan(
+    files: Path, monkeypatch: pytest.MonkeyPatch, given: str, read: str | None
+) -> None:
+    monkeypatch.setenv("STORM_SHA", "abc123")
+    monkeypatch.setenv("STORM_EMPTY", "")
+    monkeypatch.setenv("STORM_BYTES", "a\n\udcff\n")
+    monkeypatch.delenv("STORM_NOT_SET", raising=False)
+    without = resolve("scenarios/s.yaml", [], "targets/t.yaml", seed=1)
+    edit(files, "targets/t.yaml", "target: mine", f"target: mine\nversion: {given}")
+    told = resolve("scenarios/s.yaml", [], "targets/t.yaml", seed=1)
+    assert told.target.version == read
+    assert load_plan(dump(told)).target.version == read, "a recording keeps it, whatever becomes of the environment"
+    assert plan_hash(told) == plan_hash(without)
+    assert differing(told, without) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("1.10", "version: input should be a valid string (found 1.1)"),
+        ("${services.agents}", "version: '${services.agents}' names no environment variable"),
+        ("${env.A", "version: '${env.A' names no environment variable"),
+    ],
+)
+def test_a_version_that_is_none_is_refused_with_its_line(files: Path, given: str, said: str) -> None:
+    edit(files, "targets/t.yaml", "target: mine", f"target: mine\nversion: {given}")
+    with pytest.raises(PlanError) as caught:
+        resolve("scenarios/s.yaml", [], "targets/t.yaml", seed=1)
+    assert said in str(caught.value)
+    assert "t.yaml:2" in str(caught.value)

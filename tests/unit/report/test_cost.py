@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from harness.model.cost import CacheSaving, CostFindings, Spend
-from harness.report import block_cost
+from harness.report import block_cost, units
+from harness.report.html import page
+from tests.unit.report import story
 
 if TYPE_CHECKING:
     from tests.unit.report.conftest import Reported
@@ -49,3 +51,29 @@ def test_what_is_not_known_is_said_so(told: Reported) -> None:
     block = block_cost.cost(told.findings.model_copy(update={"cost": "unsupported"}))
     assert block is not None
     assert block["answer"].startswith("Not known")
+
+
+def test_a_state_says_what_its_users_cost_and_a_tenant_does_not(told: Reported) -> None:
+    def rows(**how: Any) -> dict[str, list[str]]:
+        block = block_cost.cost(told.findings.model_copy(update={"cost": bill(**how)}))
+        assert block is not None
+        assert block["columns"][-1] == "per user and hour"
+        for columns, part in (("columns", "rows"), ("folded_columns", "folded")):
+            assert {len(cells) for _, _, cells in block[part]} == {len(block[columns])}
+        return {name or kind: [text.replace("\u00a0", " ") for text, _ in cells] for kind, name, cells in block["rows"]}
+
+    closed = rows(per_user_hour_by_state={"healthy": 0.3, "bedrock blackhole": 0.66})
+    assert {name: cells[-1] for name, cells in closed.items()} == {
+        "whole run": "0.36 USD", "healthy": "0.3 USD", "bedrock blackhole": "0.66 USD"
+    }  # fmt: skip
+    opened = rows(per_user_hour=None)
+    assert {cells[-1] for cells in opened.values()} == {units.NONE}
+
+
+def test_the_page_has_the_column_and_its_fold_has_not(told: Reported) -> None:
+    found = told.findings.model_copy(update={"cost": bill()})
+    text = page(told.recording, found, story.verdicts(), told.figures)
+    section = text[text.index('<section id="cost">') :].partition("</section>")[0]
+    states, folded = section.split("<details>")
+    assert states.count("<th ") + states.count("<th>") == 2 + 8
+    assert folded.count("<th ") + folded.count("<th>") == 2 + 7

@@ -13,6 +13,7 @@ from rich.console import Console
 from harness.model.verdict import Verdict
 from harness.report.live import LiveState, LiveView, plain
 from harness.report.terminal import print_summary
+from tests.unit.advice.builders import cost, soak
 from tests.unit.report import story
 
 if TYPE_CHECKING:
@@ -57,6 +58,21 @@ def test_who_is_at_a_limit_is_named(contained: Reported, told: Reported) -> None
         screen = console(terminal=False)
         print_summary(screen, reported.recording, reported.findings, story.verdicts())
         assert ("limits       Redis is at its memory limit: 96.9 % of 64 MiB" in written(screen)) is named
+
+
+def test_cost_and_drift_are_a_line_each_where_there_is_something_to_say(told: Reported) -> None:
+    texts = []
+    for more in ({}, {"cost": cost(bedrock__blackhole=5.0), "soak": soak()}):
+        screen = console(terminal=False)
+        print_summary(screen, told.recording, told.findings.model_copy(update=more), story.verdicts())
+        texts.append(written(screen))
+    without, whole = texts
+    assert "\ncost " not in without
+    assert "\ndrift " not in without
+    assert "\ncost         1,000 requests cost 2 USD, a user 0.5 USD an hour; 2.5 times the healthy price " in whole
+    assert "\ndrift        Yes: " in whole
+    order = [whole.index(word) for word in ("\ncache ", "\ncost ", "\ndrift ", "\nreport ")]
+    assert order == sorted(order)
 
 
 def test_each_kind_of_outage_says_what_it_cost(parted: Reported) -> None:
