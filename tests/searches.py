@@ -29,6 +29,8 @@ class System:
     work_s: float = 0.3
     cpu_per_request: float = 0.01
     """Core-seconds of the gateway per request."""
+    cpu_at_rest: float = 0.0
+    """Cores that the gateway uses without any."""
     refuses_from: float = 1e9
     """Offered rate from which the provider refuses every tenth call."""
 
@@ -113,7 +115,8 @@ def _level(
         request = builder.request(float(come), end - come, outcome="failed" if refused else "ok", ledger=False)
         builder.call("bedrock", begin, end, request, status="rejected" if refused else "ok")
     for second in range(int(lasts)):
-        builder.sample(at + second, "process:gateway", "cpu", min(rate, system.most) * system.cpu_per_request)
+        used = system.cpu_at_rest + min(rate, system.most) * system.cpu_per_request
+        builder.sample(at + second, "process:gateway", "cpu", used)
 
 
 def one_replica_fewer(system: System) -> System:

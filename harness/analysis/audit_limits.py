@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 HEALTHY = "healthy"
 NEARLY = 0.99
-HIDES_POOL = ("cpu", "rate_limit")
+HIDES_POOL = ("cpu", "generator", "rate_limit")
 """Limits that hold the calls under way at a provider as an exhausted pool does."""
 _CAPACITY = {
     "bracketed": "capacity", "at_least": "capacity_open", "below": "capacity_below", "undecided": "capacity_undecided",
@@ -33,7 +33,7 @@ def capacity(seen: Seen, _: Ask) -> Answer | None:
     facts: dict[str, Any] = {
         "state": state.state, "rate": found.rate.value, "rate_low": found.rate.low, "rate_high": found.rate.high,
         "users_low": None if users is None else users.low, "levels": len(state.levels), "states": len(states),
-        "first": state.limits[0].resource if state.limits else None,
+        "first": None if state.fills_first is None else state.fills_first.resource,
     }  # fmt: skip
     return answer(PASS if found.state == "bracketed" else OPEN, _CAPACITY[found.state], len(state.levels), facts)
 

@@ -16,6 +16,7 @@ from harness.analysis.capacity_slo import bracket
 from harness.analysis.capacity_use import Used, refused, under_way
 from harness.analysis.frame import overlap
 from harness.analysis.scan import joined
+from harness.analysis.soak_series import instruments
 from harness.analysis.usl import fit, joined_points
 from harness.clock import NS_PER_S
 from harness.model.capacity import CapacityFindings, CapacityState, SloCapacity
@@ -77,7 +78,7 @@ class _Capacity:
         self._plan, self._load, self._calls, self._when = recording.plan, load, calls, when
         self._cost = cost if isinstance(cost, CostFindings) else None
         cores = recording.manifest.get("host", {}).get("cores")
-        self._used = Used(recording.samples, cores)
+        self._used = Used(recording.samples, cores, instruments(recording.manifest))
         self._think_s: float | None = getattr(self._plan.scenario.load, "think", None)
 
     def findings(self, found: Sequence[Stretch]) -> CapacityFindings:
@@ -125,7 +126,8 @@ class _Capacity:
             }
         )
         seen = type(seen)(level, seen.trial, seen.points)
-        cpu = [used[name] for name, one in self._used.resources.items() if one.kind == "cpu" and name in used]
+        cpus = [name for name, one in self._used.resources.items() if one.kind in ("cpu", "generator")]
+        cpu = [used[name] for name in cpus if name in used]
         looks = {name: self._looks(name, rows, span, max(cpu, default=None)) for name in upstreams}
         return _Run(stretch, seen, looks)
 
@@ -163,7 +165,7 @@ class _Capacity:
         full = limits(levels, self._used.resources, pools, saturated=no_more)
         cpu = [key for key, one in self._used.resources.items() if one.kind == "cpu"]
         what = advice(
-            name, carried, levels, cpu, think_s=self._think_s, headroom=HEADROOM, replicas=self._plan.replicas
+            name, carried, levels, full, cpu, think_s=self._think_s, headroom=HEADROOM, replicas=self._plan.replicas
         )
         per_1k = self._per_1k(name, [run.stretch for run in runs])
         return CapacityState(

@@ -109,18 +109,23 @@ def _resources(levels: Sequence[Level], resources: dict[str, Resource]) -> Itera
         if rate is None and highest >= resource.full_at:  # on a level that brought no more
             rate = float(rates[-1])
         extrapolated = rate is None
-        if rate is None and resource.kind != "memory":  # memory grows with time, not with load
+        # Memory grows with time, not with load; what is ours does not stop the system's load.
+        if rate is None and resource.kind not in ("memory", "generator"):
             rate = _beyond(rates, shares, resource.full_at)
+        at_most = bool(shares[0] >= resource.full_at)
+        if at_most and resource.kind == "cpu":  # a part that is used without load has it full earlier
+            rate = float(rates[0] * resource.full_at / shares[0])
         if rate is None:
             continue
         evidence = (
             f"a straight line through {len(seen)} levels, of which the highest used {highest:.0%} of {resource.of}"
             if extrapolated
             else f"{highest:.0%} of {resource.of} on the highest level, {resource.full_at:.0%} is called full"
+            f"{_between(rates, shares, resource.full_at)}"
         )
         yield Limit(
             resource=name, kind=resource.kind, of=resource.of, full_at=resource.full_at, highest=highest, rate=rate,
-            extrapolated=extrapolated, evidence=evidence,
+            extrapolated=extrapolated, at_most=at_most, evidence=evidence,
         )  # fmt: skip
 
 
@@ -134,6 +139,16 @@ def crossing(rates: Array, shares: Array, full_at: float) -> float | None:
         return float(rates[0])
     part = (full_at - shares[after - 1]) / (shares[after] - shares[after - 1])
     return float(rates[after - 1] + part * (rates[after] - rates[after - 1]))
+
+
+def _between(rates: Array, shares: Array, full_at: float) -> str:
+    """Return in words between which levels a share got to `full_at`, and no better is known; empty where none did."""
+    full = np.flatnonzero(shares >= full_at)
+    if not len(full):
+        return ""
+    if not full[0]:
+        return f"; so it was on the lowest level, at {rates[0]:.3g} requests/s"
+    return f"; it got there between levels at {rates[full[0] - 1]:.3g} and {rates[full[0]]:.3g} requests/s"
 
 
 def _beyond(rates: Array, shares: Array, full_at: float) -> float | None:
@@ -157,7 +172,7 @@ def _refusals(levels: Sequence[Level]) -> Iterator[Limit]:
         if rate is not None:
             yield Limit(
                 resource=f"{upstream} rate limit", kind="rate_limit", of="its calls", full_at=REFUSED,
-                highest=float(shares.max()), rate=rate, extrapolated=False,
+                highest=float(shares.max()), rate=rate, extrapolated=False, at_most=bool(shares[0] >= REFUSED),
                 evidence=f"{upstream} refused {shares.max():.1%} of its calls on the highest level (its ledger)",
             )  # fmt: skip
 
@@ -185,7 +200,8 @@ def pool(upstream: str, looks: Sequence[Look]) -> Limit | None:
     busy = f"no CPU is above {max(cpu):.0%}" if cpu else "CPU was not sampled"
     return Limit(
         resource=f"{upstream} pool", kind="pool", of=f"{size} connections", full_at=1.0,
-        highest=flat[-1].upstream.mean / size, rate=min(look.rate for look in flat), extrapolated=False,
+        # Of the least loaded of them: where load is far too much, answers may come late or never.
+        highest=flat[-1].upstream.mean / size, rate=flat[0].rate, extrapolated=False,
         evidence=f"calls under way at {upstream} stay at {size} (its ledger) while requests in flight grow from "
         f"{flat[0].in_flight:.3g} to {flat[-1].in_flight:.3g}, and {busy}",
     )  # fmt: skip

@@ -82,3 +82,11 @@ def _limits(full: Sequence[Limit], *, saturated: bool) -> Iterator[str]:
         yield "Nothing that was watched came near its limit."
     elif all(limit.extrapolated for limit in full):
         yield "Nothing that was watched reached its limit; what would first is extrapolated."
+    for limit in [limit for limit in full if not limit.by_load and not limit.extrapolated][:1]:
+        why = "it is the harness's own" if limit.kind == "generator" else "so it was on the lowest level, by no load"
+        yield f"{limit.resource} was full, but does not limit what to plan with: {why}."
+    for limit in [limit for limit in full if limit.by_load and limit.at_most][:1]:
+        yield (
+            f"{limit.resource} was full on the lowest level already, so it may be at the load to plan with. Only lower "
+            "levels would tell."
+        )

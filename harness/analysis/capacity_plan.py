@@ -1,4 +1,4 @@
-"""What to configure and how many replicas to buy: from measured capacity, headroom and a forecast."""
+"""What to configure and how many replicas to buy: from measured capacity, headroom, what fills up, and a forecast."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from harness.analysis.capacity_notes import NO_THINK
 from harness.analysis.capacity_use import MACHINE
+from harness.analysis.resources import CPU_FULL
 from harness.analysis.usl import LEAST, scaling
 from harness.model.capacity import Forecast, ScalingAdvice
 from harness.model.estimate import Estimate
@@ -16,7 +17,7 @@ from harness.model.estimate import Estimate
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from harness.model.capacity import CapacityFindings, CapacityState, Level, SloCapacity
+    from harness.model.capacity import CapacityFindings, CapacityState, Level, Limit, SloCapacity
 
 HEADROOM = 0.7
 """Share of the capacity to plan with (`methods.md`, Capacity)."""
@@ -36,10 +37,19 @@ def planned(capacity: SloCapacity) -> float | None:
     return capacity.rate.value if capacity.rate.value is not None else capacity.rate.low
 
 
+def stops(limits: Sequence[Limit]) -> Limit | None:
+    """Return what plans have to stay below: the resource that load was seen to fill first; None where none was.
+
+    One that only a straight line fills lies beyond every level it was watched on, and the capacity below those.
+    """
+    return next((one for one in limits if one.by_load and one.rate > 0 and not one.extrapolated), None)
+
+
 def advice(
     state: str,
     capacity: SloCapacity,
     levels: Sequence[Level],
+    limits: Sequence[Limit],
     cpu: Sequence[str],
     *,
     think_s: float | None,
@@ -48,38 +58,46 @@ def advice(
 ) -> ScalingAdvice | None:
     """Return what to configure; `cpu` names the resources that are CPU. None if no load is known to be carried.
 
+    Headroom governs, or what fills up (a CPU: 80 %) at a lower rate: the SLO still holds there, but what is left does
+    not carry the next rise of the load. Utilisation grows in a straight line from level to level, so the rate read off
+    between two is taken, not the lower of them: what is left when it is called full is kept for what one does not know,
+    as the headroom is.
+
     `think_s` is what a user waits between requests; of a closed loop, None leaves its users as they were.
     """
     carried, told = planned(capacity), rising([level for level in levels if level.counts])
     if carried is None or not told:
         return None
-    rate = headroom * carried
-    number = at_rate(told, rate, lambda level: level.in_flight)
+    wanted, full = headroom * carried, stops(limits)
+    limited_by = full.resource if full is not None and full.rate < wanted else None
+    rate = wanted if full is None else min(wanted, full.rate)
+    share = headroom if limited_by is None else rate / carried
+    # Below the lowest level as many are in flight as at its response time (Little's law).
+    number = at_rate(told, rate, lambda level: level.in_flight) * min(1.0, rate / (told[0].achieved.value or rate))
     used = {
-        name: at_rate(some, rate, lambda level, name=name: level.used[name])  # type: ignore[misc]
+        name: min(at_rate(some, rate, lambda level, name=name: level.used[name]), CPU_FULL)  # type: ignore[misc]
         for name in cpu
         if (some := [level for level in told if name in level.used])
     }
     response = at_rate(told, rate, response_s)
     return ScalingAdvice(
         rate=rate,
+        limited_by=limited_by,
         shown=capacity.rate.low is not None and rate <= capacity.rate.low,
-        users=_users(capacity, rate, response, think_s, headroom, closed=told[0].users is not None),
+        users=rate * (response + think_s) if think_s is not None else _users(capacity, told, rate, share),
         rate_per_replica=rate / up(state, replicas),
         in_flight_per_replica=number / up(state, replicas),
         cpu=used,
     )
 
 
-def _users(
-    capacity: SloCapacity, rate: float, response: float, think_s: float | None, headroom: float, *, closed: bool
-) -> float | None:
-    if think_s is not None:
-        return rate * (response + think_s)
-    if closed and capacity.users:
-        carried = capacity.users.value if capacity.users.value is not None else capacity.users.low
-        return None if carried is None else headroom * carried
-    return None
+def _users(capacity: SloCapacity, levels: Sequence[Level], rate: float, share: float) -> float | None:
+    """Return the users of a closed loop who make a rate, waiting as they did: that `share` of those at the capacity, or
+    fewer where throughput grows less than they do."""
+    if levels[0].users is None or not capacity.users:
+        return None
+    carried = capacity.users.value if capacity.users.value is not None else capacity.users.low
+    return None if carried is None else min(share * carried, at_rate(levels, rate, lambda level: level.users or 0))
 
 
 def users_of(rate: Estimate, levels: Sequence[Level], think_s: float, most_s: float) -> Estimate:
@@ -150,7 +168,7 @@ def _replanned(state: CapacityState, found: CapacityFindings, headroom: float, t
     if think_s is not None:
         notes = tuple(note for note in notes if note != NO_THINK)
     what = advice(
-        state.state, capacity, state.levels, list(state.advice.cpu) if state.advice else [],
+        state.state, capacity, state.levels, state.limits, list(state.advice.cpu) if state.advice else [],
         think_s=found.think_s if think_s is None else think_s, headroom=headroom, replicas=found.replicas,
     )  # fmt: skip
     update = {"capacity": capacity, "advice": what, "notes": notes, **costs(state.cost_per_1k, what)}

@@ -12,7 +12,7 @@ from harness.analysis.frame import numbers, words
 from harness.analysis.resources import CPU_FULL, MEMORY_FULL, THROTTLED
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     import pyarrow as pa
 
@@ -45,9 +45,10 @@ _OF_CONTAINER: Mapping[str, tuple[str, LimitKind, str, float]] = {
 
 
 class Used:
-    """The samples of a recording as shares of limits. `cores` are the machine's, None where nobody wrote them down."""
+    """The samples of a recording as shares of limits. `cores` are the machine's, None where nobody wrote them down;
+    `ours` names what is no part of the system."""
 
-    def __init__(self, samples: pa.Table, cores: float | None) -> None:
+    def __init__(self, samples: pa.Table, cores: float | None, ours: Collection[str] = ()) -> None:
         self._cores = cores
         self._moments, self._values = numbers(samples, "t_ns"), numbers(samples, "value")
         source, metric = words(samples, "source"), words(samples, "metric")
@@ -58,18 +59,21 @@ class Used:
             for word in source.words
             if len(mine := np.flatnonzero(source.among([word]) & metric.among(["cpu"])))
         }
+        # What a load generator says of itself stands in the samples of its process, too, or is of another machine.
+        self._here = [rows for word, rows in self._by_source.items() if not word.startswith("worker:")]
         for word in source.words:
             kind, _, name = word.partition(":")
+            own: LimitKind | None = "generator" if name in ours else None
             if kind == "container":
                 for key, (title, what, of, full) in _OF_CONTAINER.items():
                     mine = np.flatnonzero(source.among([word]) & metric.among([key]))
-                    self._add(Resource(f"{name} {title}", what, of, full), mine)
+                    self._add(Resource(f"{name} {title}", own or what, of, full), mine)
             elif kind == "process" and word in self._by_source and not self._many_cores(word):
-                self._add(Resource(f"{name} cpu", "cpu", "one core", CPU_FULL), self._by_source[word])
+                self._add(Resource(f"{name} cpu", own or "cpu", "one core", CPU_FULL), self._by_source[word])
             elif kind == "worker" and word in self._by_source:
                 about = Resource(f"generator {name} cpu", "generator", "one core", GENERATOR_FULL)
                 self._add(about, self._by_source[word])
-        if cores and self._by_source:
+        if cores and self._here:
             self.resources[MACHINE] = Resource(MACHINE, "cpu", f"{cores:g} cores", CPU_FULL)
 
     def _add(self, resource: Resource, rows: Array) -> None:
@@ -84,7 +88,7 @@ class Used:
         """Return the mean share that each resource was used of in a stretch; without those not sampled in it."""
         found = {name: mean for name, rows in self._rows.items() if (mean := self._mean(rows, span)) is not None}
         if self._cores and MACHINE in self.resources:
-            total = [m for rows in self._by_source.values() if (m := self._mean(rows, span)) is not None]
+            total = [m for rows in self._here if (m := self._mean(rows, span)) is not None]
             found |= {MACHINE: sum(total) / self._cores} if total else {}
         return found
 

@@ -116,7 +116,7 @@ def _slope(value: float | None) -> str:
 
 
 def scale_out(source: Source) -> Iterator[Signal | Missing]:
-    """Yield alerts at the load that one replica is to carry, from a capacity run."""
+    """Yield alerts at the load that one replica is to carry, from a capacity run: of the state that governs."""
     shown, found = source.shown, source.findings.capacity
     worst = found.governing if found else None
     metrics = (
@@ -134,10 +134,13 @@ def scale_out(source: Source) -> Iterator[Signal | Missing]:
             yield Missing(name, why if metric or noisy else unnamed, noisy=noisy)
         return
     advice, rate = worst.advice, worst.capacity.rate
-    measured, of = f"capacity at SLO in the worst state, {worst.state}: {units.per_second(rate.value)}", "the capacity"
+    where = f"in the state that governs, {worst.state}"
+    measured, of = f"capacity at SLO {where}: {units.per_second(rate.value)}", "the capacity"
     if rate.value is None:
-        measured, of = f"no level missed the SLO in the worst state, {worst.state}", "the highest load shown to meet it"
+        measured, of = f"no level missed the SLO {where}", "the highest load shown to meet it"
     headroom = f"{of} x headroom {found.headroom:g}, by replica"
+    if advice.limited_by:
+        headroom = f"the rate at which {advice.limited_by} is full, below {headroom}"
     if not advice.shown:
         headroom += "; not itself shown to meet the SLO"
     interval = units.between(rate.low, rate.high, "per_s")

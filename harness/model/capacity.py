@@ -143,6 +143,7 @@ class Limit(Frozen):
     resource: str
     """``gateway cpu``, ``redis memory``, ``bedrock rate limit``, ``openai pool`` ..."""
     kind: LimitKind
+    """`generator`: CPU of what is ours, the load generator and the fault proxies."""
     of: str
     """What it is a share of, in words: ``its limit``, ``one core``."""
     full_at: float
@@ -153,16 +154,29 @@ class Limit(Frozen):
     """Requests per second at which it gets there."""
     extrapolated: bool
     """The rate lies beyond what was tested: a straight line through the levels says so."""
+    at_most: bool = False
+    """It was full on the lowest level already: it gets there at `rate` or below. Of a CPU `rate` is that level's in
+    proportion, as what it uses without load can only have it full earlier."""
     evidence: str
     """What shows it, in a sentence."""
 
+    @property
+    def by_load(self) -> bool:
+        """Whether load on the system fills it. What is the harness's own is none of the system's; memory that is full
+        and calls that are refused on the lowest level already are so whatever the load (a full cache, a fault)."""
+        return self.kind != "generator" and not (self.at_most and self.kind in ("memory", "rate_limit"))
+
 
 class ScalingAdvice(Frozen):
-    """What to configure, from the capacity times headroom; per replica, as many as were measured."""
+    """What to configure: the capacity times headroom, or where a resource fills up before; per replica, as many as were
+    measured."""
 
     rate: float
     """Requests per second to plan with, of all replicas together: headroom times the capacity (where no level missed
-    the SLO, times the highest load that is shown to meet it)."""
+    the SLO, times the highest load that is shown to meet it) or, where that is lower, the rate at which load was first
+    seen to fill a resource (`limited_by`)."""
+    limited_by: str | None = None
+    """`Limit.resource` of what is full at `rate`; null where headroom governs."""
     shown: bool
     """Whether `rate` is itself shown to meet the SLO: it lies within the interval's lower end."""
     users: float | None
@@ -170,7 +184,7 @@ class ScalingAdvice(Frozen):
     """Scale out at this many requests per second and replica."""
     in_flight_per_replica: float | None
     cpu: dict[str, float]
-    """Scale out at this share of CPU: what each process or container uses at `rate`."""
+    """Scale out at this share of CPU: what each process or container uses at `rate`, never more than is called full."""
 
 
 class CapacityState(Frozen):
@@ -196,8 +210,8 @@ class CapacityState(Frozen):
 
     @property
     def fills_first(self) -> Limit | None:
-        """What of the system, not of the load generator, is used up first."""
-        return next((limit for limit in self.limits if limit.kind != "generator"), None)
+        """What of the system is used up first, by load."""
+        return next((limit for limit in self.limits if limit.by_load), None)
 
 
 class CapacityFindings(Frozen):
@@ -215,17 +229,25 @@ class CapacityFindings(Frozen):
     states: tuple[CapacityState, ...]
     """All that the load was to search in, and those that steps were in."""
     worst: str | None
-    """The state with the lowest capacity, which governs: one in which not even the lowest level meets the SLO, if there
-    is one; else null where the capacity of any state is not known, because it may be lower still."""
+    """The state with the lowest capacity: one in which not even the lowest level meets the SLO, if there is one; else
+    null where the capacity of any state is not known, because it may be lower still."""
 
     def state(self, name: str) -> CapacityState | None:
         """Return the findings of one state; None when the load has no such state."""
         return next((s for s in self.states if s.state == name), None)
 
     @property
-    def governing(self) -> CapacityState | None:
-        """The state to plan on: the worst."""
+    def worst_state(self) -> CapacityState | None:
+        """The findings of the worst state."""
         return self.state(self.worst) if self.worst is not None else None
+
+    @property
+    def governing(self) -> CapacityState | None:
+        """The state to plan on: the worst, unless a resource that fills up leaves less to plan with in another."""
+        if self.worst_state is None or self.worst_state.advice is None:
+            return self.worst_state
+        rates = {state.state: state.advice.rate for state in self.states if state.advice}
+        return self.state(min(rates, key=rates.__getitem__))
 
 
 class Forecast(Frozen):

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from harness.analysis.capacity_plan import more_do_not_help
+from harness.analysis.capacity_plan import more_do_not_help, planned, stops
+from harness.analysis.capacity_use import MACHINE
+from harness.analysis.resources import CPU_FULL
 from harness.report import units, words
 from harness.report.block_cost import money
 from harness.report.units import SPACE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from harness.model.capacity import CapacityFindings, CapacityState, Level, Limit, ScalingAdvice, SloMet, Usl
     from harness.model.estimate import Estimate
@@ -28,18 +30,30 @@ def said(findings: Findings) -> str:
     found = findings.capacity
     if found is None:
         return ""
-    state = found.governing
+    state, plan = found.worst_state, found.governing
     if state is None:
         return _not_known(found)
     several = len(found.states) > 1
     where = f" in its worst state, {name(state)}" if several else ""
     parts = [f"{_carries(state)}{where}"]
-    if state.limits:
-        parts.append(f"{first(state.limits[0])}")
+    if state.fills_first:
+        parts.append(first(state.fills_first))
     text = words.sentence("; ".join(parts))
-    if state.advice:
-        text += f" Plan with {rate(state.advice.rate)}{_of_users(state.advice)}: {units.share(found.headroom)} of it."
+    if plan and plan.advice:
+        elsewhere = "" if plan is state else f"in state {name(plan)} "
+        why = _share(found, plan, "it" if plan is state else "the capacity there")
+        if plan.advice.limited_by:
+            why = f"{elsewhere}{plan.advice.limited_by} is full there, short of {why}"
+        text += f" Plan with {rate(plan.advice.rate)}{_of_users(plan.advice)}: {why}."
     return text
+
+
+def _share(found: CapacityFindings, state: CapacityState, of: str) -> str:
+    """Return what headroom leaves, in words; with its rate where something else is planned with."""
+    share, carried = f"{units.share(found.headroom)} of {of}", planned(state.capacity)
+    if state.advice is None or not state.advice.limited_by or carried is None:
+        return share
+    return f"{share} ({rate(found.headroom * carried)})"
 
 
 def _not_known(found: CapacityFindings) -> str:
@@ -94,7 +108,8 @@ def _load(at: float | None, users: float | None) -> str:
 
 def first(limit: Limit) -> str:
     """Return what fills up, and how that is known."""
-    how = "would fill up first, at about" if limit.extrapolated else "fills up first, at"
+    measured = "fills up first, at or below" if limit.at_most else "fills up first, at"
+    how = "would fill up first, at about" if limit.extrapolated else measured
     why = " (extrapolated: nothing that was watched did)" if limit.extrapolated else ""
     return f"{limit.resource} {how} {rate(limit.rate)}{why}"
 
@@ -111,18 +126,18 @@ def state_cells(state: CapacityState) -> list[str]:
         units.per_second(slo.value),
         interval(slo, "per_s"),
         units.say(state.capacity.users.value, "count") if state.capacity.users else units.NONE,
-        _limit_cell(state.limits),
+        _limit_cell(state.fills_first),
         _knee(law),
         units.per_second(max((level.achieved.value or 0.0 for level in state.levels if level.counts), default=None)),
         units.per_second(state.advice.rate) if state.advice else units.NONE,
     ]
 
 
-def _limit_cell(limits: Sequence[Limit]) -> str:
-    if not limits:
+def _limit_cell(limit: Limit | None) -> str:
+    if limit is None:
         return units.NONE
-    about = f"about{SPACE}" if limits[0].extrapolated else ""
-    return f"{limits[0].resource}, {about}{units.per_second(limits[0].rate)}"
+    about = f"about{SPACE}" if limit.extrapolated else f"at most{SPACE}" if limit.at_most else ""
+    return f"{limit.resource}, {about}{units.per_second(limit.rate)}"
 
 
 def _knee(law: Usl | None) -> str:
@@ -164,7 +179,7 @@ def advice_rows(found: CapacityFindings, state: CapacityState) -> list[tuple[str
     measured = ". ".join(filter(None, (f"measured with {found.replicas}", words.sentence(more_do_not_help(state)))))
     of = "the capacity" if state.capacity.rate.value is not None else "the highest load shown to meet the SLO"
     rows = [
-        ("plan with", rate(what.rate) + _of_users(what), f"{units.share(found.headroom)} of {of}; {shown}"),
+        ("plan with", rate(what.rate) + _of_users(what), f"{_why(found, state, of)}; {shown}"),
         ("scale out at", f"{units.per_second(what.rate_per_replica)} per replica", measured),
     ]
     if what.in_flight_per_replica is not None:
@@ -172,9 +187,29 @@ def advice_rows(found: CapacityFindings, state: CapacityState) -> list[tuple[str
     return [*rows, *_cpu(what), *_costs(found, state)]
 
 
+def _why(found: CapacityFindings, state: CapacityState, of: str) -> str:
+    """Return which governs the rate to plan with, headroom or a resource that is full, and how the other lies to it."""
+    share, full = _share(found, state, of), stops(state.limits)
+    if full is None:
+        return share
+    if state.advice is None or not state.advice.limited_by:
+        may = f", where {full.resource} may be full: it is at {rate(full.rate)} or below"
+        return share + (may if full.at_most else f", before {full.resource} is full ({rate(full.rate)})")
+    already = " there or below" if full.at_most else ""
+    ours = ", the load generator's part included" if full.resource == MACHINE else ""
+    return f"{full.resource} is full{already} ({units.share(full.full_at)} of {full.of}{ours}), short of {share}"
+
+
 def _cpu(what: ScalingAdvice) -> list[tuple[str, str, str]]:
     busiest = sorted(what.cpu.items(), key=lambda used: -used[1])[:2]
-    return [("or at", f"{units.share(share)} of {resource}", "mean at that rate") for resource, share in busiest]
+    return [
+        (
+            "or at",
+            f"{units.share(share)} of {resource}",
+            "mean at that rate" if share < CPU_FULL else "where it is full",
+        )
+        for resource, share in busiest
+    ]
 
 
 def _costs(found: CapacityFindings, state: CapacityState) -> list[tuple[str, str, str]]:
@@ -196,11 +231,11 @@ def capacity(findings: Findings) -> dict[str, Any] | None:
     return {
         "answer": said(findings),
         "columns": STATES,
-        "rows": [(name(state), state.state == found.worst and several, state_cells(state)) for state in found.states],
+        "rows": [(name(state), state is governing and several, state_cells(state)) for state in found.states],
         "advice": advice_rows(found, governing) if governing else [],
-        "advice_of": f"in the worst state, {name(governing)}" if governing and several else "",
+        "advice_of": f"in state {name(governing)}, which governs" if governing and several else "",
         "limits": [(name(state), limit.resource, words.sentence(limit.evidence), units.per_second(limit.rate),
-                    "extrapolated" if limit.extrapolated else "measured")
+                    "extrapolated" if limit.extrapolated else "at or below" if limit.at_most else "measured")
                    for state in found.states for limit in state.limits],
         "level_columns": LEVELS,
         "levels": [(name(state), level.level, _level_cells(level), level.why)

@@ -125,7 +125,7 @@ def _capacity(case: Case, language: Language, load: str) -> Tile:
         said = phrases.carried_at if closed else phrases.carried
         carried = said.format(rate=language.say(rate, "rate"), load=load) if rate else ""
         return Tile(phrases.capacity, "capacity", note=carried, command=case.command("capacity"))
-    governing = found.governing or min(found.states, key=lambda state: state.capacity.known)  # the one nobody knows
+    governing = found.worst_state or min(found.states, key=lambda state: state.capacity.known)  # the one nobody knows
     figure, of = _most(governing, language)
     rows = [(language.states.get(s.state, s.state), _carries(s, language)) for s in found.states]
     return Tile(phrases.capacity, "capacity", figure, of, rows)

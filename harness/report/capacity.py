@@ -35,9 +35,9 @@ def print_capacity(console: Console, found: CapacityAnswer, *, forecast: bool) -
     ]
     _table(console, head, rows)
     for _, state in _states(found):
-        if state.limits:
-            said = words.sentence(state.limits[0].evidence)
-            line(console, f"{block_capacity.name(state)}: {block_capacity.first(state.limits[0])}. {said}")
+        if limit := state.fills_first:
+            said = words.sentence(limit.evidence)
+            line(console, f"{block_capacity.name(state)}: {block_capacity.first(limit)}. {said}")
     if forecast:
         _forecast(console, found)
     _advice(console, found)

@@ -148,7 +148,9 @@ def size_px(axes: Axes) -> tuple[float, float]:
 
 
 def time_axis(axes: Axes, axis: Timeline, *, labels: bool = True) -> None:
-    """Make the x axis the shared time axis, faults behind it."""
+    """Make the x axis the shared time axis, behind it faults, and lines where steps of the load begin."""
+    for level in axis.steps[1:]:
+        axes.axvline(level.begin, color=palette.LINE, linewidth=0.8, zorder=0)
     for fault in axis.faults:
         axes.axvspan(fault.begin, max(fault.end, fault.begin), facecolor=palette.BAND, edgecolor="none", zorder=0)
     axes.set_xlim(axis.begin, axis.end)

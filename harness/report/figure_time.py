@@ -39,7 +39,8 @@ def _px_per_s(axes: Axes, axis: Timeline) -> float:
 
 
 def name_stretches(axes: Axes, axis: Timeline) -> None:
-    """Name phases and faults above the axes; a name that would run into the last one is left out.
+    """Name phases and faults above the axes; a name that would run into the last one is left out. A load of steps has
+    their levels for phases.
 
     Faults too close together for their names are named together: some of them named would look like all there were.
     """
@@ -47,7 +48,10 @@ def name_stretches(axes: Axes, axis: Timeline) -> None:
     end = (axis.end - axis.begin) * scale
     faults = [_all_of(axis.faults, end)] if _crowded(axis.faults, scale) else axis.faults
     stretches = [(f, palette.BAD) for f in faults]
-    stretches += [(p, palette.SOFT) for p in axis.phases if p.name != "fault"]
+    stretches += [(p, palette.SOFT) for p in axis.steps or axis.phases if p.name != "fault"]
+    if axis.unit:
+        axes.annotate(axis.unit, (0, 1), (-8, 6), xycoords="axes fraction", textcoords="offset points", ha="right",
+                      va="bottom", color=palette.SOFT)  # fmt: skip
     last = ""
     for span, colour in sorted(stretches, key=lambda s: s[0].begin):
         start, width = (span.begin - axis.begin) * scale, _width(span.name)
@@ -148,6 +152,7 @@ def response(traffic: Traffic, axis: Timeline, slo_s: float) -> Drawn:
     about = (
         f"p50, p95 and p99 of response time per {every} on a logarithmic axis, with the stretches in which faults "
         f"were on; below, answers that failed ({bad:,} of {answered:,}) or were degraded."
+        + (f" Steps, {axis.unit}: {', '.join(step.name for step in axis.steps)}." if axis.steps else "")
     )
     times = [(name, line, "s") for name, line in zip(("p50", "p95", "p99"), lines, strict=True)]
     counts = [("answered", traffic.answered, ""), ("failed", traffic.bad, ""), ("degraded", traffic.degraded, "")]
@@ -205,7 +210,7 @@ def providers(shares: Shares, axis: Timeline, colours: dict[str, str]) -> Drawn:
             floor = floor + np.nan_to_num(part)
         left_over = _stack_labels(axes, axis, names, parts)
         end_labels(axes, [(n, y, palette.SENTINELS[colours[n]]) for n, y in left_over])
-        _fault_edges(axes, axis)
+        _edges(axes, axis)
 
     source = "by the providers' own ledgers" if shares.from_ledger else "as the answers claim (no ledger)"
     totals = ", ".join(f"{n} {units.share(float(c.sum() / whole.sum()))}" for n, c in zip(names, counts, strict=True))
@@ -240,9 +245,11 @@ def _stack_labels(axes: Axes, axis: Timeline, names: Sequence[str], parts: Array
     return left_over
 
 
-def _fault_edges(axes: Axes, axis: Timeline) -> None:
-    """Mark the edges of faults over areas that hide their bands."""
+def _edges(axes: Axes, axis: Timeline) -> None:
+    """Mark the edges of steps and faults over areas that hide what is behind them."""
     scale = _px_per_s(axes, axis)
+    for step in axis.steps[1:]:
+        axes.axvline(step.begin, color=palette.PAPER, linewidth=0.9)
     for fault in axis.faults if len(axis.faults) * 40 < axis.length * scale else ():
         for edge in (fault.begin, fault.end):
             axes.axvline(edge, color=palette.BAD, linewidth=0.9, linestyle=(0, (2, 2)))

@@ -13,6 +13,7 @@ import numpy as np
 from harness.analysis.scan import scans
 from harness.analysis.timeline import timeline as read_events
 from harness.clock import NS_PER_S, Anchor
+from harness.report import units
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -41,6 +42,10 @@ class Timeline:
     faults: tuple[Span, ...]
     started: datetime | None
     """Wall time of zero, from the manifest's clock anchor."""
+    steps: tuple[Span, ...] = ()
+    """Of a load of steps: each, named by its level."""
+    unit: str = ""
+    """What levels are of: users, or requests per second."""
 
     def at(self, t_ns: int) -> float:
         """Return monotonic `t_ns` as seconds after zero."""
@@ -94,4 +99,13 @@ def timeline(recording: Recording) -> Timeline:
         Span(f"{f.upstream} {f.kind}", at(moment(f.effective, f.injecting_ns)), at(moment(f.cleared, end_ns)))
         for f in when.injected
     )
-    return Timeline(when.zero_ns, at(begin_ns), at(end_ns), phases, faults, _wall(recording.manifest, when.zero_ns))
+    started = [(max(e.t_ns, begin_ns), e.data) for e in recording.events if e.kind == "load" and e.subject == "step"]
+    until = [*(t_ns for t_ns, _ in started[1:]), when.end_ns]
+    unit = "users" if any("users" in data for _, data in started) else "per s"
+    steps = tuple(
+        Span(f"{data['users']:,.0f}" if "users" in data else units.three(float(data["rate"])), at(begin), at(end))
+        for (begin, data), end in zip(started, until, strict=False)
+        if begin < end
+    )
+    wall = _wall(recording.manifest, when.zero_ns)
+    return Timeline(when.zero_ns, at(begin_ns), at(end_ns), phases, faults, wall, steps, unit if steps else "")

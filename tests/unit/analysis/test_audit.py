@@ -466,7 +466,7 @@ def capacity(state: str = "bracketed", kinds: tuple[str, ...] = (), *, calls: fl
     level = SimpleNamespace(counts=True, in_flight=25.0, upstream_in_flight={"bedrock": calls})
     users = Estimate(value=120, low=110, high=130, n=5)
     healthy = SimpleNamespace(
-        state="healthy", levels=(level,) * 5, limits=limits,
+        state="healthy", levels=(level,) * 5, limits=limits, fills_first=limits[0] if limits else None,
         capacity=SimpleNamespace(state=state, rate=Estimate(value=20, low=19, high=21, n=5), users=users),
         advice=SimpleNamespace(rate_per_replica=8.0, cpu={"agents": 0.6}),
     )  # fmt: skip

@@ -14,7 +14,7 @@ from harness.analysis.capacity_plan import forecast, with_headroom
 from harness.analysis.capacity_slo import Bracket
 from harness.capacities import answer
 from harness.judge import judge
-from harness.model.capacity import CapacityFindings, Level
+from harness.model.capacity import CapacityFindings, Level, Limit
 from harness.model.cost import CostFindings
 from harness.model.verdict import Verdict
 from harness.report import block_capacity
@@ -232,6 +232,18 @@ def _of_users(carried: float) -> CapacityFindings:
         {"open_loop": False, "slo_response_s": 3, "slo_good_share": 0.99, "think_s": None, "headroom": 0.7,
          "replicas": 1, "states": [state], "worst": "healthy"}
     )  # fmt: skip
+
+
+def test_a_closed_loop_is_planned_for_no_more_users_than_make_what_a_full_resource_leaves() -> None:
+    """Throughput grows less than users do: 40 % of those at the capacity make more than 40 % of it."""
+    of = _of_users(50.0)
+    about = {"resource": "gateway cpu", "kind": "cpu", "of": "one core", "full_at": 0.8, "highest": 0.9, "rate": 20.0,
+             "extrapolated": False, "evidence": "seen"}  # fmt: skip
+    levels = (closed(10, 20), closed(100, 50), closed(200, 51))
+    state = of.states[0].model_copy(update={"levels": levels, "limits": (Limit.model_validate(about),)})
+    advice = with_headroom(of.model_copy(update={"states": (state,)}), 0.7, None).states[0].advice
+    assert advice is not None
+    assert (advice.rate, advice.users, advice.limited_by) == (20, 10, "gateway cpu")
 
 
 def test_a_closed_loop_can_be_planned_for_users_who_think_longer() -> None:

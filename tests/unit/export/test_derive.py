@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -111,11 +112,25 @@ def test_capacity_gives_the_load_at_which_to_scale_out(source: Source, found: Ha
     assert "no level missed the SLO" in open_ended.evidence.measured
 
 
+def test_where_a_resource_is_full_is_said_beside_the_load_to_scale_out_at(source: Source) -> None:
+    full = searched(source, 34.0)
+    assert full.findings.capacity is not None
+    worst: Any = full.findings.capacity.governing
+    worst.advice.limited_by = "gateway cpu"
+    margins = {one.name: one.evidence.margin for one in hand_over([full]).signals}
+    said = "the rate at which gateway cpu is full, below the capacity x headroom 0.7, by replica"
+    assert margins["ScaleOutRequests"] == said
+    assert margins["ScaleOutInFlight"] == f"requests in flight at {said}"
+
+
 def searched(source: Source, carried: float | None, *, state: str = "bracketed", kind: str = "capacity") -> Source:
     """Return the source as the search for a capacity of two replicas: `carried` requests per second, at least 31."""
     rate = 0.7 * (carried or 31.0)
     advice = SimpleNamespace(
-        rate_per_replica=round(rate / 2, 9), in_flight_per_replica=round(rate * 0.3 / 1.4, 9), shown=True
+        rate_per_replica=round(rate / 2, 9),
+        in_flight_per_replica=round(rate * 0.3 / 1.4, 9),
+        shown=True,
+        limited_by=None,
     )
     found = SimpleNamespace(
         state=state, rate=Estimate(value=carried, low=31.0, high=None if carried is None else 36.0, n=7)

@@ -11,13 +11,18 @@ from xml.etree import ElementTree as Xml
 import numpy as np
 import pytest
 
+from harness.analysis import analyse
 from harness.report import micro, palette
 from harness.report.drawing import draw, gaps, spread
 from harness.report.figure_summary import ecdf
 from harness.report.figures import figures
+from harness.report.timeline import timeline
+from tests.recordings import RecordingBuilder, plan
 from tests.unit.report import story
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from matplotlib.figure import Figure
 
     from harness.model.verdict import Check
@@ -152,3 +157,42 @@ def test_providers_keep_their_colours_whoever_answers() -> None:
     one = palette.provider_variables(["bedrock", "openai"], ["openai"])
     assert both == {"bedrock": "p0", "openai": "p1", "cache": "cache", "local": "local", "other": "p2"}
     assert one["openai"] == both["openai"]
+
+
+@pytest.mark.parametrize(
+    ("load", "said", "levels", "unit"),
+    [
+        ("users", {"users": (25, 1200, 50)}, ("25", "1,200", "50"), "users"),
+        ("rate", {"rate": (0.5, 20.0, 2.0)}, ("0.5", "20", "2"), "per s"),
+    ],
+)
+def test_a_load_of_steps_shows_which_step_was_on(
+    tmp_path: Path, load: str, said: dict[str, tuple[float, ...]], levels: tuple[str, ...], unit: str
+) -> None:
+    steps = [{load: f"{level}/s" if load == "rate" else level, "hold": "20s"} for level in said[load]]
+    builder = RecordingBuilder(tmp_path / "r", plan(load={"kind": "steps", "warmup": "5s", "steps": steps}))
+    builder.phases(warmup=-5, steady=0, cooldown=60)
+    for number, (begin, level) in enumerate(zip((-5.0, 20.0, 40.0), said[load], strict=True), 1):
+        builder.event(begin, "load", "step", step=number, of=3, ramp_s=0.0, **{load: level})
+    for at in range(-5, 60):
+        builder.request(float(at), 0.2)
+    recording = builder.close(61)
+    axis = timeline(recording)
+    assert [(span.name, span.begin, span.end) for span in axis.steps] == [
+        (levels[0], -5, 20), (levels[1], 20, 40), (levels[2], 40, 60),
+    ]  # fmt: skip
+    response = figures(recording, analyse(recording)[0]).drawn["response"]
+    for svg in (response.wide, response.narrow):
+        assert all(f">{text}</text>" in svg for text in (*levels, unit))
+        assert ">steady</text>" not in svg
+    assert response.about.endswith(f" Steps, {unit}: {', '.join(levels)}.")
+    root = Xml.fromstring(response.wide)
+    lines = [path.get("d") for path in root.iter() if path.get("style", "").count("var(--line)")]
+    upright = [d for d in lines if d and re.fullmatch(r"M ([\d.]{2,}) [\d.]+ L \1 [\d.]+ ?", d)]  # no tick: it is at 0
+    assert len(upright) == 4, "two steps began, in both panels"
+
+
+def test_any_other_load_names_its_phases(told: Reported) -> None:
+    assert timeline(told.recording).steps == ()
+    assert ">users</text>" not in told.figures.drawn["response"].wide
+    assert "Steps, " not in told.figures.drawn["response"].about
