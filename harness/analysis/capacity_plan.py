@@ -40,9 +40,13 @@ def planned(capacity: SloCapacity) -> float | None:
 def stops(limits: Sequence[Limit]) -> Limit | None:
     """Return what plans have to stay below: the resource that load was seen to fill first; None where none was.
 
-    One that only a straight line fills lies beyond every level it was watched on, and the capacity below those.
+    One that only a straight line fills lies beyond every level it was watched on, and the capacity below those. What a
+    throttled CPU costs is waiting, which the SLO measures: of a CPU its utilisation counts.
     """
-    return next((one for one in limits if one.by_load and one.rate > 0 and not one.extrapolated), None)
+    return next(
+        (one for one in limits if one.by_load and one.rate > 0 and not one.extrapolated and one.kind != "throttled"),
+        None,
+    )
 
 
 def advice(

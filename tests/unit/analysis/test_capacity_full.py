@@ -151,6 +151,7 @@ def limit(kind: str = "cpu", rate: float = 10.0, **more: Any) -> Limit:
         (limit("memory"), True),
         (limit("rate_limit"), True),
         (limit(at_most=True), True),
+        (limit("throttled"), False),  # what it costs is waiting, which the SLO measures
         (limit("generator"), False),  # ours
         (limit(extrapolated=True), False),  # no level was seen to fill it
         (limit("memory", at_most=True), False),  # whatever the load
