@@ -61,7 +61,7 @@ def facts(recording: Recording, axis: Timeline, speech: Speech) -> list[tuple[st
     when = f"{speech.moment(axis.started)}, " if axis.started else ""
     told = [
         (phrases.target, plan.target.target),
-        *([(phrases.version, found)] if (found := versions.of_system(recording)) else ()),
+        *([(phrases.version, found)] if (found := versions.told_apart(recording)) else ()),
         (phrases.load, speech.load(plan.scenario.load)),
         (phrases.faults, ", ".join(broken) or phrases.none),
         (phrases.ran, f"{when}{phrases.ran_for} {language.say(axis.length, 's')}"),

@@ -17,7 +17,12 @@ _HTTP_FAULTS = "agentstorm-http-faults"
 
 
 def of_system(recording: Recording) -> str:
-    """Return what the target says is the system's version, else the names and short ids of the images that its
+    """Return what the target says is the system's version; empty where it does not."""
+    return recording.plan.target.version or ""
+
+
+def told_apart(recording: Recording) -> str:
+    """Return the same, or, where there is room for it, the names and short ids of the images that the system's
     containers were made of; empty where neither is known."""
     target = recording.plan.target
     if target.version:
