@@ -65,6 +65,7 @@ class Phrases:
     contents: str
     target: str
     version: str
+    images: str
     """Of the system."""
     load: str
     faults: str

@@ -40,6 +40,7 @@ PHRASES = Phrases(
     contents="Contents",
     target="target",
     version="version",
+    images="images",
     load="load",
     faults="faults",
     ran="ran",

@@ -41,6 +41,7 @@ PHRASES = Phrases(
     contents="Innehåll",
     target="system",
     version="version",
+    images="containeravbilder",
     load="last",
     faults="fel",
     ran="kördes",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from harness.model.plan import Plan
     from harness.model.verdict import Verdicts
     from harness.recording.reader import Recording
-    from harness.report.language import Language
+    from harness.report.language import Language, Phrases
     from harness.report.timeline import Timeline
 
 
@@ -61,7 +61,7 @@ def facts(recording: Recording, axis: Timeline, speech: Speech) -> list[tuple[st
     when = f"{speech.moment(axis.started)}, " if axis.started else ""
     told = [
         (phrases.target, plan.target.target),
-        *([(phrases.version, found)] if (found := versions.told_apart(recording)) else ()),
+        *_version(recording, phrases),
         (phrases.load, speech.load(plan.scenario.load)),
         (phrases.faults, ", ".join(broken) or phrases.none),
         (phrases.ran, f"{when}{phrases.ran_for} {language.say(axis.length, 's')}"),
@@ -77,3 +77,8 @@ def _lasts(fault: FaultSpec, language: Language) -> str:
         state = fault.during.state
         return language.phrases.during.format(state=language.states.get(state, state))
     return language.say(fault.for_s, "s") + (f" \u00d7 {fault.repeat}" if fault.repeat > 1 else "")
+
+
+def _version(recording: Recording, phrases: Phrases) -> list[tuple[str, str]]:
+    found = versions.told_apart(recording)
+    return [(phrases.version if versions.of_system(recording) else phrases.images, found)] if found else []
