@@ -37,7 +37,8 @@ def capacity_limit(case: Case) -> Iterator[Advice]:
         owner = first.resource.removesuffix(_LIMITS[first.kind][1])
         values = {
             "state": Value(worst.state, "state"), "resource": limit(owner, first.kind), "owner": name(owner),
-            "full": Value(first.full_at, "share"), "full_rate": Value(first.rate, "rate"),
+            "full": Value(first.full_at, "share"),
+            "full_rate": Value(first.rate, "rate_or_less" if first.at_most else "rate"),
             "rate": Value(worst.advice.rate_per_replica, "rate"),
         }  # fmt: skip
         yield Advice(_of_limit(first), Severity.WATCH, 1, values, ("capacity",), case.again)

@@ -82,6 +82,7 @@ class Phrases:
     below: str
     undecided: str
     requests_per_s: str
+    or_less: str
     users: str
     per_1k: str
     per_user_hour: str
@@ -125,6 +126,8 @@ class Language:
 
     def say(self, value: float | None, unit: str) -> str:
         """Return a measured value in its unit; ``rate`` is requests per second, ``x`` a factor."""
+        if unit == "rate_or_less":
+            return self.phrases.or_less.format(value=self.say(value, "rate"))
         if value is not None and unit == "rate":
             return f"{self.localise(units.three(value))}{SPACE}{self.phrases.requests_per_s}"
         if value is not None and unit == "x":

@@ -55,6 +55,7 @@ PHRASES = Phrases(
     below="below",
     undecided="not decided",
     requests_per_s="requests/s",
+    or_less="{value} or less",
     users="users",
     per_1k="per 1,000 requests",
     per_user_hour="per user and hour",

@@ -56,6 +56,7 @@ PHRASES = Phrases(
     below="under",
     undecided="ej avgjort",
     requests_per_s="anrop/s",
+    or_less="{value} eller mindre",
     users="användare",
     per_1k="per 1\u00a0000 anrop",
     per_user_hour="per användare och timme",

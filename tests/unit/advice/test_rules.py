@@ -418,6 +418,14 @@ def test_a_rule_speaks_with_its_figures(
     assert advice[rule].verify.startswith("agentstorm ")
 
 
+def test_what_was_full_on_the_lowest_level_already_is_told_as_a_bound(
+    healthy: Case, altered: Callable[..., Case]
+) -> None:
+    for at_most, unit in ((False, "rate"), (True, "rate_or_less")):
+        advice = _said(altered(**found(capacity=capacity(at_most=at_most))(healthy)))
+        assert advice["capacity_limit"].values["full_rate"].unit == unit
+
+
 @pytest.mark.parametrize(("rule", "change"), SILENT, ids=[f"{rule}-{i}" for i, (rule, _) in enumerate(SILENT)])
 def test_a_rule_is_silent_without_its_reason(
     healthy: Case, altered: Callable[..., Case], rule: str, change: Change

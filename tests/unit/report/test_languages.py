@@ -117,6 +117,7 @@ def test_swedish_numbers(number: str, said: str) -> None:
         (Value(1, "outages"), "1 outage", "1 avbrott"),
         (Value(2.5, "x"), "2.5 times", "2,5 gånger"),
         (Value(15.87, "rate"), "15.9 requests/s", "15,9 anrop/s"),
+        (Value(15.87, "rate_or_less"), "15.9 requests/s or less", "15,9 anrop/s eller mindre"),
         (Value(0.0132, "USD"), "0.0132 USD", "0,0132 USD"),
         (Value(0.999, "share"), "99.9 %", "99,9 %"),
         (Value(0.02, "points"), "2", "2"),
