@@ -75,7 +75,7 @@ def run(names: Sequence[str], sizes: Sizes, before: Mapping[str, Any] | None = N
 def _add(found: dict[str, Any], figures: dict[str, Any]) -> None:
     """Take figures in; a size that was left out keeps its None."""
     for key, figure in figures.items():
-        found[key] = {**found[key], **figure} if isinstance(found.get(key), dict) else figure
+        found[key] = {**found[key], **figure} if isinstance(found.get(key), dict) and figure is not None else figure
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -35,13 +35,8 @@ def measure(folder: Path, *, seconds: float) -> dict[str, Any]:
         return {"engines": None}
     with ThreadPoolExecutor() as pool:  # at 17 requests/s they do not get in each other's way
         runs = list(pool.map(lambda engine: _run(folder / engine, engine, seconds), ENGINES))
-    options = [
-        "--agree",
-        "--json",
-        "--tolerance",
-        TOLERANCE,
-        *(word for metric in METRICS for word in ("--metric", metric)),
-    ]
+    asked = [word for metric in METRICS for word in ("--metric", metric)]
+    options = ["--agree", "--json", "--tolerance", TOLERANCE, *asked]
     found = json.loads(_agentstorm(folder, seconds, "compare", str(runs[0]), "--with", str(runs[1]), *options))
     return {"engines": {"verdict": found["verdict"], "why": found["why"], **_figures(found["changes"])}}
 

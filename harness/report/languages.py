@@ -80,5 +80,7 @@ def _lasts(fault: FaultSpec, language: Language) -> str:
 
 
 def _version(recording: Recording, phrases: Phrases) -> list[tuple[str, str]]:
-    found = versions.told_apart(recording)
-    return [(phrases.version if versions.of_system(recording) else phrases.images, found)] if found else []
+    if version := versions.of_system(recording):
+        return [(phrases.version, version)]
+    images = versions.images(recording)
+    return [(phrases.images, images)] if images else []

@@ -21,12 +21,10 @@ def of_system(recording: Recording) -> str:
     return recording.plan.target.version or ""
 
 
-def told_apart(recording: Recording) -> str:
-    """Return the same, or, where there is room for it, the names and short ids of the images that the system's
-    containers were made of; empty where neither is known."""
+def images(recording: Recording) -> str:
+    """Return the names and short ids of the images that the system's containers were made of, which tell versions apart
+    where nobody says which it is; empty where it has none."""
     target = recording.plan.target
-    if target.version:
-        return target.version
     if not isinstance(target.system, ComposeSystem):
         return ""
     described = recording.manifest.get("components", {}).get("system") or {}

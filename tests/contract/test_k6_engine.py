@@ -29,6 +29,7 @@ from harness.model.target import ExternalSystem, Observe, Target
 from harness.recording.reader import read_stream
 from harness.traffic import KINDS, Engine, Pulse, pacer
 from tests.calibrate.serving import serving
+from tests.contract import rate_steps
 from tests.having_k6 import k6_or_skip
 
 pytestmark = pytest.mark.real
@@ -368,20 +369,11 @@ def test_users_come_and_go_in_steps(driver: Driver, url: str) -> None:
 
 
 def test_rates_go_up_and_down_in_steps(driver: Driver, url: str) -> None:
-    steps = [
-        {"rate": "40/s", "hold": "0.5s"},
-        {"rate": "80/s", "ramp": "0.5s", "hold": "0.5s"},
-        {"rate": "0/s", "hold": "0.3s"},
-        {"rate": "20/s", "hold": "0.5s"},
-    ]
-    load = {"kind": "steps", "warmup": "0.5s", "steps": steps}
-    frame = driver.run(once('http.get("/ms/2")'), load, url)
-    expected = pacer.ramps([pacer.Level(40, 0, 1), pacer.Level(80, 0.5, 0.5), pacer.Level(0, 0, 0.3),
-                            pacer.Level(20, 0, 0.5)])  # fmt: skip
+    frame = driver.run(once('http.get("/ms/2")'), rate_steps.LOAD, url)
     due = frame.due_ns - first_moment(frame, driver)
-    assert len(due) == len(expected) == 120
+    assert len(due) == len(rate_steps.DUE) == 120
     # Not one is sent before it is due, as far as it is known when k6 began; nor, mostly, much later.
-    assert abs(due - expected).max() < 2_000_000
+    assert abs(due - rate_steps.DUE).max() < 2_000_000
     assert (frame.start_ns - frame.due_ns).median() < 10_000_000
     assert set(frame.outcome) == {"ok"}
     assert driver.pulses[-1].users == 81, "VUs for the highest of the rates"

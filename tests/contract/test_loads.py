@@ -13,8 +13,9 @@ import pytest
 from harness.clock import NS_PER_S, now_ns
 from harness.errors import PlanError, WorkloadFailed
 from harness.model.load import ReplayLoad
-from harness.traffic import arrivals, pacer
+from harness.traffic import arrivals
 from tests.calibrate.serving import serving
+from tests.contract import rate_steps
 from tests.contract.test_engine import Driver, once, server_log
 
 pytestmark = pytest.mark.real
@@ -94,18 +95,9 @@ def test_of_what_a_task_sends_at_once_the_first_is_due_and_nothing_is_dropped(dr
 
 
 def test_rates_go_up_and_down_in_steps(driver: Driver, url: str) -> None:
-    steps = [
-        {"rate": "40/s", "hold": "0.5s"},
-        {"rate": "80/s", "ramp": "0.5s", "hold": "0.5s"},
-        {"rate": "0/s", "hold": "0.3s"},
-        {"rate": "20/s", "hold": "0.5s"},
-    ]
-    load = {"kind": "steps", "warmup": "0.5s", "steps": steps}
-    frame = driver.run(once("self.client.get('/ms/2')"), load, url)
+    frame = driver.run(once("self.client.get('/ms/2')"), rate_steps.LOAD, url)
     due = np.sort(frame.due_ns - driver.start_ns)
-    expected = pacer.ramps([pacer.Level(40, 0, 1), pacer.Level(80, 0.5, 0.5), pacer.Level(0, 0, 0.3),
-                            pacer.Level(20, 0, 0.5)])  # fmt: skip
-    assert due.tolist() == expected.tolist()
+    assert due.tolist() == rate_steps.DUE.tolist()
     assert np.histogram(due, np.array([0, 1, 1.5, 2, 2.3, 2.8]) * NS_PER_S)[0].tolist() == [40, 30, 40, 0, 10]
 
 
