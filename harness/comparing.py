@@ -130,12 +130,13 @@ def compare(  # noqa: PLR0913 - how runs are chosen, and what is known besides
     """
     chosen = _Sides((base, candidate), force=force, skip_invalid=skip_invalid, left_out=left_out, doubts=doubts)
     sides = chosen.sides
-    single = all(len(side) == 1 for side in sides)
+    single, matches = all(len(side) == 1 for side in sides), None
     if single:
         changes = _within(sides[0][0], sides[1][0], tolerances, metrics)
     else:
-        told = [[run.figures for run in side] for side in sides]
-        changes = compare_runs(told[0], told[1], tolerances, metrics)
+        matches = _matches(*sides)
+        told = [[run.figures for run in side] for side in (zip(*matches, strict=True) if matches else sides)]
+        changes = compare_runs(told[0], told[1], tolerances, metrics, matched=bool(matches))
     if agree and not single:
         raise NotComparable("agreement is a question to one run against one; leave --agree out")
     decide = _agreement if agree else _alone if single else _worst
@@ -143,6 +144,7 @@ def compare(  # noqa: PLR0913 - how runs are chosen, and what is known besides
     verdict, why = _warned(*decide(changes), chosen.warnings, because)
     return Comparison(
         kind="within-run" if single else "runs",
+        matched=bool(matches),
         plan=sides[0][0].plan.title,
         base=tuple(run.ref for run in sides[0]),
         candidate=tuple(run.ref for run in sides[1]),
@@ -154,6 +156,15 @@ def compare(  # noqa: PLR0913 - how runs are chosen, and what is known besides
         exit_code=EXIT_CODES[verdict],
         why=why,
     )
+
+
+def _matches(base: Sequence[Run], candidate: Sequence[Run]) -> list[tuple[Run, Run]] | None:
+    """Return which run of one side was asked the same questions as which of the other: those with its seed. None unless
+    every run has exactly one such."""
+    by_seed = [{run.plan.seed: run for run in side} for side in (base, candidate)]
+    if not len(base) == len(candidate) == len(by_seed[0]) or by_seed[0].keys() != by_seed[1].keys():
+        return None
+    return [(run, by_seed[1][run.plan.seed]) for run in base]
 
 
 _APART = "these runs should not be compared"
@@ -215,19 +226,24 @@ def noise(
     force: bool = False,
     skip_invalid: bool = False,
     left_out: Sequence[LeftOut] = (),
+    one_by_one: bool = False,
 ) -> NoiseFloor:
     """Measure what differs between runs of one system (A/A); a tolerance tighter than that fails.
 
-    NotComparable: runs of different plans, invalid ones, or fewer than four.
+    Where every seed was run twice, as by `gate --aa`, it is what differs between two runs with the same seed; unless
+    the runs are held `one_by_one` against others with seeds of their own. NotComparable: runs of different plans,
+    invalid ones, or fewer than four.
     """
     chosen = _Sides((runs,), force=force, skip_invalid=skip_invalid, left_out=left_out)
     kept = chosen.sides[0]
     if len(kept) < FEWEST:
         raise NotComparable(f"{len(kept)} runs; a noise floor needs {FEWEST}: two halves of two")
     random = generator(kept[0].plan.seed, "noise-floor")
-    floors = noise_floor([run.figures for run in kept], tolerances, random, metrics)
+    twins = None if one_by_one else _twins(kept)
+    floors = noise_floor([run.figures for run in twins or kept], tolerances, random, metrics, matched=bool(twins))
     verdict, why = _warned(*_floor_verdict(floors), chosen.warnings)
     return NoiseFloor(
+        matched=bool(twins),
         plan=kept[0].plan.title,
         base=tuple(run.ref for run in kept),
         left_out=tuple(chosen.left_out),
@@ -238,6 +254,14 @@ def noise(
         exit_code=EXIT_CODES[verdict],
         why=why,
     )
+
+
+def _twins(runs: Sequence[Run]) -> list[Run] | None:
+    """Return the runs, those with one seed beside each other; None unless there are two with each."""
+    by_seed: dict[int, list[Run]] = {}
+    for run in runs:
+        by_seed.setdefault(run.plan.seed, []).append(run)
+    return [run for two in by_seed.values() for run in two] if {len(two) for two in by_seed.values()} == {2} else None
 
 
 def _floor_verdict(floors: Sequence[Floor]) -> tuple[Verdict, str]:

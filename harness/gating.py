@@ -132,7 +132,7 @@ def _stored(request: Request, plan: Plan) -> list[Run]:
     if unknown:
         raise NotComparable(f"no run of {request.baseline!r} has {', '.join(unknown)}; leave --metric of it out")
     if len(runs) >= FEWEST:
-        floor = comparing.noise(runs, request.tolerances, request.metrics)
+        floor = comparing.noise(runs, request.tolerances, request.metrics, one_by_one=True)
         tight = {f.metric: f.floor for f in floor.floors if f.floor is not None and f.verdict is Verdict.FAIL}
         if tight:
             wider = " ".join(f"--tolerance {name}={100 * value * 1.1:.2g}%" for name, value in tight.items())

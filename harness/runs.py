@@ -24,6 +24,7 @@ from harness.model.findings import Findings
 from harness.model.request import BAD, Outcome
 from harness.recording import layout
 from harness.recording.reader import Recording
+from harness.report import versions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -143,6 +144,7 @@ def circumstances(run: Run) -> dict[str, str]:
     host = manifest.get("host", {})
     return {
         "target": plan.target.target,
+        "version": versions.of_system(run.recording) or versions.images(run.recording) or "not said",
         "engine": plan.engine,
         "load processes": str(plan.workers + plan.remote_workers),
         "replicas": str(plan.replicas),

@@ -2,8 +2,9 @@
 
 The unit is the run, not the request: what differs from run to run (a cold cache, a neighbour on the host) moves all of
 its requests together, and pooling them raises false alarms. Per metric one value a run; the interval of the ratio of
-the two sides (Student's on logarithms, Welch 1947) against the tolerance: wholly inside passes, wholly outside fails
-(if it also stands Holm's correction for the number of metrics), across it is inconclusive. Pure; nothing is drawn.
+the two sides (Student's on logarithms, Welch 1947; of matched runs, of their differences) against the tolerance: wholly
+inside passes, wholly outside fails (if it also stands Holm's correction for the number of metrics), across it is
+inconclusive. Pure; nothing is drawn.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from harness.analysis.quantities import QUANTITIES, Figure, Quantity
-from harness.analysis.two_samples import FEWEST_RUNS, LEVEL, Contrast, Pair, hodges_lehmann, holm, runs_needed
+from harness.analysis.two_samples import FEWEST_RUNS, LEVEL, Contrast, Matched, Pair, holm, runs_needed
 from harness.model.comparison import Change
 from harness.model.findings import Estimate
 from harness.model.verdict import Verdict
@@ -79,14 +80,19 @@ def compare(
     candidate: Sequence[Mapping[str, Figure]],
     tolerances: Mapping[str, float],
     metrics: Sequence[str] = (),
+    *,
+    matched: bool = False,
 ) -> list[Change]:
     """Return what changed in every quantity that a run has, or in `metrics`, if given.
 
-    Both sides have at least one run, together at least three; `tolerances` replace the quantities' own. A quantity that
-    only one side has, too few runs, or none although it was asked for, is inconclusive.
+    Both sides have at least one run, together at least three; `tolerances` replace the quantities' own. With `matched`
+    the first run of one side belongs to the first of the other, and so on; a quantity that one of them lacks is
+    compared as if they did not. A quantity that only one side has, too few runs, or none although it was asked for, is
+    inconclusive.
     """
     names = chosen((*base, *candidate), metrics)
-    held = {name: _hold(QUANTITIES[name], tolerances, base, candidate) for name in names}
+    kind = Matched if matched else Pair
+    held = {name: _hold(QUANTITIES[name], tolerances, base, candidate, kind) for name in names}
     whole = [one for one in held.values() if isinstance(one, _Held)]
     beyond = dict(zip((h.quantity.name for h in whole), holm([h.beyond for h in whole]), strict=True))
     changed = dict(zip((h.quantity.name for h in whole), holm([h.changed for h in whole]), strict=True))
@@ -140,12 +146,14 @@ def _hold(
     tolerances: Mapping[str, float],
     base: Sequence[Mapping[str, Figure]],
     candidate: Sequence[Mapping[str, Figure]],
+    kind: type[Pair],
 ) -> _Held | Change:
     tolerance = tolerances.get(quantity.name, quantity.tolerance)
     one, other = (tuple(run[quantity.name] for run in side if quantity.name in run) for side in (base, candidate))
     if not one or not other or len(one) + len(other) < 3:
         return not_compared(quantity, tolerance, one, other, _lacking(one, other))
-    pair = Pair(linear(quantity, one), linear(quantity, other))
+    kind = kind if len(one) == len(base) and len(other) == len(candidate) else Pair
+    pair = kind(linear(quantity, one), linear(quantity, other))
     return _Held(quantity, tolerance, one, other, pair, pair.contrast(binomial_floor(quantity, one, other)))
 
 
@@ -174,9 +182,11 @@ def _change(held: _Held, beyond: float, changed: float, metrics: int) -> Change:
     n = len(held.base) + len(held.candidate)
     low, high = held.best.interval()[0], held.worst.interval()[1]
     certain = changed <= 2 * LEVEL
-    needed = needed_for(quantity, held.tolerance, _spread(held), held.pair.freedom, metrics)
+    pair = held.pair
+    needed = needed_for(quantity, held.tolerance, _spread(held), pair.freedom, metrics, matched=pair.matched)
     verdict, why = _judge(held, beyond, needed)
     base, candidate = (np.array([f.value for f in side]) for side in (held.base, held.candidate))
+    middle = type(pair)(base, candidate).shift()
     return Change(
         metric=quantity.name,
         unit=quantity.unit,
@@ -185,7 +195,7 @@ def _change(held: _Held, beyond: float, changed: float, metrics: int) -> Change:
         base=tuple(base.tolist()),
         candidate=tuple(candidate.tolist()),
         ratio=on_scale(quantity, contrast.shift, low, high, n),
-        shift=Estimate(**dict(zip(("value", "low", "high"), hodges_lehmann(base, candidate), strict=True)), n=n),
+        shift=Estimate(**dict(zip(("value", "low", "high"), middle, strict=True)), n=n),
         tolerance=held.tolerance,
         changed=None if not certain else "worse" if contrast.shift > 0 else "better",
         p_changed=changed,
@@ -210,11 +220,13 @@ def on_scale(quantity: Quantity, shift: float, low: float, high: float, n: int) 
     return Estimate(value=told[0], low=told[1], high=told[2], n=n)
 
 
-def needed_for(quantity: Quantity, tolerance: float, spread: float, freedom: int, metrics: int) -> int | None:
+def needed_for(
+    quantity: Quantity, tolerance: float, spread: float, freedom: int, metrics: int, *, matched: bool
+) -> int | None:
     """Return the runs of each side at which equal ones pass and ones worse by twice the tolerance fail."""
     limit = quantity.limit(tolerance)
     twice = quantity.limit(min(2 * tolerance, (1 + tolerance) / 2))  # a share that is lost cannot be lost twice
-    return runs_needed(spread, freedom, (limit, twice - limit), metrics)
+    return runs_needed(spread, freedom, (limit, twice - limit), metrics, matched=matched)
 
 
 def _judge(held: _Held, beyond: float, needed: int | None) -> tuple[Verdict, str]:

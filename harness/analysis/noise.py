@@ -1,6 +1,7 @@
 """The noise floor: what a comparison shows when nothing changed (A/A).
 
-The runs of one system are divided into two halves in every possible way; what the halves differ by is noise.
+The runs of one system are divided into two halves in every possible way; what the halves differ by is noise. Of matched
+runs one of each two is in either half.
 """
 
 from __future__ import annotations
@@ -32,17 +33,20 @@ def noise_floor(
     tolerances: Mapping[str, float],
     random: np.random.Generator,
     metrics: Sequence[str] = (),
+    *,
+    matched: bool = False,
 ) -> list[Floor]:
     """Return the noise of every quantity that all of at least `FEWEST` runs have, or in `metrics`, if given.
 
-    The floor is that of halves: of n/2 runs against n/2. `random` draws splits where there are too many. What was asked
-    for and is not in all of the runs has no floor and is inconclusive.
+    The floor is that of halves: of n/2 runs against n/2. `random` draws splits where there are too many. With `matched`
+    the first run belongs to the second, the third to the fourth, and so on. What was asked for and is not in all of the
+    runs has no floor and is inconclusive.
     """
     names = chosen(runs, metrics)
     whole = [name for name in names if all(name in run for run in runs)]
-    halves = _halves(len(runs), random)
+    halves = _one_of_each(len(runs) // 2, random) if matched else _halves(len(runs), random)
     return [
-        _floor(name, [run[name] for run in runs], halves, tolerances, len(whole))
+        _floor(name, [run[name] for run in runs], halves, tolerances, len(whole), matched=matched)
         if name in whole
         else _unknown(name, [run[name] for run in runs if name in run], len(runs), tolerances)
         for name in names
@@ -62,6 +66,15 @@ def _halves(n: int, random: np.random.Generator) -> Array:
     return masks
 
 
+def _one_of_each(matches: int, random: np.random.Generator) -> Array:
+    """Return ways to choose one of every two runs, one a row, as masks."""
+    if 2 ** (matches - 1) > _MOST_SPLITS:
+        second = random.integers(0, 2, (2000, matches), dtype=bool)
+    else:  # of two equal halves, the one with the first run
+        second = (np.arange(2 ** (matches - 1))[:, None] >> np.arange(matches) & 1).astype(bool)
+    return np.stack([~second, second], axis=2).reshape(len(second), 2 * matches)
+
+
 def _unknown(name: str, figures: Sequence[Figure], runs: int, tolerances: Mapping[str, float]) -> Floor:
     quantity = QUANTITIES[name]
     return Floor(
@@ -78,7 +91,15 @@ def _unknown(name: str, figures: Sequence[Figure], runs: int, tolerances: Mappin
     )
 
 
-def _floor(name: str, figures: Sequence[Figure], halves: Array, tolerances: Mapping[str, float], metrics: int) -> Floor:
+def _floor(
+    name: str,
+    figures: Sequence[Figure],
+    halves: Array,
+    tolerances: Mapping[str, float],
+    metrics: int,
+    *,
+    matched: bool,
+) -> Floor:
     quantity = QUANTITIES[name]
     tolerance = tolerances.get(name, quantity.tolerance)
     values = linear(quantity, figures)
@@ -88,7 +109,10 @@ def _floor(name: str, figures: Sequence[Figure], halves: Array, tolerances: Mapp
     difference = float(np.quantile(np.abs(second - first), CONFIDENCE, method="higher"))
     drawing = binomial_floor(quantity, figures) * n  # the variance of one run's share
     floor = quantity.worsening(max(difference, float(special.ndtri((1 + CONFIDENCE) / 2)) * math.sqrt(4 * drawing / n)))
-    needed = needed_for(quantity, tolerance, max(float(values.std(ddof=1)), math.sqrt(drawing)), n - 1, metrics)
+    spread, freedom = float(values.std(ddof=1)), n - 1
+    if matched:  # nothing differs in truth, so that the mean of the differences is known: 0
+        spread, freedom = math.sqrt(float(((values[1::2] - values[::2]) ** 2).mean()) / 2), n // 2
+    needed = needed_for(quantity, tolerance, max(spread, math.sqrt(drawing)), freedom, metrics, matched=matched)
     tight = tolerance < floor
     why = "the tolerance is above the noise"
     if tight:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from scipy import special
@@ -72,6 +72,8 @@ class Pair:
     base: Array
     candidate: Array
 
+    matched: ClassVar[bool] = False
+
     @property
     def freedom(self) -> int:
         """Degrees of freedom of the pooled spread."""
@@ -84,23 +86,58 @@ class Pair:
         return math.sqrt(squares / self.freedom)
 
     def contrast(self, floor: float = 0.0) -> Contrast:
-        """Return the difference of the means, by Welch (1947); a side with one run is taken to spread as the other.
+        """Return the difference of the means with its standard error.
 
         `floor` is a variance of the difference that is known from elsewhere (of counts: binomial); where the runs by
         chance show less, it counts.
         """
-        sizes = len(self.base), len(self.candidate)
-        shift = float(self.candidate.mean() - self.base.mean())
-        if min(sizes) < 2:
-            variance, freedom = self.spread**2 * (1 / sizes[0] + 1 / sizes[1]), float(self.freedom)
-        else:
-            parts = [float(s.var(ddof=1)) / len(s) for s in (self.base, self.candidate)]
-            variance = sum(parts)
-            weights = sum(part**2 / (size - 1) for part, size in zip(parts, sizes, strict=True))
-            freedom = variance**2 / weights if weights > 0 else float(self.freedom)
+        variance, freedom = self._variance()
         if floor > variance:
             variance, freedom = floor, math.inf
-        return Contrast(shift, math.sqrt(variance), freedom)
+        return Contrast(float(self.candidate.mean() - self.base.mean()), math.sqrt(variance), freedom)
+
+    def _variance(self) -> tuple[float, float]:
+        """Return the variance of the difference and its degrees of freedom, by Welch (1947); a side with one run is
+        taken to spread as the other."""
+        sizes = len(self.base), len(self.candidate)
+        if min(sizes) < 2:
+            return self.spread**2 * (1 / sizes[0] + 1 / sizes[1]), float(self.freedom)
+        parts = [float(s.var(ddof=1)) / len(s) for s in (self.base, self.candidate)]
+        variance = sum(parts)
+        weights = sum(part**2 / (size - 1) for part, size in zip(parts, sizes, strict=True))
+        return variance, variance**2 / weights if weights > 0 else float(self.freedom)
+
+    def shift(self) -> tuple[float, float | None, float | None]:
+        """Return the Hodges-Lehmann shift with its exact 95 % interval (None: so few values have none)."""
+        return hodges_lehmann(self.base, self.candidate)
+
+
+class Matched(Pair):
+    """Two samples whose values belong together, the first of one to the first of the other.
+
+    What both values of a match share (the questions asked, the state of the host in that quarter of an hour) cancels in
+    their difference: with common random numbers the paired t (Law, *Simulation Modeling and Analysis*, 5th ed., 10.2,
+    11.2).
+    """
+
+    matched = True
+
+    @property
+    def freedom(self) -> int:
+        """Degrees of freedom of the differences' spread."""
+        return len(self.base) - 1
+
+    @cached_property
+    def spread(self) -> float:
+        """What a run adds to the spread of a match's difference: that of single runs, were nothing shared."""
+        return float((self.candidate - self.base).std(ddof=1)) / math.sqrt(2)
+
+    def _variance(self) -> tuple[float, float]:
+        return 2 * self.spread**2 / len(self.base), float(self.freedom)
+
+    def shift(self) -> tuple[float, float | None, float | None]:
+        """Return the pseudo-median of the differences with its exact 95 % interval (None: so few values have none)."""
+        return pseudo_median(self.candidate - self.base)
 
 
 def holm(levels: Sequence[float]) -> list[float]:
@@ -125,6 +162,31 @@ def hodges_lehmann(base: Array, candidate: Array) -> tuple[float, float | None, 
     return float(np.median(differences)), float(differences[rank]), float(differences[-1 - rank])
 
 
+def pseudo_median(differences: Array) -> tuple[float, float | None, float | None]:
+    """Return the median mean of two differences (or of one with itself), and its exact 95 % interval.
+
+    Hodges & Lehmann (1963); the interval lies between these means in order, ranked by the distribution of Wilcoxon's
+    signed-rank statistic (Tukey; Hollander & Wolfe 1999, 3.3). None: so few values have none at this level.
+    """
+    means = np.sort(np.add.outer(differences, differences)[np.triu_indices(len(differences))] / 2)
+    rank = _signed_rank_quantile(len(differences))
+    if rank is None:
+        return float(np.median(means)), None, None
+    return float(np.median(means)), float(means[rank]), float(means[-1 - rank])
+
+
+@cache
+def _signed_rank_quantile(n: int) -> int | None:
+    """Return the largest w with P(W <= w) <= `LEVEL` when nothing differs; None when not even 0 is that rare."""
+    chances = np.zeros(n * (n + 1) // 2 + 1)
+    chances[0] = 1.0
+    for rank in range(1, n + 1):  # which is in the sum or not
+        chances[rank:] += chances[:-rank].copy()
+        chances /= 2
+    reached = np.flatnonzero(np.cumsum(chances) <= LEVEL)
+    return int(reached[-1]) if len(reached) else None
+
+
 @cache
 def _mann_whitney_quantile(n: int, m: int) -> int | None:
     """Return the largest u with P(U <= u) <= `LEVEL` when nothing differs; None when not even 0 is that rare."""
@@ -141,18 +203,22 @@ def _mann_whitney_quantile(n: int, m: int) -> int | None:
     return int(reached[-1]) if len(reached) else None
 
 
-def runs_needed(spread: float, freedom: int, margins: Sequence[float], metrics: int) -> int | None:
+def runs_needed(
+    spread: float, freedom: int, margins: Sequence[float], metrics: int, *, matched: bool = False
+) -> int | None:
     """Return how many runs of each side find a difference as large as the smallest of `margins` with `POWER`.
 
     `spread` was seen with `freedom` degrees of freedom and may be larger in truth, so its upper limit is planned with.
+    `matched` runs are compared one by one.
     `metrics` are tested at once: a single bad one must stand Holm's first step. None: more than `MOST_RUNS`.
     """
     if spread == 0:
         return FEWEST_RUNS
     likely = spread * math.sqrt(freedom / float(special.chdtri(freedom, _PILOT)))
     for runs in range(FEWEST_RUNS, MOST_RUNS + 1):
-        critical = float(special.stdtrit(2 * runs - 2, 1 - LEVEL / max(1, metrics)))
+        left = runs - 1 if matched else 2 * runs - 2
+        critical = float(special.stdtrit(left, 1 - LEVEL / max(1, metrics)))
         centre = min(margins) / (likely * math.sqrt(2 / runs))
-        if special.nctdtr(2 * runs - 2, centre, critical) <= 1 - POWER:
+        if special.nctdtr(left, centre, critical) <= 1 - POWER:
             return runs
     return None

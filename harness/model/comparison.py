@@ -47,8 +47,8 @@ class Change(Frozen):
     """Candidate to base on the metric's scale, with its 95 % interval; `n` counts the runs of both (or, within one run
     each, the requests)."""
     shift: Estimate
-    """Hodges-Lehmann: the median difference of a candidate run to a base run, in `unit`, with its exact interval (null
-    where so few runs have none)."""
+    """Hodges-Lehmann: the median difference of a candidate run to a base run (of matched runs, the median mean of two
+    differences), in `unit`, with its exact interval (null where so few runs have none)."""
     tolerance: float
     """How much worse, on the metric's scale, still passes."""
     changed: Literal["worse", "better"] | None
@@ -92,6 +92,8 @@ class Comparison(Frozen):
     schema_version: Literal[1] = 1
     kind: Literal["runs", "within-run"]
     """`within-run`: one run against one. It knows nothing of what differs from run to run and never passes."""
+    matched: bool = False
+    """Each base run was held against the candidate run with the same seed, and so the same questions."""
     plan: str
     base: tuple[RunRef, ...]
     candidate: tuple[RunRef, ...]
@@ -111,6 +113,8 @@ class NoiseFloor(Frozen):
 
     schema_version: Literal[1] = 1
     kind: Literal["aa"] = "aa"
+    matched: bool = False
+    """Every seed was run twice, and one of these two is in either half."""
     plan: str
     base: tuple[RunRef, ...]
     left_out: tuple[LeftOut, ...]

@@ -34,7 +34,7 @@ def change(value: float | None, scale: Scale) -> str:
     """Say a change: ``+12 %`` of a ratio of 1.12, ``+0.3 points`` of a difference of shares."""
     if value is None:
         return units.NONE
-    percent = 100 * (value - 1 if scale == "ratio" else value)
+    percent = round(100 * (value - 1 if scale == "ratio" else value), 9)  # what is beyond is the arithmetic's
     sign = "" if percent == 0 or percent < 0 else "+"
     return f"{sign}{units.three(percent)}{units.SPACE}{'%' if scale == 'ratio' else 'points'}"
 
@@ -43,7 +43,7 @@ def tolerance(value: float | None, scale: Scale) -> str:
     """Say a tolerance or what can be seen: ``5 %``, ``0.5 points``."""
     if value is None:
         return units.NONE
-    return f"{units.three(100 * value)}{units.SPACE}{'%' if scale == 'ratio' else 'points'}"
+    return f"{units.three(round(100 * value, 9))}{units.SPACE}{'%' if scale == 'ratio' else 'points'}"
 
 
 def _interval(ratio: Estimate, scale: Scale) -> str:
@@ -98,6 +98,8 @@ def _who(found: Comparison | NoiseFloor) -> list[str]:
     said = [f"base         {_recordings(found.base)}"]
     if isinstance(found, Comparison):
         said.append(f"candidate    {_recordings(found.candidate)}")
+    if found.matched:
+        said.append("matched      runs with the same seed were asked the same questions, and are compared two by two")
     said += [f"differs      {note}" for note in found.notes]
     said += [f"left out     {shown(left.recording)}: {left.reason}" for left in found.left_out]
     return said + [f"warning      {warning}" for warning in found.warnings]

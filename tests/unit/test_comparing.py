@@ -82,6 +82,31 @@ def test_five_equal_runs_pass_and_slower_ones_fail(make: Make, tmp_path: Path, m
     assert summary.read_text(encoding="utf-8").endswith(out.read_text().rstrip() + "\n\n")
 
 
+def test_runs_with_one_seed_are_matched_in_whatever_order(make: Make) -> None:
+    """Each seed's questions take times of their own, so far apart that only who matches them sees a change."""
+    weights = [1.0, 1.5, 2.0, 3.0, 4.0]
+    base = [make(weight, seed=seed) for seed, weight in enumerate(weights)]
+    slow = [make(1.2 * weight, seed=seed) for seed, weight in reversed(list(enumerate(weights)))]
+    code, output = agentstorm("compare", *base, "--with", *slow, *METRICS, "--json")
+    found = Comparison.model_validate_json(output)
+    assert (code, found.matched, found.verdict) == (99, True, "fail")
+    assert found.changes[0].ratio.value == pytest.approx(1.2, rel=0.05)
+    assert "are compared two by two" in agentstorm("compare", *base, "--with", *slow, *METRICS)[1]
+    others = make(seed=9), make(seed=0)
+    for candidate in ([*slow[:4], others[0]], slow[:4], [*slow[1:], others[1], others[0]]):
+        found = Comparison.model_validate_json(agentstorm("compare", *base, "--with", *candidate, "--json")[1])
+        assert not found.matched, "not every run has its like"
+
+
+def test_aa_of_matched_runs_measures_what_differs_within_a_match(make: Make) -> None:
+    twins = [make(weight, seed=seed) for _ in range(2) for seed, weight in enumerate([1.0, 2.0, 4.0])]
+    code, output = agentstorm("compare", *twins, "--aa", "--json", *METRICS)
+    found = NoiseFloor.model_validate_json(output)
+    assert (code, found.matched, [floor.splits for floor in found.floors]) == (0, True, [4, 4])
+    alone = comparing.noise([Run.open(Path(path)) for path in twins], {}, ("response_time.p50",), one_by_one=True)
+    assert (alone.matched, alone.verdict) == (False, "fail"), "held against runs with seeds of their own"
+
+
 def test_fewer_runs_are_inconclusive_and_say_how_many_would_tell(make: Make) -> None:
     code, output = agentstorm("compare", make(), make(), "--with", make(), make(), *METRICS)
     assert code == 75
@@ -131,6 +156,16 @@ def test_a_workload_that_was_edited_in_between_is_said(make: Make) -> None:
         manifest = Path(path) / layout.MANIFEST
         manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"plan_hash": told}))
     assert "workload file (hash of all): aaaa against bbbb" in agentstorm("compare", one, "--with", other)[1]
+
+
+def test_the_versions_that_are_compared_are_named(make: Make) -> None:
+    one, other = make(), make()
+    for path, version in ((one, "v1.4"), (other, "v1.5")):
+        plan_of = Path(path) / layout.PLAN
+        text = plan_of.read_text()
+        assert "version: null" in text
+        plan_of.write_text(text.replace("version: null", f"version: {version}"))
+    assert "version: v1.4 against v1.5" in agentstorm("compare", one, "--with", other)[1]
 
 
 def test_one_and_the_same_run_is_refused(make: Make) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from itertools import combinations
+from itertools import combinations, product
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,16 @@ from scipy import stats as scipy_stats
 from harness.analysis.compare import compare
 from harness.analysis.noise import noise_floor
 from harness.analysis.quantities import QUANTITIES, Figure, figures, tolerances
-from harness.analysis.two_samples import Pair, _mann_whitney_quantile, hodges_lehmann, holm, runs_needed
+from harness.analysis.two_samples import (
+    Matched,
+    Pair,
+    _mann_whitney_quantile,
+    _signed_rank_quantile,
+    hodges_lehmann,
+    holm,
+    pseudo_median,
+    runs_needed,
+)
 from harness.analysis.within_run import Series, within_run
 from harness.model.cost import CostFindings, Spend
 from harness.model.findings import Estimate
@@ -38,6 +47,39 @@ def test_welch_is_scipys() -> None:
     assert found.above(0.1) == pytest.approx(
         scipy_stats.ttest_ind(b - 0.1, a, equal_var=False, alternative="greater").pvalue
     )
+
+
+def test_matched_runs_are_compared_as_scipy_does() -> None:
+    a, b = np.array([1.0, 1.4, 0.8, 1.1]), np.array([1.5, 1.7, 1.4, 1.6])
+    told = scipy_stats.ttest_rel(b, a)
+    found = Matched(a, b).contrast()
+    assert found.other_than_none == pytest.approx(told.pvalue)
+    assert found.interval() == pytest.approx(tuple(told.confidence_interval()))
+    assert found.above(0.1) == pytest.approx(scipy_stats.ttest_rel(b - 0.1, a, alternative="greater").pvalue)
+    assert Matched(a, b).contrast(floor=1.0).error == 1.0, "what counts must vary is not undone by chance"
+
+
+@pytest.mark.parametrize("n", [3, 5, 6, 9])
+def test_signed_ranks_by_counting(n: int) -> None:
+    sums = [sum(r for r, up in enumerate(signs, 1) if up) for signs in product((False, True), repeat=n)]
+    rare = [w for w in range(n * (n + 1) // 2 + 1) if np.mean([s <= w for s in sums]) <= 0.025]
+    assert _signed_rank_quantile(n) == (max(rare) if rare else None)
+
+
+def test_pseudo_median_by_hand() -> None:
+    assert pseudo_median(np.array([1.0, 2.0, 6.0])) == (2.75, None, None)
+    assert pseudo_median(np.arange(1.0, 7.0)) == (3.5, 1.0, 6.0)
+
+
+def test_what_only_some_of_matched_runs_have_is_compared_as_if_they_were_not() -> None:
+    base, candidate = (runs("cost", *values) for values in ((1, 2, 3, 4, 5), (1.1, 2.2, 3.3, 4.4, 5.5)))
+    (together,) = compare(base, candidate, {}, matched=True)
+    assert together.verdict is Verdict.FAIL
+    assert together.ratio.low == pytest.approx(1.1)
+    (apart,) = compare(base, candidate, {})
+    assert apart.verdict is Verdict.INCONCLUSIVE
+    (lacking,) = compare(base, [*candidate[:4], {}], {}, matched=True)
+    assert lacking == compare(base, candidate[:4], {})[0]
 
 
 def test_one_run_is_taken_to_spread_as_the_others_do() -> None:
@@ -77,6 +119,9 @@ def test_runs_needed_falls_with_the_margin_and_ends() -> None:
     assert 5 <= few < many
     assert runs_needed(0.5, 20, [0.01], 1) is None
     assert runs_needed(0.0, 8, [0.01], 1) == 5
+    matched = runs_needed(0.03, 20, [0.05], 1, matched=True)
+    assert matched is not None
+    assert matched > (runs_needed(0.03, 20, [0.05], 1) or 0), "half the degrees of freedom"
 
 
 def test_direction_and_scale_are_the_quantitys_own() -> None:
@@ -121,6 +166,17 @@ def test_splits_of_the_noise_floor_are_all_there_are() -> None:
     (odd,) = noise_floor(runs("response_time.p50", 1, 2, 3, 4, 5), {}, generator(1, "x"))
     assert odd.splits == 10
     (many,) = noise_floor(runs("response_time.p50", *range(1, 31)), {}, generator(1, "x"))
+    assert many.splits == 2000
+
+
+def test_of_matched_runs_one_of_each_two_is_in_either_half() -> None:
+    twins = runs("response_time.p50", 100, 101, 200, 202, 400, 404)
+    (floor,) = noise_floor(twins, {}, generator(1, "x"), matched=True)
+    assert floor.splits == 4
+    assert floor.floor == pytest.approx(0.01)
+    assert floor.verdict is Verdict.PASS
+    assert noise_floor(twins, {}, generator(1, "x"))[0].verdict is Verdict.FAIL
+    (many,) = noise_floor(runs("response_time.p50", *range(1, 41)), {}, generator(1, "x"), matched=True)
     assert many.splits == 2000
 
 
