@@ -130,13 +130,13 @@ def compare(  # noqa: PLR0913 - how runs are chosen, and what is known besides
     """
     chosen = _Sides((base, candidate), force=force, skip_invalid=skip_invalid, left_out=left_out, doubts=doubts)
     sides = chosen.sides
-    single, matches = all(len(side) == 1 for side in sides), None
+    single, matches = all(len(side) == 1 for side in sides), 0
     if single:
         changes = _within(sides[0][0], sides[1][0], tolerances, metrics)
     else:
-        matches = _matches(*sides)
-        told = [[run.figures for run in side] for side in (zip(*matches, strict=True) if matches else sides)]
-        changes = compare_runs(told[0], told[1], tolerances, metrics, matched=bool(matches))
+        matches, ordered = _matches(*sides)
+        told = [[run.figures for run in side] for side in ordered]
+        changes = compare_runs(told[0], told[1], tolerances, metrics, matches=matches)
     if agree and not single:
         raise NotComparable("agreement is a question to one run against one; leave --agree out")
     decide = _agreement if agree else _alone if single else _worst
@@ -158,13 +158,24 @@ def compare(  # noqa: PLR0913 - how runs are chosen, and what is known besides
     )
 
 
-def _matches(base: Sequence[Run], candidate: Sequence[Run]) -> list[tuple[Run, Run]] | None:
-    """Return which run of one side was asked the same questions as which of the other: those with its seed. None unless
-    every run has exactly one such."""
-    by_seed = [{run.plan.seed: run for run in side} for side in (base, candidate)]
-    if not len(base) == len(candidate) == len(by_seed[0]) or by_seed[0].keys() != by_seed[1].keys():
-        return None
-    return [(run, by_seed[1][run.plan.seed]) for run in base]
+def _matches(*sides: Sequence[Run]) -> tuple[int, Sequence[Sequence[Run]]]:
+    """Return how many seeds both sides ran, and the runs in their order: those with one seed were asked the same.
+
+    0, and the runs as they were, unless both ran the same seeds, each of them equally often, and one side only once.
+    """
+    by_seed = [_by_seed(side) for side in sides]
+    often = [{len(runs) for runs in one.values()} for one in by_seed]
+    seeds = sorted(by_seed[0])
+    if len(seeds) < 2 or by_seed[1].keys() != set(seeds) or {1} not in often or any(len(one) > 1 for one in often):
+        return 0, sides
+    return len(seeds), [[run for seed in seeds for run in one[seed]] for one in by_seed]
+
+
+def _by_seed(runs: Sequence[Run]) -> dict[int, list[Run]]:
+    found: dict[int, list[Run]] = {}
+    for run in runs:
+        found.setdefault(run.plan.seed, []).append(run)
+    return found
 
 
 _APART = "these runs should not be compared"
@@ -258,10 +269,8 @@ def noise(
 
 def _twins(runs: Sequence[Run]) -> list[Run] | None:
     """Return the runs, those with one seed beside each other; None unless there are two with each."""
-    by_seed: dict[int, list[Run]] = {}
-    for run in runs:
-        by_seed.setdefault(run.plan.seed, []).append(run)
-    return [run for two in by_seed.values() for run in two] if {len(two) for two in by_seed.values()} == {2} else None
+    by_seed = _by_seed(runs).values()
+    return [run for two in by_seed for run in two] if {len(two) for two in by_seed} == {2} else None
 
 
 def _floor_verdict(floors: Sequence[Floor]) -> tuple[Verdict, str]:

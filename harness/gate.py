@@ -1,6 +1,7 @@
 """The gate: runs of two system versions in turns (A B B A), so that what drifts on the host drifts for both alike.
 
 Each pair of runs has a seed of its own: the same questions at the same times for both sides, others in the next pair.
+Where stored runs are the baseline, theirs are taken.
 """
 
 from __future__ import annotations
@@ -59,21 +60,21 @@ def turns(sides: int, runs: int, *, interleave: bool = True) -> Iterator[tuple[i
 
 
 def make(
-    sides: Sequence[Side], runs: int, seed: int, folder: Path, console: Console, *, spare: int, interleave: bool = True
+    sides: Sequence[Side], seeds: Sequence[int], folder: Path, console: Console, *, spare: int, interleave: bool = True
 ) -> Made:
-    """Make `runs` valid runs of each side in `folder`, and return them; an invalid one is made again.
+    """Make a valid run of each side with each seed in `folder`, and return them; an invalid one is made again.
 
     GateStopped: a run did not go to its end, a service of its system died, or more than `spare` were invalid; what was
     recorded stays.
     """
     made = Made([[] for _ in sides])
-    total = runs * len(sides)
-    for turn, (side, number) in enumerate(turns(len(sides), runs, interleave=interleave), 1):
+    total = len(seeds) * len(sides)
+    for turn, (side, number) in enumerate(turns(len(sides), len(seeds), interleave=interleave), 1):
         tries = 1
         while True:
             name = f"{sides[side].name}-{number + 1}" + (f"-try{tries}" if tries > 1 else "")
             console.print(f"gate: run {turn} of {total}: {name}", style="bold")
-            run = _run(sides[side].plan(seed + number), folder / name, console)
+            run = _run(sides[side].plan(seeds[number]), folder / name, console)
             if run.findings.validity.valid:
                 break
             _refuse_dead(run, sides[side])

@@ -84,6 +84,7 @@ def perform(request: Request, out: Path | None, console: Console) -> Ended:
     if request.named:
         Baselines().check(request.named)
     seed = fresh_seed() if request.seed is None else request.seed
+    seeds: Sequence[int] = range(seed, seed + request.runs)
     plan = request.plan(request.target, seed)
     sides = [Side("candidate", lambda seed: request.plan(request.target, seed), judged=True)]
     stored: list[Run] = []
@@ -95,12 +96,12 @@ def perform(request: Request, out: Path | None, console: Console) -> Ended:
             raise NotComparable(f"{base} and {request.target} make runs of different plans: {'; '.join(apart)}")
         sides.insert(0, Side("base", lambda seed: request.plan(base, seed)))
     else:
-        stored = _stored(request, plan)
+        stored, seeds = _stored(request, plan, seeds)
     folder = out or REPORTS / f"{utc_stamp()}_gate_{plan.scenario.scenario}"
     if folder.exists():
         raise PlanError(f"{folder} exists already", where="--out", hint="give a directory that does not exist yet")
     with _for_runs(folder, console, apart=bool(request.baseline_target)):
-        made = make(sides, request.runs, seed, folder, console, spare=request.spare, interleave=request.interleave)
+        made = make(sides, seeds, folder, console, spare=request.spare, interleave=request.interleave)
     found = _judge(request, made, stored)
     _keep(request, made.runs, folder, found, console)
     return Ended(folder, found)
@@ -124,28 +125,42 @@ def _for_runs(folder: Path, console: Console, *, apart: bool) -> Iterator[None]:
             console.print(_APART, style="dim")
 
 
-def _stored(request: Request, plan: Plan) -> list[Run]:
+def _stored(request: Request, plan: Plan, seeds: Sequence[int]) -> tuple[list[Run], Sequence[int]]:
+    """Return the baseline's runs, and the seeds to make others with: its own, if there are as many as runs to make and
+    nobody asked for others. Runs with one seed can be held against each other."""
     runs = [Run.open(path) for path in Baselines().get(request.baseline or "")]
     check_same_question(plan, runs)
     comparing.check(runs)
     unknown = [name for name in request.metrics if not any(name in run.figures for run in runs)]
     if unknown:
         raise NotComparable(f"no run of {request.baseline!r} has {', '.join(unknown)}; leave --metric of it out")
-    if len(runs) >= FEWEST:
-        floor = comparing.noise(runs, request.tolerances, request.metrics, one_by_one=True)
-        tight = {f.metric: f.floor for f in floor.floors if f.floor is not None and f.verdict is Verdict.FAIL}
-        if tight:
-            wider = " ".join(f"--tolerance {name}={100 * value * 1.1:.2g}%" for name, value in tight.items())
-            others = [f.metric for f in floor.floors if f.verdict is Verdict.PASS]
-            alone = " ".join(f"--metric {name}" for name in others)
-            raise NotComparable(
-                f"the runs of {request.baseline!r} differ among themselves by more than the tolerance: "
-                + ", ".join(f"{name} by {100 * value:.2g} %" for name, value in tight.items())
-                + f"\n  such a gate would cry wolf; {wider}"
-                + (f"\n  or judge only what is steadier: {alone}" if others else "")
-                + "\n  or longer runs, on a quieter host"
-            )
-    return runs
+    theirs = list(dict.fromkeys(run.plan.seed for run in runs))
+    if request.seed is None and len(theirs) == len(seeds):
+        seeds = theirs
+    _refuse_noise(request, runs, matched=set(seeds) == set(theirs))
+    return runs, seeds
+
+
+def _refuse_noise(request: Request, runs: Sequence[Run], *, matched: bool) -> None:
+    """Refuse a tolerance tighter than the noise between runs, of matched ones that within a match."""
+    if len(runs) < FEWEST:
+        return
+    floor = comparing.noise(runs, request.tolerances, request.metrics, one_by_one=not matched)
+    if matched and not floor.matched:  # each seed was run once: nobody knows what two runs with it differ by
+        return
+    tight = {f.metric: f.floor for f in floor.floors if f.floor is not None and f.verdict is Verdict.FAIL}
+    if not tight:
+        return
+    wider = " ".join(f"--tolerance {name}={100 * value * 1.1:.2g}%" for name, value in tight.items())
+    others = [f.metric for f in floor.floors if f.verdict is Verdict.PASS]
+    alone = " ".join(f"--metric {name}" for name in others)
+    raise NotComparable(
+        f"the runs of {request.baseline!r} differ among themselves by more than the tolerance: "
+        + ", ".join(f"{name} by {100 * value:.2g} %" for name, value in tight.items())
+        + f"\n  such a gate would cry wolf; {wider}"
+        + (f"\n  or judge only what is steadier: {alone}" if others else "")
+        + "\n  or longer runs, on a quieter host"
+    )
 
 
 def _judge(request: Request, made: Made, stored: Sequence[Run]) -> tuple[Comparison | NoiseFloor, ...]:

@@ -37,6 +37,8 @@ class _Held:
     candidate: tuple[Figure, ...]
     pair: Pair
     contrast: Contrast
+    shift: tuple[float, float | None, float | None]
+    """In the quantity's unit, with its interval."""
 
     @property
     def limit(self) -> float:
@@ -81,18 +83,17 @@ def compare(
     tolerances: Mapping[str, float],
     metrics: Sequence[str] = (),
     *,
-    matched: bool = False,
+    matches: int = 0,
 ) -> list[Change]:
     """Return what changed in every quantity that a run has, or in `metrics`, if given.
 
-    Both sides have at least one run, together at least three; `tolerances` replace the quantities' own. With `matched`
-    the first run of one side belongs to the first of the other, and so on; a quantity that one of them lacks is
-    compared as if they did not. A quantity that only one side has, too few runs, or none although it was asked for, is
-    inconclusive.
+    Both sides have at least one run, together at least three; `tolerances` replace the quantities' own. With `matches`
+    the runs are so many times two or more that belong together: the first (or first few) of one side to those of the
+    other, and so on. A quantity that one of them lacks is compared as if they did not. A quantity that only one side
+    has, too few runs, or none although it was asked for, is inconclusive.
     """
     names = chosen((*base, *candidate), metrics)
-    kind = Matched if matched else Pair
-    held = {name: _hold(QUANTITIES[name], tolerances, base, candidate, kind) for name in names}
+    held = {name: _hold(QUANTITIES[name], tolerances, base, candidate, matches) for name in names}
     whole = [one for one in held.values() if isinstance(one, _Held)]
     beyond = dict(zip((h.quantity.name for h in whole), holm([h.beyond for h in whole]), strict=True))
     changed = dict(zip((h.quantity.name for h in whole), holm([h.changed for h in whole]), strict=True))
@@ -146,15 +147,26 @@ def _hold(
     tolerances: Mapping[str, float],
     base: Sequence[Mapping[str, Figure]],
     candidate: Sequence[Mapping[str, Figure]],
-    kind: type[Pair],
+    matches: int,
 ) -> _Held | Change:
     tolerance = tolerances.get(quantity.name, quantity.tolerance)
     one, other = (tuple(run[quantity.name] for run in side if quantity.name in run) for side in (base, candidate))
     if not one or not other or len(one) + len(other) < 3:
         return not_compared(quantity, tolerance, one, other, _lacking(one, other))
-    kind = kind if len(one) == len(base) and len(other) == len(candidate) else Pair
-    pair = kind(linear(quantity, one), linear(quantity, other))
-    return _Held(quantity, tolerance, one, other, pair, pair.contrast(binomial_floor(quantity, one, other)))
+    if len(one) < len(base) or len(other) < len(candidate):
+        matches = 0
+    pair = _pair(linear(quantity, one), linear(quantity, other), matches)
+    contrast = pair.contrast(binomial_floor(quantity, one, other))
+    shift = _pair(_values(one), _values(other), matches).shift()
+    return _Held(quantity, tolerance, one, other, pair, contrast, shift)
+
+
+def _values(figures: Sequence[Figure]) -> Array:
+    return np.array([figure.value for figure in figures])
+
+
+def _pair(base: Array, candidate: Array, matches: int) -> Pair:
+    return Matched.of(base, candidate, matches) if matches else Pair(base, candidate)
 
 
 def _lacking(base: Sequence[Figure], candidate: Sequence[Figure]) -> str:
@@ -185,17 +197,15 @@ def _change(held: _Held, beyond: float, changed: float, metrics: int) -> Change:
     pair = held.pair
     needed = needed_for(quantity, held.tolerance, _spread(held), pair.freedom, metrics, matched=pair.matched)
     verdict, why = _judge(held, beyond, needed)
-    base, candidate = (np.array([f.value for f in side]) for side in (held.base, held.candidate))
-    middle = type(pair)(base, candidate).shift()
     return Change(
         metric=quantity.name,
         unit=quantity.unit,
         scale=quantity.scale,
         better=quantity.better,
-        base=tuple(base.tolist()),
-        candidate=tuple(candidate.tolist()),
+        base=tuple(f.value for f in held.base),
+        candidate=tuple(f.value for f in held.candidate),
         ratio=on_scale(quantity, contrast.shift, low, high, n),
-        shift=Estimate(**dict(zip(("value", "low", "high"), middle, strict=True)), n=n),
+        shift=Estimate(**dict(zip(("value", "low", "high"), held.shift, strict=True)), n=n),
         tolerance=held.tolerance,
         changed=None if not certain else "worse" if contrast.shift > 0 else "better",
         p_changed=changed,

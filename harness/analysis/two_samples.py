@@ -112,28 +112,41 @@ class Pair:
         return hodges_lehmann(self.base, self.candidate)
 
 
+@dataclass(frozen=True)
 class Matched(Pair):
     """Two samples whose values belong together, the first of one to the first of the other.
 
     What both values of a match share (the questions asked, the state of the host in that quarter of an hour) cancels in
     their difference: with common random numbers the paired t (Law, *Simulation Modeling and Analysis*, 5th ed., 10.2,
-    11.2).
+    11.2). A value may be the mean of several runs.
     """
 
-    matched = True
+    runs: tuple[int, int] = (1, 1)
+    """Of each side in a match."""
+    matched: ClassVar[bool] = True
+
+    @classmethod
+    def of(cls, base: Array, candidate: Array, matches: int) -> Matched:
+        """Return the samples of runs in the order of their matches, each of which has as many of a side."""
+        sides = [side.reshape(matches, -1) for side in (base, candidate)]
+        return cls(sides[0].mean(axis=1), sides[1].mean(axis=1), (sides[0].shape[1], sides[1].shape[1]))
 
     @property
     def freedom(self) -> int:
         """Degrees of freedom of the differences' spread."""
         return len(self.base) - 1
 
+    @property
+    def _shares(self) -> float:
+        return sum(1 / runs for runs in self.runs)
+
     @cached_property
     def spread(self) -> float:
-        """What a run adds to the spread of a match's difference: that of single runs, were nothing shared."""
-        return float((self.candidate - self.base).std(ddof=1)) / math.sqrt(2)
+        """What one run adds to the spread of a match's difference: that of single runs, were nothing shared."""
+        return float((self.candidate - self.base).std(ddof=1)) / math.sqrt(self._shares)
 
     def _variance(self) -> tuple[float, float]:
-        return 2 * self.spread**2 / len(self.base), float(self.freedom)
+        return self.spread**2 * self._shares / len(self.base), float(self.freedom)
 
     def shift(self) -> tuple[float, float | None, float | None]:
         """Return the pseudo-median of the differences with its exact 95 % interval (None: so few values have none)."""

@@ -69,7 +69,7 @@ def verdicts(
     base: list[Run], candidate: list[Run], metrics: tuple[str, ...] = METRICS, *, matched: bool = False
 ) -> tuple[bool, bool, bool]:
     """Return whether a comparison fails, passes, and calls anything changed."""
-    changes = compare(base, candidate, {}, metrics, matched=matched)
+    changes = compare(base, candidate, {}, metrics, matches=len(base) if matched else 0)
     found = {change.verdict for change in changes}
     return Verdict.FAIL in found, found == {Verdict.PASS}, any(c.changed for c in changes)
 
@@ -110,7 +110,7 @@ def test_ten_per_cent_slower_is_found_with_the_matched_runs_it_asks_for() -> Non
     metrics = ("response_time.p50", "response_time.p95")
     found, asked = [], []
     for _ in range(PAIRS):
-        pilot = compare(*matches(random, 5), {}, metrics, matched=True)
+        pilot = compare(*matches(random, 5), {}, metrics, matches=5)
         needed = max(change.runs_needed or 100 for change in pilot)
         asked.append(needed)
         found.append(verdicts(*matches(random, needed, slower=1.1), metrics, matched=True)[0])
@@ -194,12 +194,12 @@ def test_intervals_of_matched_ratios_cover(number: int) -> None:
     covered, shifts = [], []
     for _ in range(400):
         base, candidate = matches(random, number, slower=1.07)
-        (change,) = compare(base, candidate, {}, ("response_time.p95",), matched=True)
+        (change,) = compare(base, candidate, {}, ("response_time.p95",), matches=number)
         assert change.ratio.low is not None
         assert change.ratio.high is not None
         covered.append(change.ratio.low <= 1.07 <= change.ratio.high)
-        sides = (np.log([run["response_time.p95"].value for run in side]) for side in (base, candidate))
-        _, low, high = Matched(*sides).shift()
+        one, other = (np.log([run["response_time.p95"].value for run in side]) for side in (base, candidate))
+        _, low, high = Matched(one, other).shift()
         shifts.append(low is None or (high is not None and low <= np.log(1.07) <= high))
     assert np.mean(covered) >= 0.917
     assert np.mean(shifts) >= 0.917

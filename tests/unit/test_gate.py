@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +32,9 @@ Story = Callable[[RecordingBuilder], object]
 LOCAL = str(content.root() / "targets" / "local.yaml")
 
 
-def record(name: str, number: int, *, lag_ms: float = 2.0, story: Story = lambda _: None) -> None:
+def record(name: str, number: int, *, lag_ms: float = 2.0, story: Story = lambda _: None, seed: int = 1) -> None:
     """Write a recording of the smoke scenario; answers of every other one take 10 % longer."""
-    plan = resolve("smoke", seed=1, target=LOCAL)
+    plan = resolve("smoke", seed=seed, target=LOCAL)
     builder = RecordingBuilder(Path("reports") / name, plan)
     story(builder)
     builder.phases(steady=0, cooldown=20)
@@ -123,6 +123,31 @@ def test_two_targets_whose_runs_cannot_be_compared_are_refused_before_anything_s
     monkeypatch.setattr(gating, "make", lambda *_, **__: pytest.fail("a run was made"))
     code, output = agentstorm("gate", "smoke", "--target", "local", "--baseline-target", "compose")
     assert (code, "kind of target: compose and processes" in output) == (1, True), output
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_runs_against_stored_ones_are_made_with_their_seeds(
+    baseline: Path, monkeypatch: pytest.MonkeyPatch, *, twice: bool
+) -> None:
+    """Every other seed's answers take 10 % longer, which is no noise: both sides are asked the same."""
+    asked: list[list[int]] = []
+
+    def made(_: object, seeds: Sequence[int], *__: object, **___: object) -> None:
+        asked.append(list(seeds))
+        raise GateStopped("enough", ExitCode.ABORTED)
+
+    monkeypatch.setattr(gating, "make", made)
+    every = range(8 if twice else 4)
+    for number in every:
+        record(f"s{number}", 8 * number + number % 4, seed=50 + number % 4)
+    assert agentstorm("baseline", "set", "seeds", *(f"reports/s{number}" for number in every))[0] == 0
+    ask = ("gate", "smoke", "--baseline", "seeds", "--tolerance", "3%", "--runs")
+    for options in (("4",), ("4", "--seed", "50")):
+        assert agentstorm(*ask, *options)[1].endswith("enough\n")
+    assert asked == [[50, 51, 52, 53]] * 2
+    for options in (("5",), ("4", "--seed", "51")):
+        code, output = agentstorm(*ask, *options)
+        assert (code, "differ among themselves" in output) == (1, True), "held one by one against other questions"
 
 
 def test_a_tolerance_tighter_than_the_baselines_noise_is_refused(baseline: Path) -> None:

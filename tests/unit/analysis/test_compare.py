@@ -71,14 +71,29 @@ def test_pseudo_median_by_hand() -> None:
     assert pseudo_median(np.arange(1.0, 7.0)) == (3.5, 1.0, 6.0)
 
 
+def test_a_match_of_several_runs_counts_as_their_mean() -> None:
+    """Ratios on logarithms: the geometric mean of a seed's runs. One run more on either side, and none of its own."""
+    base = runs("cost", 1, 1.21, 2, 2.42, 4, 4.84, 8, 9.68, 16, 19.36)
+    candidate = runs("cost", 1.21, 2.42, 4.84, 9.68, 19.36)
+    (change,) = compare(base, candidate, {}, matches=5)
+    assert change.ratio.value == pytest.approx(1.1)
+    assert change.ratio.low == pytest.approx(1.1)
+    assert change.verdict is Verdict.FAIL
+    one = Matched.of(np.arange(6.0), np.array([1.0, 2.5, 6.0]), 3)
+    assert one.runs == (2, 1)
+    differences = np.array([0.5, 0.0, 1.5])
+    assert one.contrast().error == pytest.approx(differences.std(ddof=1) / math.sqrt(3))
+    assert one.spread == pytest.approx(differences.std(ddof=1) / math.sqrt(1.5)), "of a single run"
+
+
 def test_what_only_some_of_matched_runs_have_is_compared_as_if_they_were_not() -> None:
     base, candidate = (runs("cost", *values) for values in ((1, 2, 3, 4, 5), (1.1, 2.2, 3.3, 4.4, 5.5)))
-    (together,) = compare(base, candidate, {}, matched=True)
+    (together,) = compare(base, candidate, {}, matches=5)
     assert together.verdict is Verdict.FAIL
     assert together.ratio.low == pytest.approx(1.1)
     (apart,) = compare(base, candidate, {})
     assert apart.verdict is Verdict.INCONCLUSIVE
-    (lacking,) = compare(base, [*candidate[:4], {}], {}, matched=True)
+    (lacking,) = compare(base, [*candidate[:4], {}], {}, matches=5)
     assert lacking == compare(base, candidate[:4], {})[0]
 
 
