@@ -34,17 +34,21 @@ def panel(figure: Figure, top: float, height: float, left: float = LEFT) -> Axes
     return figure.add_axes(box)
 
 
+_APART = 10
+"""Between two names, px."""
+
+
 def _px_per_s(axes: Axes, axis: Timeline) -> float:
     return size_px(axes)[0] / axis.length
 
 
 def name_stretches(axes: Axes, axis: Timeline) -> None:
-    """Name phases and faults above the axes; a name that would run into the last one is left out. A load of steps has
-    their levels for phases.
+    """Name faults and phases above the axes; a name that would run into another is left out, a fault's last. A load of
+    steps has their levels for phases.
 
     Faults too close together for their names are named together: some of them named would look like all there were.
     """
-    scale, free = _px_per_s(axes, axis), -1e9
+    scale, taken = _px_per_s(axes, axis), list[tuple[float, float]]()
     end = (axis.end - axis.begin) * scale
     faults = [_all_of(axis.faults, end)] if _crowded(axis.faults, scale) else axis.faults
     stretches = [(f, palette.BAD) for f in faults]
@@ -53,25 +57,26 @@ def name_stretches(axes: Axes, axis: Timeline) -> None:
         axes.annotate(axis.unit, (0, 1), (-8, 6), xycoords="axes fraction", textcoords="offset points", ha="right",
                       va="bottom", color=palette.SOFT)  # fmt: skip
     last = ""
-    for span, colour in sorted(stretches, key=lambda s: s[0].begin):
+    for span, colour in stretches:
         start, width = (span.begin - axis.begin) * scale, _width(span.name)
         right = start + width > end
         start = (span.end - axis.begin) * scale - width if right else start
         too_wide = colour == palette.SOFT and width > (span.end - span.begin) * scale
-        if start < free or too_wide or (colour == palette.BAD and span.name == last):
+        crowded = any(start < until + _APART and begin < start + width + _APART for begin, until in taken)
+        if crowded or too_wide or (colour == palette.BAD and span.name == last):
             continue
         axes.annotate(
             span.name, (span.end if right else span.begin, 1), (0, 6), xycoords=axes.get_xaxis_transform(),
             textcoords="offset points", ha="right" if right else "left", va="bottom", color=colour,
         )  # fmt: skip
-        free = start + width + 10
+        taken.append((start, start + width))
         last = span.name if colour == palette.BAD else last
 
 
 def _crowded(faults: Sequence[Span], scale: float) -> bool:
     """Tell whether names of faults would run into each other, at so many px a second."""
     changes = [f for number, f in enumerate(faults) if not number or f.name != faults[number - 1].name]
-    return any((b.begin - a.begin) * scale < _width(a.name) + 10 for a, b in pairwise(changes))
+    return any((b.begin - a.begin) * scale < _width(a.name) + _APART for a, b in pairwise(changes))
 
 
 def _all_of(faults: Sequence[Span], most: float) -> Span:

@@ -43,7 +43,7 @@ class Timeline:
     started: datetime | None
     """Wall time of zero, from the manifest's clock anchor."""
     steps: tuple[Span, ...] = ()
-    """Of a load of steps: each, named by its level."""
+    """Of a load of steps, or of a search for the capacity: each, named by its level."""
     unit: str = ""
     """What levels are of: users, or requests per second."""
 
@@ -73,6 +73,10 @@ class Timeline:
         return np.arange(first, max(np.ceil(self.end / width), first + 1) + 0.5) * width
 
 
+_STEPS = ("load", "step"), ("capacity", "level")
+"""Events that begin a step: of a load of steps, or of a search for the capacity."""
+
+
 def _wall(manifest: dict[str, Any], t_ns: int) -> datetime | None:
     try:
         return Anchor(int(manifest["clock"]["monotonic_ns"]), str(manifest["clock"]["utc"])).wall(t_ns)
@@ -99,7 +103,7 @@ def timeline(recording: Recording) -> Timeline:
         Span(f"{f.upstream} {f.kind}", at(moment(f.effective, f.injecting_ns)), at(moment(f.cleared, end_ns)))
         for f in when.injected
     )
-    started = [(max(e.t_ns, begin_ns), e.data) for e in recording.events if e.kind == "load" and e.subject == "step"]
+    started = [(max(e.t_ns, begin_ns), e.data) for e in recording.events if (e.kind, e.subject) in _STEPS]
     until = [*(t_ns for t_ns, _ in started[1:]), when.end_ns]
     unit = "users" if any("users" in data for _, data in started) else "per s"
     steps = tuple(

@@ -192,6 +192,27 @@ def test_a_load_of_steps_shows_which_step_was_on(
     assert len(upright) == 4, "two steps began, in both panels"
 
 
+def test_a_search_shows_its_levels_and_faults_go_before_them(tmp_path: Path) -> None:
+    builder = RecordingBuilder(
+        tmp_path / "r", plan(load={"kind": "capacity", "min": "10/s", "max": "80/s", "budget": "10m"})
+    )
+    builder.phases(warmup=-5, baseline=0, cooldown=60)
+    for number, (begin, rate) in enumerate(((0.0, 10.0), (29.0, 20.0), (40.0, 40.0)), 1):
+        builder.event(begin, "capacity", "level", state="healthy", level=number, rate=rate)
+    builder.fault("blackhole-bedrock-1", 30.0, 55.0)
+    for at in range(-5, 60):
+        builder.request(float(at), 0.2)
+    recording = builder.close(61)
+    axis = timeline(recording)
+    assert [(span.name, span.begin, span.end) for span in axis.steps] == [
+        ("10", 0, 29), ("20", 29, 40), ("40", 40, 60),
+    ]  # fmt: skip
+    svg = figures(recording, analyse(recording)[0]).drawn["response"].wide
+    assert f">{axis.faults[0].name}</text>" in svg
+    assert ">10</text>" in svg
+    assert ">20</text>" not in svg, "there is no room for both, and the fault is what one has to know"
+
+
 def test_any_other_load_names_its_phases(told: Reported) -> None:
     assert timeline(told.recording).steps == ()
     assert ">users</text>" not in told.figures.drawn["response"].wide
