@@ -147,10 +147,18 @@ def size_px(axes: Axes) -> tuple[float, float]:
     return box.width * figure.get_figwidth() * 72, box.height * figure.get_figheight() * 72
 
 
+def steps(axes: Axes, axis: Timeline, **how: Any) -> None:
+    """Draw a line, from the bottom to the top, where each step of the load but the first begins: all of them one path,
+    because a search has many and a page many figures."""
+    begins = np.array([step.begin for step in axis.steps[1:]])
+    if len(begins):
+        across, up = np.repeat(begins, 3), np.tile([0.0, 1.0, np.nan], len(begins))
+        axes.plot(across, up, transform=axes.get_xaxis_transform(), scalex=False, scaley=False, **how)
+
+
 def time_axis(axes: Axes, axis: Timeline, *, labels: bool = True) -> None:
     """Make the x axis the shared time axis, behind it faults, and lines where steps of the load begin."""
-    for level in axis.steps[1:]:
-        axes.axvline(level.begin, color=palette.LINE, linewidth=0.8, zorder=0)
+    steps(axes, axis, color=palette.LINE, linewidth=0.8, zorder=0)
     for fault in axis.faults:
         axes.axvspan(fault.begin, max(fault.end, fault.begin), facecolor=palette.BAND, edgecolor="none", zorder=0)
     axes.set_xlim(axis.begin, axis.end)

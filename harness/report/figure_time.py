@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.report import palette, units
-from harness.report.drawing import FONT, Drawn, draw, size_px, spread, time_axis
+from harness.report.drawing import FONT, Drawn, draw, size_px, spread, steps, time_axis
 from harness.report.timeline import Span
 
 if TYPE_CHECKING:
@@ -253,8 +253,7 @@ def _stack_labels(axes: Axes, axis: Timeline, names: Sequence[str], parts: Array
 def _edges(axes: Axes, axis: Timeline) -> None:
     """Mark the edges of steps and faults over areas that hide what is behind them."""
     scale = _px_per_s(axes, axis)
-    for step in axis.steps[1:]:
-        axes.axvline(step.begin, color=palette.PAPER, linewidth=0.9)
+    steps(axes, axis, color=palette.PAPER, linewidth=0.9)
     for fault in axis.faults if len(axis.faults) * 40 < axis.length * scale else ():
         for edge in (fault.begin, fault.end):
             axes.axvline(edge, color=palette.BAD, linewidth=0.9, linestyle=(0, (2, 2)))
