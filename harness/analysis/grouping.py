@@ -66,6 +66,8 @@ class Lens:
                 mine, finer = [], _numbered(sample.kinds.astype(np.int64))
             mine, atom = [*mine, sample], finer
         self.clusters.append(_Cluster(mine, atom, buckets))
+        self.making = Lock()
+        """Held while tables for this lens are made: those for others may be made at the same time."""
 
     def count(self, counts: dict[Lens, list[Array]], kind: Array, bucket: Array) -> None:
         """Count rows by kind and bucket into what `hand_out` takes."""
@@ -201,7 +203,6 @@ class Wanted:
         self.places = np.concatenate(places, axis=1).astype(self.dtype)
         """[from or until, range]: the levels of all samples' ranges, one sample after the other."""
         self._tables: dict[Lens, list[_Table]] = {}
-        self._making = Lock()
 
     def stripe_of(self, buckets: Array) -> Array:
         """Return the stripe that each bucket lies in."""
@@ -210,7 +211,7 @@ class Wanted:
 
     def tables(self, lens: Lens) -> list[_Table]:
         """Return the tables of a lens' clusters, made once for all parts."""
-        with self._making:
+        with lens.making:
             if lens not in self._tables:
                 self._tables[lens] = [_Table(cluster, self) for cluster in lens.clusters]
             return self._tables[lens]

@@ -129,7 +129,7 @@ class Orders:
         for segment in range(len(self._edges) + 1):  # before threads share them
             self._lenses_in(segment, canary=False)
             self._lenses_in(segment, canary=True)
-        parts: list[Span | None] = [*self._load.parts(), None]
+        parts: list[Span | None] = [None, *reversed(self._load.parts())]  # the last is the longest: it goes first
         self._count(self._load.threads.map(self._counted, parts))
         self._collect(parts, {s: s.first_buckets() for s in self._varying}, series=True)
         self._collect(parts, {s: s.interval_buckets() for s in self._varying}, series=False)
@@ -203,7 +203,7 @@ class Orders:
                             sums[sample].add(kind, values, told)
             return {sample: found for reading in readings.values() for sample, found in reading.collected()}, sums
 
-        found = list(self._load.threads.map(collected, parts))
+        found = list(self._load.threads.map(collected, parts))[::-1]  # in due order
         for sample in self._varying:
             sample.collected([part[sample] for part, _ in found], series=series)
             if series and sample.mean:
