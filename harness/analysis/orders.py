@@ -187,12 +187,8 @@ class Orders:
             sums = {sample: Sums(sample) for sample in self._varying if series and sample.mean}
             place = np.zeros(len(self._edges) + 1, np.int64)
             for segment, kind, frame in self._pieces(part):
-                fine = None
-                if series:
-                    size = 1 if whole[segment] < SHORT else int(whole[segment]) // FINE
-                    fine = (place[segment] + np.arange(len(kind))) // size
-                    fine -= fine[0]
-                    place[segment] += len(kind)
+                fine = _fine(int(place[segment]), len(kind), int(whole[segment])) if series else None
+                place[segment] += len(kind)
                 for lens in self._lenses_in(segment, canary=part is None):
                     if not series and not any(wanted[sample] for sample in lens.samples):
                         continue
@@ -264,6 +260,13 @@ class Orders:
         if key not in self._lenses:
             self._lenses[key] = Lens(metric, [self._varying[i] for i in numbers], self._many)
         return self._lenses[key]
+
+
+def _fine(before: int, many: int, whole: int) -> Array:
+    """Return the fine batch, from 0, of each of the next rows of a stretch of so many, some of which came before."""
+    size = 1 if whole < SHORT else whole // FINE
+    batch: Array = (before % size + np.arange(many)) // size
+    return batch
 
 
 def _placed(metric: str, frame: Frame, of_fine: Array, nowhere: int) -> tuple[Array, Array, Array | None]:
