@@ -64,6 +64,7 @@ def analyse(recording: Recording, asked: Plan | None = None) -> tuple[Findings, 
     found = outages.failovers(felt, calls, recording.events, looks)
     cache = cache_findings(orders, load.kinds, canary, calls, recording.samples, plan.target.metrics, when)
     named = attribution(load, everything, calls, when)
+    give_back()
     facts = Facts(
         recording, load, everything, orders.counts(measured), lateness, canary, calls, when, found, cache, named
     )

@@ -18,6 +18,13 @@ def bucket_of(moments: Array, edges: Array) -> Array:
     return np.where((moments >= edges[0]) & (moments < edges[-1]), bucket, -1)
 
 
+def cuts(moments: Array, edges: Array) -> list[tuple[int, slice]]:
+    """Return which of some moments, in order of time, lie in each bucket that any lies in: number and rows."""
+    first = np.searchsorted(moments, edges)
+    there = np.flatnonzero(first[1:] > first[:-1])
+    return [(n, slice(a, b)) for n, a, b in np.column_stack((there, first[there], first[there + 1])).tolist()]
+
+
 class ByBucket:
     """Rows that come in order of time, handed on a bucket at a time."""
 
@@ -28,15 +35,11 @@ class ByBucket:
 
     def add(self, due: Array, *columns: Array) -> Iterator[tuple[int, tuple[Array, ...]]]:
         """Take the next rows; yield the buckets that are complete: number and columns."""
-        bucket = bucket_of(due, self.edges)
-        cuts = np.flatnonzero(np.diff(bucket)) + 1
-        for begin, end in zip([0, *cuts], [*cuts, len(bucket)], strict=True):
-            if end == begin or bucket[begin] < 0:
-                continue
-            if bucket[begin] != self._number:
+        for number, rows in cuts(due, self.edges):
+            if number != self._number:
                 yield from self.rest()
-                self._number = int(bucket[begin])
-            self._waiting.append(tuple(column[begin:end] for column in columns))
+                self._number = number
+            self._waiting.append(tuple(column[rows] for column in columns))
 
     def rest(self) -> Iterator[tuple[int, tuple[Array, ...]]]:
         """Yield the bucket that was begun last."""

@@ -8,6 +8,7 @@ not once a sample.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -65,6 +66,8 @@ class Lens:
                 mine, finer = [], _numbered(sample.kinds.astype(np.int64))
             mine, atom = [*mine, sample], finer
         self.clusters.append(_Cluster(mine, atom, buckets))
+        self.making = Lock()
+        """Held while tables for this lens are made: those for others may be made at the same time."""
 
     def count(self, counts: dict[Lens, list[Array]], kind: Array, bucket: Array) -> None:
         """Count rows by kind and bucket into what `hand_out` takes."""
@@ -98,17 +101,17 @@ class Collected:
 
     ranges: list[tuple[int, int, Array, Array, Array]]
     so_far: Array
-    """[batch, level]."""
+    """[level, batch]."""
     cuts: Array
 
     def below(self, bucket: int) -> Array:
         """Return how many rows of each batch lie in lower buckets; a cut has to be there."""
-        hits: Array = self.so_far[:, int(np.searchsorted(self.cuts, bucket))].copy()
+        hits: Array = self.so_far[int(np.searchsorted(self.cuts, bucket))].copy()
         return hits
 
     def sizes(self) -> Array:
         """Return how many rows each batch has."""
-        sizes: Array = self.so_far[:, -1]
+        sizes: Array = self.so_far[-1]
         return sizes
 
 
@@ -145,15 +148,19 @@ class _Table:
         self.column = np.full((max(1, int(many.max())), self.cells), self.columns, small)
         """The columns of a cell, one for each of the samples it belongs to; the last one is nobody's."""
         self.column[place, cell] = column
-        ones = np.ones(len(cell), np.int64)
-        self.member = sparse.csr_array((ones, (column, cell)), (self.columns, self.cells))
-        """[column, cell]: 1 where the cell belongs to the column."""
         kept = wanted.kept[wanted.first[self.samples][whose] + column - self.level_0[whose]]
         self.many_kept = np.bincount(cell[kept], minlength=self.cells)
         """How many of the cell's columns are collected; `kept_from` and `kept_list` say which."""
         self.any_kept = self.many_kept > 0
         self.kept_from = np.cumsum(self.many_kept) - self.many_kept
         self.kept_list = column[kept]
+
+    @cached_property
+    def member(self) -> sparse.csr_array:
+        """[column, cell]: 1 where the cell belongs to the column."""
+        place, cell = np.nonzero(self.column < self.columns)
+        ones = np.ones(len(cell), np.int32)
+        return sparse.csr_array((ones, (self.column[place, cell], cell)), (self.columns, self.cells))
 
 
 class Wanted:
@@ -187,16 +194,15 @@ class Wanted:
         """Which levels are collected."""
         self.dtype = np.uint16 if len(self.kept) < 1 << 16 else np.int32
         """Of the numbers of levels: small ones are sorted by their digits, which is linear."""
-        self.places: list[tuple[Array, Array]] = []
-        """The levels of each sample's ranges, from and until."""
+        places: list[Array] = [np.zeros((2, 0), np.intp)]
         for sample, first in zip(samples, self.first, strict=True):
             low, high = np.array(ranges[sample], np.intp).reshape(-1, 2).T
-            begins, ends = (first + np.searchsorted(self.cuts[sample], cut) + 1 for cut in (low, high + 1))
-            self.places.append((begins.astype(self.dtype), ends.astype(self.dtype)))
-            for begin, end in zip(begins, ends, strict=True):
+            places.append(first + np.searchsorted(self.cuts[sample], (low, high + 1)) + 1)
+            for begin, end in places[-1].T.tolist():
                 self.kept[begin:end] = True
+        self.places = np.concatenate(places, axis=1).astype(self.dtype)
+        """[from or until, range]: the levels of all samples' ranges, one sample after the other."""
         self._tables: dict[Lens, list[_Table]] = {}
-        self._making = Lock()
 
     def stripe_of(self, buckets: Array) -> Array:
         """Return the stripe that each bucket lies in."""
@@ -205,7 +211,7 @@ class Wanted:
 
     def tables(self, lens: Lens) -> list[_Table]:
         """Return the tables of a lens' clusters, made once for all parts."""
-        with self._making:
+        with lens.making:
             if lens not in self._tables:
                 self._tables[lens] = [_Table(cluster, self) for cluster in lens.clusters]
             return self._tables[lens]
@@ -215,7 +221,7 @@ class Reading:
     """One pass over a part that collects what is `wanted`; with `series` it counts batches as well."""
 
     def __init__(self, wanted: Wanted, *, series: bool) -> None:
-        self._wanted, self._series = wanted, series
+        self._wanted = wanted
         samples, self._levels = wanted.samples, wanted.levels
         self._batches = np.array([len(s) // s.batch + 1 if series else 0 for s in samples])
         self._first = np.concatenate([[0], np.cumsum(self._batches * self._levels)])
@@ -224,16 +230,16 @@ class Reading:
         self._size = np.array([s.batch for s in samples])
         self._rows: list[tuple[Array, ...]] = []
 
-    def read(self, lens: Lens, kind: Array, stripe: Array, values: Array, fine: Array) -> None:
-        """Take the next rows in due order; `fine` is the fine batch of each, from 0."""
-        if not self._series:
+    def read(self, lens: Lens, kind: Array, stripe: Array, values: Array, fine: Array | None) -> None:
+        """Take the next rows in due order; `fine` is the fine batch of each, from 0, with `series`."""
+        if fine is None:
             near = np.flatnonzero(self._wanted.near.take(stripe))
             kind, stripe, values = kind.take(near), stripe.take(near), values.take(near)
         for table in self._wanted.tables(lens):
             at = table.first.take(kind)
             at += stripe
             cell = table.cell.take(at)
-            batch = self._count(table, cell, fine) if self._series else None
+            batch = None if fine is None else self._count(table, cell, fine)
             rows = np.flatnonzero(table.any_kept.take(cell))
             if not len(rows):
                 continue
@@ -244,7 +250,10 @@ class Reading:
             column = table.kept_list.take(
                 np.repeat(table.kept_from.take(cell) - (ends - many), many) + np.arange(ends[-1])
             )
-            place = np.zeros(len(chosen), np.int16) if batch is None else batch[fine[chosen], table.owner.take(column)]
+            if batch is None or fine is None:
+                place = np.zeros(len(chosen), np.int16)
+            else:
+                place = batch[fine[chosen], table.owner.take(column)]
             self._keep(table, column, place, values.take(chosen))
 
     def _keep(self, table: _Table, column: Array, batch: Array, values: Array) -> None:
@@ -275,23 +284,24 @@ class Reading:
         many = int(fine[-1]) + 1
         if many * table.cells < len(cell):
             counted = np.bincount(fine * table.cells + cell, minlength=many * table.cells)
-            by_column = np.asarray(table.member @ counted.reshape(many, table.cells).T).T
+            by_column = np.asarray(table.member @ counted.reshape(many, table.cells).T.astype(np.int32)).T
         else:
             width = table.columns + 1
-            sums = np.zeros(many * width, np.int64)
+            sums = np.zeros(many * width, np.int32)
             row, cell, at = fine * width, cell.astype(np.intp), np.empty(len(cell), np.intp)
             for column in table.column:
                 np.add(row, column.take(cell), out=at)
-                np.add.at(sums, at, 1)
+                np.add.at(sums, at, _ONE)
             by_column = sums.reshape(many, width)[:, :-1]
         sizes = np.add.reduceat(by_column, table.level_0, axis=1)
         mine = table.samples
         before = self._place[mine] + np.cumsum(sizes, axis=0) - sizes
         batch: Array = before // self._size[mine]
         self._place[mine] += sizes.sum(axis=0)
-        at = (self._first[mine] - table.level_0 + batch * self._levels[mine])[:, table.owner] + np.arange(table.columns)
-        filled = by_column > 0
-        np.add.at(self._counts, at[filled], by_column[filled].astype(np.int32))
+        level = np.arange(table.columns) - table.level_0[table.owner]
+        at = batch[:, table.owner]
+        at += self._first[mine][table.owner] + level * self._batches[mine][table.owner]
+        np.add.at(self._counts, at.ravel(), by_column.ravel())
         return batch
 
     def collected(self) -> Iterator[tuple[Sample, Collected]]:
@@ -303,14 +313,14 @@ class Reading:
         self._rows.clear()
         order = np.argsort(level, kind="stable").astype(np.int32)
         level, batch, values, weights = level[order], batch[order], values[order], weights[order]
+        bounds = iter(np.searchsorted(level, self._wanted.places).T.tolist())
         for number, sample in enumerate(self._wanted.samples):
             ranges = []
-            bounds = (np.searchsorted(level, places) for places in self._wanted.places[number])
-            for (low, high), begin, end in zip(self._wanted.ranges[sample], *bounds, strict=True):
-                rows = slice(begin, end)
+            for low, high in self._wanted.ranges[sample]:
+                rows = slice(*next(bounds))
                 ranges.append((low, high, values[rows], batch[rows], weights[rows]))
             counts = self._counts[self._first[number] : self._first[number + 1]]
             used = -(-int(self._place[number]) // int(self._size[number]))
-            by_batch = counts.reshape(self._batches[number], self._levels[number])[:used]
-            so_far = np.cumsum(by_batch, axis=1, dtype=np.int32)
+            by_level = counts.reshape(self._levels[number], self._batches[number])[:, :used]
+            so_far = np.cumsum(by_level, axis=0, dtype=np.int32)
             yield sample, Collected(ranges, so_far, self._wanted.cuts[sample])

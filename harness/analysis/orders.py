@@ -110,24 +110,29 @@ class Orders:
     def _samples(self) -> list[Sample]:
         return list(self._known.values())
 
+    @cached_property
+    def _varying(self) -> list[Sample]:
+        """Those whose values have to be looked at; once `run` knows."""
+        return [sample for sample in self._samples if not sample.constant]
+
     # --- reading -----------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
         """Read the recording and fill in every sample asked for."""
-        self._buckets = {metric: Buckets(self._many) for metric in dict.fromkeys(s.metric for s in self._samples)}
+        for sample in self._samples:
+            sample.constant = self._load.punctual and sample.metric == "lateness" and not sample.mean
+        self._buckets = {metric: Buckets(self._many) for metric in dict.fromkeys(s.metric for s in self._varying)}
         for frame in self._load.some(SAMPLED, own=self._needed):
             for metric, buckets in self._buckets.items():
                 values, told = METRICS[metric](frame)
                 buckets.sample(values if told is None else values[told])
-        for sample in self._samples:
-            sample.constant = self._load.punctual and sample.metric == "lateness" and not sample.mean
         for segment in range(len(self._edges) + 1):  # before threads share them
             self._lenses_in(segment, canary=False)
             self._lenses_in(segment, canary=True)
-        parts: list[Span | None] = [*self._load.parts(), None]
+        parts: list[Span | None] = [None, *reversed(self._load.parts())]  # the last is the longest: it goes first
         self._count(self._load.threads.map(self._counted, parts))
-        self._collect(parts, {s: s.first_buckets() for s in self._samples}, series=True)
-        self._collect(parts, {s: s.interval_buckets() for s in self._samples}, series=False)
+        self._collect(parts, {s: s.first_buckets() for s in self._varying}, series=True)
+        self._collect(parts, {s: s.interval_buckets() for s in self._varying}, series=False)
 
     @property
     def _needed(self) -> list[str]:
@@ -142,8 +147,6 @@ class Orders:
             if part is not None:
                 by_kind[segment] += np.bincount(kind, minlength=2 * self._kinds)
             for lens in self._lenses_in(segment, canary=part is None):
-                if all(sample.constant for sample in lens.samples):
-                    continue
                 buckets = self._buckets[lens.metric]
                 bucket, values, _ = _placed(lens.metric, frame, buckets.of_fine, buckets.nowhere)
                 lens.count(by_bucket, kind, bucket)
@@ -164,41 +167,40 @@ class Orders:
         for sample in self._samples:
             if sample.constant:
                 inside = self._between(sample.spans).sum(axis=0) * sample.kinds[: 2 * self._kinds]
-                sample.all_zero(int(inside.sum()), int(self._buckets[sample.metric].of(np.zeros(1))[0]))
+                sample.all_zero(int(inside.sum()))
             sample.counted()
 
     def _collect(self, parts: list[Span | None], buckets: dict[Sample, set[int]], *, series: bool) -> None:
         """Read the rows of some buckets of each sample; with `series`, its batches too."""
         wanted = {sample: sample.ranges(found) for sample, found in buckets.items()}
-        if not any(wanted.values()) and not (series and any(s.mean for s in self._samples)):
+        if not any(wanted.values()) and not (series and any(s.mean for s in self._varying)):
             return
         whole = self._counts.sum(axis=1)
         asked = {
-            metric: Wanted([s for s in self._samples if s.metric == metric], wanted, self._many)
+            metric: Wanted([s for s in self._varying if s.metric == metric], wanted, self._many)
             for metric in self._buckets
         }
         stripes = {metric: asked[metric].stripe.take(buckets.of_fine) for metric, buckets in self._buckets.items()}
 
         def collected(part: Span | None) -> tuple[dict[Sample, Collected], dict[Sample, Sums]]:
             readings = {metric: Reading(asked[metric], series=series) for metric in self._buckets}
-            sums = {sample: Sums(sample) for sample in self._samples if series and sample.mean}
+            sums = {sample: Sums(sample) for sample in self._varying if series and sample.mean}
             place = np.zeros(len(self._edges) + 1, np.int64)
             for segment, kind, frame in self._pieces(part):
-                size = 1 if whole[segment] < SHORT else int(whole[segment]) // FINE
-                fine = (place[segment] + np.arange(len(kind))) // size
+                fine = _fine(int(place[segment]), len(kind), int(whole[segment])) if series else None
                 place[segment] += len(kind)
                 for lens in self._lenses_in(segment, canary=part is None):
-                    if not any(wanted[sample] or (series and not sample.constant) for sample in lens.samples):
+                    if not series and not any(wanted[sample] for sample in lens.samples):
                         continue
                     stripe, values, told = _placed(lens.metric, frame, stripes[lens.metric], asked[lens.metric].nowhere)
-                    readings[lens.metric].read(lens, kind, stripe, values, fine - fine[0])
+                    readings[lens.metric].read(lens, kind, stripe, values, fine)
                     for sample in lens.samples:
                         if sample in sums:
                             sums[sample].add(kind, values, told)
             return {sample: found for reading in readings.values() for sample, found in reading.collected()}, sums
 
-        found = list(self._load.threads.map(collected, parts))
-        for sample in self._samples:
+        found = list(self._load.threads.map(collected, parts))[::-1]  # in due order
+        for sample in self._varying:
             sample.collected([part[sample] for part, _ in found], series=series)
             if series and sample.mean:
                 sample.summed([sums[sample] for _, sums in found])
@@ -235,7 +237,7 @@ class Orders:
     def _lenses_in(self, segment: int, *, canary: bool) -> list[Lens]:
         key = 2 * segment + canary
         if key not in self._active:
-            samples, found = self._samples, dict[str, list[int]]()
+            samples, found = self._varying, dict[str, list[int]]()
             for number in np.flatnonzero(self._covered[:, segment] & self._sides[:, int(canary)]).tolist():
                 found.setdefault(samples[number].metric, []).append(number)
             self._active[key] = [self._lens(metric, tuple(numbers)) for metric, numbers in found.items()]
@@ -245,20 +247,26 @@ class Orders:
     def _covered(self) -> Array:
         """[sample, stretch]: whether requests due then count."""
         begins = np.concatenate([[-(2**62)], self._edges])
-        return np.array([sample.covers(begins) for sample in self._samples]).reshape(-1, len(begins))
+        return np.array([sample.covers(begins) for sample in self._varying], bool).reshape(-1, len(begins))
 
     @cached_property
     def _sides(self) -> Array:
         """[sample, load or canary]: whether requests of it count."""
         cut = 2 * self._kinds
-        return np.array([[s.kinds[:cut].any(), s.kinds[cut:].any()] for s in self._samples], bool).reshape(-1, 2)
+        return np.array([[s.kinds[:cut].any(), s.kinds[cut:].any()] for s in self._varying], bool).reshape(-1, 2)
 
     def _lens(self, metric: str, numbers: tuple[int, ...]) -> Lens:
         key = metric, numbers
         if key not in self._lenses:
-            samples = self._samples
-            self._lenses[key] = Lens(metric, [samples[i] for i in numbers], self._many)
+            self._lenses[key] = Lens(metric, [self._varying[i] for i in numbers], self._many)
         return self._lenses[key]
+
+
+def _fine(before: int, many: int, whole: int) -> Array:
+    """Return the fine batch, from 0, of each of the next rows of a stretch of so many, some of which came before."""
+    size = 1 if whole < SHORT else whole // FINE
+    batch: Array = (before % size + np.arange(many)) // size
+    return batch
 
 
 def _placed(metric: str, frame: Frame, of_fine: Array, nowhere: int) -> tuple[Array, Array, Array | None]:

@@ -63,10 +63,10 @@ class Sample:
             self._lost_counts = np.zeros_like(self.counts)
         np.add.at(self._lost_counts, buckets, 1)
 
-    def all_zero(self, n: int, bucket: int) -> None:
-        """Take n requests, all of them of the value 0, which lies in this bucket."""
-        self.counts[bucket] = n
-        self._ranges.append((bucket, bucket, np.zeros(1, np.int64), np.full(1, n)))
+    def all_zero(self, n: int) -> None:
+        """Take n requests, all of them of the value 0, which lies in the first bucket."""
+        self.counts[0] = n
+        self._ranges.append((0, 0, np.zeros(1, np.int64), np.full(1, n)))
 
     def counted(self) -> None:
         """All rows were counted."""
@@ -111,9 +111,9 @@ class Sample:
         for same in zip(*(part.ranges for part in parts), strict=True):
             low, high = same[0][:2]
             values, weights = (np.concatenate([found[i] for found in same]) for i in (2, 4))
-            order = np.argsort(values, kind="stable")
+            order = np.argsort(values)
             self._ranges.append((low, high, values[order], np.cumsum(weights[order], dtype=np.int32)))
-        if not series or not self._n or self.bare or self.constant:
+        if not series or not self._n or self.bare:
             return
         for percent in self.percents:
             value = stats.percentile(self, percent)
@@ -221,8 +221,8 @@ def _batches(part: Collected, bucket: int, value: float) -> tuple[Array, Array]:
     """Return how many rows of each batch lie at or below a value, which lies in this bucket, and how many it has."""
     hits = part.below(bucket)
     for low, _, values, batches, weights in part.ranges:
-        under = values <= value
-        if low >= bucket and under.any():
+        if low == bucket:
+            under = values <= value
             np.add.at(hits, batches[under], weights[under].astype(hits.dtype))
     return hits, part.sizes()
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from harness.analysis.by_bucket import ByBucket, bucket_of
+from harness.analysis.by_bucket import ByBucket, bucket_of, cuts
 from harness.analysis.cost import ANSWERS
-from harness.analysis.frame import Words, merged, numbers, words
+from harness.analysis.frame import LOWER_BOUNDS, METRICS, Words, merged, numbers, words
+from harness.analysis.stats import NS_PER_MS, Times, percentile
 from harness.clock import NS_PER_S
 from harness.model.request import ANSWERED, BAD, UNKNOWN
 
@@ -238,33 +239,41 @@ def _ratio(part: Array, whole: Array) -> Array:
 
 
 class _Counts:
-    """What the requests due in each window say, in one pass: percentiles in ms, and counts."""
+    """What the requests due in each window say, in one pass: percentiles in ms, and counts.
+
+    Every thread looks at windows that follow one another: those of a part.
+    """
 
     def __init__(self, load: Scan, edges: Array) -> None:
         many, kinds = len(edges) - 1, load.kinds
-        outcome = kinds.words("outcome")
-        by_kind = np.zeros((many, len(kinds)), np.int64)
+        self._load, self._edges = load, edges
+        self._by_kind = np.zeros((many, len(kinds)), np.int64)
         self.percentiles = np.full((2, many), np.nan)
-        rows = ByBucket(edges)
-        for frame in load.blocks(int(edges[0]), int(edges[-1])):
-            told = frame.answered | frame.lost
-            for done in rows.add(frame.due[told], frame.response[told]):
-                self._take(*done)
-            bucket = bucket_of(frame.due, edges)
-            inside = bucket >= 0
-            place = bucket[inside] * len(kinds) + frame.kind[inside]
-            by_kind += np.bincount(place, minlength=by_kind.size).reshape(by_kind.shape)
-        for done in rows.rest():
-            self._take(*done)
-        self.answered, self.bad, self.answers = (_sum(by_kind, outcome, group) for group in (ANSWERED, BAD, ANSWERS))
+        for _ in load.threads.map(self._look, np.array_split(np.arange(many), min(many, len(load.parts())))):
+            pass
+        outcome = kinds.words("outcome")
+        self.answered, self.bad, self.answers = (self._sum(outcome, group) for group in (ANSWERED, BAD, ANSWERS))
         lookups, hits = kinds.numbers("cache_lookups").astype(np.int64), kinds.numbers("cache_hits").astype(np.int64)
         shown = (lookups != UNKNOWN) & (hits != UNKNOWN)
-        self.lookups, self.hits = by_kind @ (lookups * shown), by_kind @ (hits * shown)
+        self.lookups, self.hits = self._by_kind @ (lookups * shown), self._by_kind @ (hits * shown)
 
-    def _take(self, number: int, columns: tuple[Array, ...]) -> None:
-        self.percentiles[:, number] = np.percentile(columns[0], (50, 95)) / 1e6
+    def _look(self, windows: Array) -> None:
+        first, edges = int(windows[0]), self._edges[windows[0] : windows[-1] + 2]
+        times = ByBucket(edges)
+        for frame in self._load.blocks(int(edges[0]), int(edges[-1]), ahead=False):
+            for number, rows in cuts(frame.due, edges):
+                self._by_kind[first + number] += np.bincount(frame.kind[rows], minlength=self._by_kind.shape[1])
+            values, told = METRICS[LOWER_BOUNDS](frame)
+            due = frame.due if told is None else frame.due[told]
+            for number, (done,) in times.add(due, values if told is None else values[told]):
+                self._take(first + number, done)
+        for number, (done,) in times.rest():
+            self._take(first + number, done)
 
+    def _take(self, number: int, times: Array) -> None:
+        sample = Times(times, np.zeros(0, bool))
+        self.percentiles[:, number] = [percentile(sample, percent) / NS_PER_MS for percent in (50, 95)]
 
-def _sum(by_kind: Array, outcome: Words, group: tuple[str, ...]) -> Array:
-    total: Array = by_kind[:, outcome.among(group)].sum(axis=1)
-    return total
+    def _sum(self, outcome: Words, group: tuple[str, ...]) -> Array:
+        total: Array = self._by_kind[:, outcome.among(group)].sum(axis=1)
+        return total

@@ -79,7 +79,10 @@ class Service:
         n = until - first
         good, slow = self._good_so_far, self._slow_so_far
         enough = good[until] - good[first] >= self.good_share * n - 1e-9
-        met: Array = enough & (slow[until] - slow[first] <= slow_allowed(n))
+        many = slow[until] - slow[first]
+        met: Array = enough & (many <= P95_SHARE * n)  # so few are always allowed
+        unsure = np.flatnonzero(enough & ~met)
+        met[unsure] = many[unsure] <= slow_allowed(n[unsure])
         return met
 
 

@@ -17,6 +17,7 @@ from harness.analysis.dependence import effective_size
 from harness.analysis.frame import ALWAYS, METRICS, Frame, Selection
 from harness.analysis.orders import Orders
 from harness.analysis.scan import Scan
+from harness.analysis.soak_series import _Counts
 from harness.analysis.stats import Times, mean_ms, percentile, percentile_ms, percentiles_ms
 from harness.recording import ordered
 from harness.recording.finish import finish
@@ -274,6 +275,58 @@ def test_parts_looked_at_by_several_threads_say_what_the_whole_says(
         assert (sample.at(0), sample.at(len(plain) - 1)) == (plain.at(0), plain.at(len(plain) - 1))
     lateness = whole.times("lateness", whole.words("name").among("a"))
     assert (len(bare), percentile(bare, 99)) == (len(lateness), percentile(lateness, 99))
+
+
+def test_batches_follow_one_another_in_due_order_whichever_part_is_looked_at_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of fewer than 4,096 rows each is a batch, so that nothing is left over between parts: the worth is numpy's."""
+    monkeypatch.setattr(scan, "PART", 200)
+    random = np.random.default_rng(11)
+    drift = np.cumsum(random.normal(0, 0.1, 2000)) + np.arange(2000) / 300
+    rows = [
+        {"gap": 2, "late": 0, "took": int(t), "outcome": "ok", "name": "a", "tenant": "x", "worker": 0}
+        for t in np.exp(15 + drift / 4)
+    ]
+    load = Scan(write(tmp_path, rows, finished=True).ordered("requests"))
+    asked = Orders(load, Scan([]).whole(own=["first_byte_ns"]), [])
+    sample = asked.ask("response_time", Selection([ALWAYS], np.ones(len(load.kinds), bool)), (50, 95))
+    never = asked.ask("lateness", Selection([ALWAYS], np.ones(len(load.kinds), bool)), (99,))
+    asked.run()
+    plain = load.whole().times("response_time", np.ones(len(rows), bool))
+    assert len(load.parts()) == scan.MOST_PARTS
+    for percent in (50, 95):
+        assert percentile_ms(sample, percent) == percentile_ms(plain, percent)
+        assert sample.worth(percentile(sample, percent)) == effective_size(plain.values <= percentile(plain, percent))
+    assert sample.worth(percentile(sample, 50)) < len(rows) / 20, "one that the order matters for"
+    assert (len(never), percentile(never, 99)) == (len(rows), 0.0), "where nobody was late, nobody has to look"
+
+
+def test_the_windows_of_a_soak_say_what_numpy_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan, "PART", 40)
+    random = np.random.default_rng(2)
+    rows = [
+        {"gap": 3000 if i == 150 else int(random.integers(1, 20)), "late": 0, "took": int(random.integers(1, 10**6)),
+         "outcome": random.choice(OUTCOMES + ("ok",) * 6), "name": "abc"[i % 3], "tenant": "x", "worker": i % 3}
+        for i in range(400)
+    ]  # fmt: skip
+    recording = write(tmp_path, rows, finished=True)
+    whole, load = Frame.of(recording.requests, 10**10), Scan(recording.ordered("requests"))
+    load.last_ns = whole.last_ns
+    assert len(load.parts()) == scan.MOST_PARTS
+    edges = np.linspace(400, whole.due.max() - 100, 24).round().astype(np.int64)
+    counts = _Counts(load, edges)
+    told, empty = whole.answered | whole.lost, 0
+    for number, span in enumerate(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)):
+        inside = whole.within([span])
+        assert counts.answered[number] == (inside & whole.answered).sum()
+        assert counts.bad[number] == (inside & whole.outcome.among(["failed", "timeout"])).sum()
+        assert counts.lookups[number] == inside.sum()
+        times = whole.response[inside & told]
+        empty += not len(times)
+        expected = np.percentile(times, (50, 95)) / 1e6 if len(times) else np.full(2, np.nan)
+        assert np.array_equal(counts.percentiles[:, number], expected, equal_nan=True)
+    assert 0 < empty < 20, "nothing was due for a while"
 
 
 def test_finished_tables_hold_every_row_whatever_the_order(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.analysis.windows import Windows, tail
+from harness.analysis.windows import Service, Windows, slow_allowed, tail
 
 
 def windows(harmed: list[int], size: int, allowed: int) -> Windows:
@@ -56,3 +56,18 @@ def test_what_is_found_meets_and_begins_unharmed(harmed: list[bool], size: int, 
     if found is not None:
         assert sum(flags[found : found + size]) <= allowed
         assert not harmed[found]
+
+
+@given(st.lists(st.tuples(st.integers(0, 300), st.floats(0, 0.2), st.floats(0, 0.05)), min_size=1))
+def test_a_stretch_meets_as_the_binomial_says_also_where_it_is_not_asked(told: list[tuple[int, float, float]]) -> None:
+    """Where no more are slow than p95's share, they are always allowed; nothing is worked out for these."""
+    sizes = np.array([n for n, _, _ in told])
+    slow = np.array([round(n * share) for n, share, _ in told])
+    bad = np.array([round(n * share) for n, _, share in told])
+    until = np.cumsum(sizes)
+    flags = [
+        np.concatenate([np.arange(n) < k for n, k in zip(sizes, some, strict=True)]) for some in (slow, bad)
+    ]  # fmt: skip
+    service = Service(np.arange(until[-1]), ~flags[1], flags[0], np.zeros(until[-1], bool), 0.97, 1)
+    expected = (sizes - bad >= 0.97 * sizes - 1e-9) & (slow <= slow_allowed(sizes))
+    assert service.meets(until - sizes, until).tolist() == expected.tolist()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pytest
 
-from harness.analysis.ledger import losses
+from harness.analysis.ledger import Calls, losses
+from harness.analysis.scan import Scan
 from harness.clock import now_ns
 from harness.model.request import trace_id
 from harness.probes import ledger as probe
@@ -16,6 +18,8 @@ from harness.recording.tables import EventLog, LedgerWriter
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from harness.analysis.frame import Frame
 
 RUN = 5
 ROW = {
@@ -159,3 +163,21 @@ def test_what_could_not_be_read_in_the_end_is_told_with_the_last_good_look(
     if since is not None:
         assert began[since] <= told[0].data["since_ns"] < began[since + 1]
         assert losses(told) == [("bedrock", told[0].data["since_ns"], told[0].t_ns, True)]
+
+
+def test_each_request_that_a_ledger_knows_of_is_asked_for_once_whatever_the_order() -> None:
+    ids = [7, -1, 3, 7, 2**40, 3, 0, -1]
+    rows = [
+        {"t_ns": 9 - i, "answered_ns": -1, "upstream": "p", "request_id": number, "tenant": "t", "agent": "a",
+         "model": "m", "tokens_in": 1, "tokens_out": 1, "stream": False, "status": "ok"} for i, number in enumerate(ids)
+    ]  # fmt: skip
+    asked: list[list[int]] = []
+
+    class Load(Scan):
+        def holding(self, ids: Any) -> Frame:
+            asked.append(ids.tolist())
+            return super().holding(ids)
+
+    Calls(pa.Table.from_pylist(rows, schema=layout.LEDGER_SCHEMA), Load([]))
+    Calls(pa.Table.from_pylist([], schema=layout.LEDGER_SCHEMA), Load([]))
+    assert asked == [[0, 3, 7, 2**40], []]
