@@ -46,6 +46,7 @@ def analyse(recording: Recording, asked: Plan | None = None) -> tuple[Findings, 
     """
     plan = recording.plan
     load, probes = scans(recording)
+    load.hold()
     canary, when = probes.whole(own=("first_byte_ns", "request_id")), timeline(recording, load.last_ns)
     orders = Orders(load, canary, when.moments)
     tokens = Tokens(load.streams(), lambda: recording.tokens)
@@ -85,4 +86,5 @@ def analyse(recording: Recording, asked: Plan | None = None) -> tuple[Findings, 
         steady_state=steady_looks(recording.events),
         soak=soak(recording, asked or plan, load, calls, when, found),
     )
+    load.release()
     return findings, measure

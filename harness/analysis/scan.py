@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections import OrderedDict, deque
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
@@ -39,9 +39,9 @@ PART, MOST_PARTS = 1 << 18, 8
 ALWAYS_BEFORE = -(2**62)
 AHEAD = 1
 """Row groups that are decoded while one is looked at."""
-HELD = 4
-"""Row groups that stay decoded, in recordings of no more than `MOST_PARTS` parts: around a fault the same ones are
-asked for again and again. In longer ones most of the reading is done elsewhere, and the memory is scarce."""
+HELD_ROWS, HELD_BYTES = 10_000_000, 200 << 20
+"""Recordings of up to so many rows may stay decoded, as far as that fits: they are gone through five times, and decoding
+is much of what that costs. In longer ones the memory is needed for other things."""
 MOST_THREADS = 4
 """Each keeps some memory of its own."""
 
@@ -70,8 +70,9 @@ class Scan:
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = paths
         self._local = threading.local()
-        self._held: OrderedDict[_Group, dict[str, Array]] = OrderedDict()
-        """The columns of the row groups looked at last, those of the very last at its end."""
+        self._held: dict[_Group, dict[str, Array]] = {}
+        """The columns of row groups that stay decoded, and how many bytes more may."""
+        self._room = 0
         self._holding = threading.Lock()
         self.threads = ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1), thread_name_prefix="scan")
         """Decode row groups ahead, or look at `parts`. One set for all: what a thread freed serves the next task."""
@@ -90,6 +91,7 @@ class Scan:
             tables.append(of_types(ordered.kinds_of(meta).select(_ASKED), _ASKED_SCHEMA))
         self._groups.sort(key=lambda g: g.first_ns)
         self.kinds, self._kind_of = _together(tables)
+        self._same_kinds = [bool((new == np.arange(len(new))).all()) for new in self._kind_of]
         self.rows = sum(group.rows for group in self._groups)
         self.first_due = min((g.first_ns for g in self._groups), default=None)
         self.last_due = max((g.until_ns for g in self._groups), default=None)
@@ -97,6 +99,14 @@ class Scan:
         """The last moment that any row tells of: lost requests had not been answered by then."""
         self.punctual = all(group.punctual for group in self._groups)
         """Whether every request started when it was due, as closed loops have it."""
+
+    def hold(self) -> None:
+        """Let what every pass reads stay decoded, up to `release`, as far as there is room."""
+        self._room = HELD_BYTES if self.rows <= HELD_ROWS else 0
+
+    def release(self) -> None:
+        """Let go of it."""
+        self._held, self._room = {}, 0
 
     def blocks(
         self,
@@ -241,21 +251,24 @@ class Scan:
 
     def _decode(self, group: _Group, own: Sequence[str]) -> Frame:
         names = [n for n in (ordered.KIND, *_MOMENTS, *own) if n != "start_ns" or not group.punctual]
-        with self._holding:
-            columns = self._held.get(group, {})
+        columns = self._held.get(group, {})
         missing = [name for name in dict.fromkeys(names) if name not in columns]
         if missing:
-            columns = {**columns, **self._read(group, missing)}
-            if group.punctual:
-                columns["start_ns"] = columns["due_ns"]
-        if self.rows <= PART * MOST_PARTS:
-            with self._holding:
-                self._held[group] = columns
-                self._held.move_to_end(group)
-                if len(self._held) > HELD:
-                    self._held.popitem(last=False)
+            columns = columns | self._read(group, missing)
+            self._hold(group, columns)
+        if group.punctual:
+            columns = columns | {"start_ns": columns["due_ns"]}
         asked = {name: columns[name] for name in (*_MOMENTS, *own)}
-        return Frame(self.kinds, columns[ordered.KIND], asked, self.last_ns)
+        return Frame(self.kinds, columns[ordered.KIND].astype(np.intp, copy=False), asked, self.last_ns)
+
+    def _hold(self, group: _Group, columns: dict[str, Array]) -> None:
+        """Keep what every pass reads, if there is room."""
+        always = {name: column for name, column in columns.items() if name in (ordered.KIND, *_MOMENTS)}
+        size = sum(column.nbytes for column in always.values())
+        with self._holding:
+            if group not in self._held and size <= self._room:
+                self._room -= size
+                self._held[group] = always
 
     def _read(self, group: _Group, names: list[str]) -> dict[str, Array]:
         file = self._reader(group.file)
@@ -263,8 +276,10 @@ class Scan:
         table = file.read_row_group(group.number, columns=there, use_threads=False)
         # What a version did not write yet was known of no row.
         columns = {n: values(table.column(n)) if n in there else np.full(len(table), UNKNOWN) for n in names}
-        if ordered.KIND in columns:
-            columns[ordered.KIND] = self._kind_of[group.file].take(columns[ordered.KIND])
+        if (kind := columns.get(ordered.KIND)) is not None:
+            kind = kind if self._same_kinds[group.file] else self._kind_of[group.file].take(kind)
+            # Indices of numpy's own type, but for those that many are held of: half as large.
+            columns[ordered.KIND] = kind if PART * MOST_PARTS < self.rows <= HELD_ROWS else kind.astype(np.intp)
         return columns
 
     def _reader(self, file: int) -> pq.ParquetFile:
@@ -289,10 +304,10 @@ def _together(tables: list[pa.Table]) -> tuple[Kinds, list[Array]]:
         return Kinds(_ASKED_SCHEMA.empty_table()), []
     whole = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
     if not len(whole):
-        return Kinds(_ASKED_SCHEMA.empty_table()), [np.zeros(0, np.int64) for _ in tables]
+        return Kinds(_ASKED_SCHEMA.empty_table()), [np.zeros(0, np.int32) for _ in tables]
     first, which = ordered.distinct([values(column) for column in whole.columns])
     ends = np.cumsum([len(table) for table in tables])[:-1]
-    return Kinds(taken(whole, first)), np.split(which.astype(np.int64), ends)
+    return Kinds(taken(whole, first)), np.split(which.astype(np.int32), ends)
 
 
 def scans(recording: Recording) -> tuple[Scan, Scan]:
