@@ -40,8 +40,8 @@ ALWAYS_BEFORE = -(2**62)
 AHEAD = 1
 """Row groups that are decoded while one is looked at."""
 HELD_ROWS, HELD_BYTES = 10_000_000, 200 << 20
-"""Recordings of up to so many rows may stay decoded, as far as that fits: they are gone through five times, and decoding
-is much of what that costs. In longer ones the memory is needed for other things."""
+"""Recordings of up to so many rows may stay decoded, as far as that fits: they are gone through five times, and
+decoding is much of what that costs. In longer ones the memory is needed for other things."""
 MOST_THREADS = 4
 """Each keeps some memory of its own."""
 
@@ -71,8 +71,9 @@ class Scan:
         self._paths = paths
         self._local = threading.local()
         self._held: dict[_Group, dict[str, Array]] = {}
-        """The columns of row groups that stay decoded, and how many bytes more may."""
+        """The columns of row groups that stay decoded (`hold`)."""
         self._room = 0
+        """How many bytes more may."""
         self._holding = threading.Lock()
         self.threads = ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1), thread_name_prefix="scan")
         """Decode row groups ahead, or look at `parts`. One set for all: what a thread freed serves the next task."""

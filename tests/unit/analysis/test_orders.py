@@ -83,13 +83,19 @@ def write(path: Path, rows: list[dict[str, Any]], *, finished: bool) -> Recordin
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(rows=st.lists(row, max_size=120), cut=st.integers(100, 3000), finished=st.booleans())
+@given(
+    rows=st.lists(row, max_size=120),
+    cut=st.integers(100, 3000),
+    finished=st.booleans(),
+    room=st.sampled_from([0, 700, 10**6]),
+)
 def test_a_scan_says_what_numpy_says(
-    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]], cut: int, finished: bool
+    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]], cut: int, finished: bool, room: int
 ) -> None:
     recording = write(tmp_path_factory.mktemp("scan"), rows, finished=finished)
     whole = Frame.of(recording.requests, 10**10)
     load = Scan(recording.ordered("requests"))
+    load._room = room
     load.last_ns = whole.last_ns
     assert load.rows == len(whole) == len(rows)
     asked = Orders(load, Scan(recording.ordered("canary")).whole(own=["first_byte_ns"]), [cut])
@@ -194,6 +200,46 @@ def test_the_number_of_buckets_changes_nothing(tmp_path: Path, monkeypatch: pyte
         found.append([percentiles_ms(sample) for sample in samples])
     assert found[0] == found[1] == found[2]
     assert [buckets.how_many(rows) for rows in (0, 10**6, 10**7, 10**8)] == [64, 512, 4096, 4096]
+
+
+def test_what_stays_decoded_is_read_once_while_there_is_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [
+        {"gap": 2, "late": 0, "took": i, "outcome": "ok", "name": "abc"[i % 3], "tenant": "x", "worker": 0}
+        for i in range(160)
+    ]
+    recording, read = write(tmp_path, rows, finished=True), list[tuple[int, tuple[str, ...]]]()
+    genuine = Scan._read
+
+    def counted(self: Scan, group: Any, names: list[str]) -> Any:
+        read.append((group.number, tuple(names)))
+        return genuine(self, group, names)
+
+    monkeypatch.setattr(Scan, "_read", counted)
+
+    def twice(own: tuple[str, ...] = ()) -> int:
+        read.clear()
+        seen = [load.whole(own=own).end.tolist() for _ in range(2)]
+        assert seen[0] == seen[1]
+        return len(read)
+
+    load = Scan(recording.ordered("requests"))
+    assert twice() == 20, "ten row groups, twice"
+    load.hold()
+    assert twice() == 10
+    assert twice(("request_id",)) == 20
+    assert {names for _, names in read} == {("request_id",)}, "what is asked for now and then is not held"
+    load.release()
+    assert twice() == 20
+    monkeypatch.setattr(scan, "HELD_BYTES", 4 * 16 * (4 + 8 + 8))
+    monkeypatch.setattr(scan, "PART", 1)  # kinds of a long recording are held as they are stored
+    load = Scan(recording.ordered("requests"))
+    load.hold()
+    assert twice() == 16, "room for four"
+    monkeypatch.setattr(scan, "HELD_ROWS", 159)
+    load.hold()
+    load.release()
+    load.hold()
+    assert twice() == 20, "of long recordings nothing is held"
 
 
 @pytest.mark.parametrize("ties", [False, True])
