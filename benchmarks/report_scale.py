@@ -4,7 +4,8 @@
 
 Each recording is written (`synthetic`) and analysed in processes of their own. Seconds are those of
 `harness.assess.assess` on an opened recording, after the imports, with the file in the page cache; memory is the whole
-process's highest resident set (VmHWM).
+process's highest resident set (VmHWM). Seconds are this machine's, at this hour; `to_one_query` compares, in turns,
+with one query by DuckDB over the same file: the exact p50, p95 and p99 of every agent, without intervals or more.
 
 Not measured: the pages (figures, HTML, Markdown). The synthetic ledger has 1 % of the provider calls
 (`synthetic.LEDGER_EVERY`), and no request is a stream, so there are no token times: a whole ledger, or many streams,
@@ -40,10 +41,19 @@ lines = open("/proc/self/status").read().splitlines()
 rss = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 print(json.dumps({"seconds": seconds, "cpu_s": cpu, "rss_mib": rss, "rows": findings.load.requests}))
 """
+_QUERY = """
+import json, sys
+from time import perf_counter
+import duckdb
+asked = "SELECT agent, quantile_cont(end_ns - due_ns, [0.5, 0.95, 0.99]) FROM read_parquet(?) WHERE end_ns >= 0"
+begin = perf_counter()
+duckdb.execute(asked + " GROUP BY agent", [sys.argv[1] + "/requests/*.parquet"]).fetchall()
+print(json.dumps(perf_counter() - begin))
+"""
 
 
 def measure(sizes: Sequence[int] = SIZES, repeats: int = 3) -> dict[str, Any]:
-    """Return ``{"report": {"1e6": {"seconds", "cpu_s", "rss_mib"}, ...}, "bytes_per_row"}``.
+    """Return ``{"report": {"1e6": {"seconds", "cpu_s", "rss_mib", "to_one_query"}, ...}, "bytes_per_row"}``.
 
     Medians of `repeats` processes, the
     highest memory, and bytes of the longest recording that there was room for (the others are left out)."""
@@ -54,11 +64,13 @@ def measure(sizes: Sequence[int] = SIZES, repeats: int = 3) -> dict[str, Any]:
                 continue
             path = Path(folder) / "recording"
             _run("-m", "benchmarks.synthetic", str(path), str(rows))
-            runs = [json.loads(_run("-c", _ANALYSE, str(path))) for _ in range(repeats)]
+            pairs = [[json.loads(_run("-c", code, str(path))) for code in (_ANALYSE, _QUERY)] for _ in range(repeats)]
+            runs = [run for run, _ in pairs]
             found["report"][_power(rows)] = {
                 "seconds": sorted(run["seconds"] for run in runs)[repeats // 2],
                 "cpu_s": sorted(run["cpu_s"] for run in runs)[repeats // 2],
                 "rss_mib": max(run["rss_mib"] for run in runs),
+                "to_one_query": sorted(run["seconds"] / query for run, query in pairs)[repeats // 2],
             }
             size = sum(file.stat().st_size for file in (path / "requests").rglob("*.parquet"))
             found["bytes_per_row"] = size / rows

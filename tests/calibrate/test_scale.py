@@ -44,4 +44,5 @@ def test_every_percentile_of_a_synthetic_recording_is_numpys(tmp_path: Path) -> 
 def test_the_planted_outages_are_found_and_memory_stays_small() -> None:
     found = report_scale.measure([300_000], repeats=1)
     assert found["report"]["3e5"]["rss_mib"] < 512
+    assert found["report"]["3e5"]["to_one_query"] > 0
     assert 8 < found["bytes_per_row"] < 24
