@@ -129,13 +129,13 @@ def compare(  # noqa: PLR0913 - how runs are chosen, and what is known besides
     given, `doubts` what of these speaks against the candidate: with any, nothing passes.
     """
     chosen = _Sides((base, candidate), force=force, skip_invalid=skip_invalid, left_out=left_out, doubts=doubts)
-    sides = chosen.sides
+    sides: Sequence[Sequence[Run]] = chosen.sides
     single, matches = all(len(side) == 1 for side in sides), 0
     if single:
         changes = _within(sides[0][0], sides[1][0], tolerances, metrics)
     else:
-        matches, ordered = _matches(*sides)
-        told = [[run.figures for run in side] for side in ordered]
+        matches, sides = _matches(*sides)
+        told = [[run.figures for run in side] for side in sides]
         changes = compare_runs(told[0], told[1], tolerances, metrics, matches=matches)
     if agree and not single:
         raise NotComparable("agreement is a question to one run against one; leave --agree out")

@@ -222,7 +222,7 @@ def runs_needed(
     """Return how many runs of each side find a difference as large as the smallest of `margins` with `POWER`.
 
     `spread` was seen with `freedom` degrees of freedom and may be larger in truth, so its upper limit is planned with.
-    `matched` runs are compared one by one.
+    `matched` runs are compared two by two.
     `metrics` are tested at once: a single bad one must stand Holm's first step. None: more than `MOST_RUNS`.
     """
     if spread == 0:

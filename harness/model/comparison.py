@@ -42,7 +42,7 @@ class Change(Frozen):
     better: Literal["low", "high"]
     base: tuple[float, ...]
     candidate: tuple[float, ...]
-    """One value a run, in the order the runs were given; runs without the figure are not in it."""
+    """One value a run, in the order of the comparison's; runs without the figure are not in it."""
     ratio: Estimate
     """Candidate to base on the metric's scale, with its 95 % interval; `n` counts the runs of both (or, within one run
     each, the requests)."""
@@ -93,7 +93,8 @@ class Comparison(Frozen):
     kind: Literal["runs", "within-run"]
     """`within-run`: one run against one. It knows nothing of what differs from run to run and never passes."""
     matched: bool = False
-    """Each base run was held against the candidate run with the same seed, and so the same questions."""
+    """Each base run was held against the candidate run with the same seed, and so the same questions; both sides are in
+    the order of their seeds then, otherwise as given."""
     plan: str
     base: tuple[RunRef, ...]
     candidate: tuple[RunRef, ...]

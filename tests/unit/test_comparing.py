@@ -90,6 +90,8 @@ def test_runs_with_one_seed_are_matched_in_whatever_order(make: Make) -> None:
     code, output = agentstorm("compare", *base, "--with", *slow, *METRICS, "--json")
     found = Comparison.model_validate_json(output)
     assert (code, found.matched, found.verdict) == (99, True, "fail")
+    assert [run.seed for run in found.base] == [run.seed for run in found.candidate] == [0, 1, 2, 3, 4]
+    assert found.changes[0].candidate == pytest.approx([1.2 * value for value in found.changes[0].base], rel=0.08)
     assert found.changes[0].ratio.value == pytest.approx(1.2, rel=0.05)
     assert "are compared two by two" in agentstorm("compare", *base, "--with", *slow, *METRICS)[1]
     others = make(seed=9), make(seed=0)
