@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from harness.analysis.compare import compare as compare_runs
@@ -158,24 +159,23 @@ def compare(  # noqa: PLR0913 - how runs are chosen, and what is known besides
     )
 
 
+def may_match(*seeds: Sequence[int]) -> bool:
+    """Whether the runs of two sides, with these seeds, can be held against each other two by two: both ran the same
+    seeds, two at least, each of them equally often, and one side only once."""
+    often = [Counter(side) for side in seeds]
+    times = [set(side.values()) for side in often]
+    return len(often[0]) >= 2 and often[0].keys() == often[1].keys() and {1} in times and max(map(len, times)) == 1
+
+
 def _matches(*sides: Sequence[Run]) -> tuple[int, Sequence[Sequence[Run]]]:
     """Return how many seeds both sides ran, and the runs in their order: those with one seed were asked the same.
 
-    0, and the runs as they were, unless both ran the same seeds, each of them equally often, and one side only once.
+    0, and the runs as they were, unless they match.
     """
-    by_seed = [_by_seed(side) for side in sides]
-    often = [{len(runs) for runs in one.values()} for one in by_seed]
-    seeds = sorted(by_seed[0])
-    if len(seeds) < 2 or by_seed[1].keys() != set(seeds) or {1} not in often or any(len(one) > 1 for one in often):
+    if not may_match(*([run.plan.seed for run in side] for side in sides)):
         return 0, sides
-    return len(seeds), [[run for seed in seeds for run in one[seed]] for one in by_seed]
-
-
-def _by_seed(runs: Sequence[Run]) -> dict[int, list[Run]]:
-    found: dict[int, list[Run]] = {}
-    for run in runs:
-        found.setdefault(run.plan.seed, []).append(run)
-    return found
+    ordered = [sorted(side, key=lambda run: run.plan.seed) for side in sides]
+    return len({run.plan.seed for run in sides[0]}), ordered
 
 
 _APART = "these runs should not be compared"
@@ -269,8 +269,9 @@ def noise(
 
 def _twins(runs: Sequence[Run]) -> list[Run] | None:
     """Return the runs, those with one seed beside each other; None unless there are two with each."""
-    by_seed = _by_seed(runs).values()
-    return [run for two in by_seed for run in two] if {len(two) for two in by_seed} == {2} else None
+    if set(Counter(run.plan.seed for run in runs).values()) != {2}:
+        return None
+    return sorted(runs, key=lambda run: run.plan.seed)
 
 
 def _floor_verdict(floors: Sequence[Floor]) -> tuple[Verdict, str]:

@@ -144,7 +144,7 @@ def circumstances(run: Run) -> dict[str, str]:
     host = manifest.get("host", {})
     return {
         "target": plan.target.target,
-        "version": versions.of_system(run.recording) or versions.images(run.recording) or "not said",
+        "version": versions.told_apart(run.recording) or "not said",
         "engine": plan.engine,
         "load processes": str(plan.workers + plan.remote_workers),
         "replicas": str(plan.replicas),

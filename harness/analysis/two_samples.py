@@ -169,10 +169,7 @@ def hodges_lehmann(base: Array, candidate: Array) -> tuple[float, float | None, 
     Mann-Whitney statistic (Moses; Hollander & Wolfe 1999, 4.3). None: so few values have none at this level.
     """
     differences = np.sort(np.subtract.outer(candidate, base).ravel())
-    rank = _mann_whitney_quantile(len(base), len(candidate))
-    if rank is None:
-        return float(np.median(differences)), None, None
-    return float(np.median(differences)), float(differences[rank]), float(differences[-1 - rank])
+    return _middle(differences, _mann_whitney_quantile(len(base), len(candidate)))
 
 
 def pseudo_median(differences: Array) -> tuple[float, float | None, float | None]:
@@ -182,10 +179,13 @@ def pseudo_median(differences: Array) -> tuple[float, float | None, float | None
     signed-rank statistic (Tukey; Hollander & Wolfe 1999, 3.3). None: so few values have none at this level.
     """
     means = np.sort(np.add.outer(differences, differences)[np.triu_indices(len(differences))] / 2)
-    rank = _signed_rank_quantile(len(differences))
-    if rank is None:
-        return float(np.median(means)), None, None
-    return float(np.median(means)), float(means[rank]), float(means[-1 - rank])
+    return _middle(means, _signed_rank_quantile(len(differences)))
+
+
+def _middle(ordered: Array, rank: int | None) -> tuple[float, float | None, float | None]:
+    """Return the median, and the values so many from either end."""
+    ends = (None, None) if rank is None else (float(ordered[rank]), float(ordered[-1 - rank]))
+    return float(np.median(ordered)), *ends
 
 
 @cache

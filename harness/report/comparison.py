@@ -30,11 +30,15 @@ _HEAD = {
 _TITLES = {"runs": "", "within-run": " (within-run only)", "aa": " (A/A: the noise floor)"}
 
 
+def _percent(share: float) -> float:
+    return round(100 * share, 9)  # what is beyond is the arithmetic's
+
+
 def change(value: float | None, scale: Scale) -> str:
     """Say a change: ``+12 %`` of a ratio of 1.12, ``+0.3 points`` of a difference of shares."""
     if value is None:
         return units.NONE
-    percent = round(100 * (value - 1 if scale == "ratio" else value), 9)  # what is beyond is the arithmetic's
+    percent = _percent(value - 1 if scale == "ratio" else value)
     sign = "" if percent == 0 or percent < 0 else "+"
     return f"{sign}{units.three(percent)}{units.SPACE}{'%' if scale == 'ratio' else 'points'}"
 
@@ -43,7 +47,7 @@ def tolerance(value: float | None, scale: Scale) -> str:
     """Say a tolerance or what can be seen: ``5 %``, ``0.5 points``."""
     if value is None:
         return units.NONE
-    return f"{units.three(round(100 * value, 9))}{units.SPACE}{'%' if scale == 'ratio' else 'points'}"
+    return f"{units.three(_percent(value))}{units.SPACE}{'%' if scale == 'ratio' else 'points'}"
 
 
 def _interval(ratio: Estimate, scale: Scale) -> str:

@@ -49,7 +49,7 @@ def junit(recording: Recording, findings: Findings, verdicts: Verdicts) -> str:
     suite, name = Xml.Element("testsuite", name=_clean(recording.plan.title)), _clean(recording.path.resolve().name)
     plan, properties = recording.plan, Xml.SubElement(suite, "properties")
     about = {"recording": name, "scenario": plan.scenario.scenario, "target": plan.target.target,
-             "version": versions.of_system(recording) or versions.images(recording), "scale": f"{plan.scale:g}",
+             "version": versions.told_apart(recording), "scale": f"{plan.scale:g}",
              "verdict": verdicts.verdict.value}  # fmt: skip
     for key, value in about.items():
         if value:

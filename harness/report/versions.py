@@ -21,6 +21,11 @@ def of_system(recording: Recording) -> str:
     return recording.plan.target.version or ""
 
 
+def told_apart(recording: Recording) -> str:
+    """Return the same, or the images where nobody says which version it is; empty where neither is known."""
+    return of_system(recording) or images(recording)
+
+
 def images(recording: Recording) -> str:
     """Return the names and short ids of the images that the system's containers were made of, which tell versions apart
     where nobody says which it is; empty where it has none."""
