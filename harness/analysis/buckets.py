@@ -57,7 +57,3 @@ class Buckets:
         """The bucket of every fine one."""
         below = np.cumsum(self._counts) - self._counts
         return (below * (self.nowhere - 1) // max(1, int(self._counts.sum()))).astype(np.uint16)
-
-    def of(self, values: Array) -> Array:
-        """Return the bucket of every value; all below zero are in the one of zero."""
-        return self.of_fine.take(fine_bucket(values))
