@@ -25,17 +25,19 @@ _HOLDER = str(Path(__file__).with_name("leash_holder.py"))
 _SWEEP_S = 5.0
 
 
-def command(argv: Sequence[str], *, report: int | None = None, files: int | None = None) -> list[str]:
+def command(argv: Sequence[str], *, report: int | None = None, files: int | None = None, room: int = 0) -> list[str]:
     """Return the command that runs `argv` on a leash: to be started with ``stdin=PIPE`` by whoever holds it.
 
     Its exit code is that of `argv`, as a shell gives it: 128 + N after signal N, 127 when there is no such program.
     SIGTERM and SIGINT sent to it reach `argv`'s whole process group; closing its stdin ends that group. It has
     `argv`'s stdout and stderr; `argv`'s stdin is /dev/null. With `report`, an inherited file descriptor, it writes
     the real process's id there, then (on the next line) the reason if that could not be started. With `files`, that is
-    how many open files `argv` is allowed, and not what we are.
+    how many open files `argv` is allowed, and not what we are. With `room`, it is allowed at least so many, and the
+    table for them is made before it starts (`open_files.make_room` says why).
     """
     options = [] if report is None else ["--report", str(report)]
     options += [] if files is None else ["--files", str(files)]
+    options += ["--room", str(room)] if room else []
     return [sys.executable, "-I", "-S", _HOLDER, *options, "--", *argv]
 
 
@@ -53,12 +55,13 @@ def start(
     cwd: Path | None = None,
     stdout: int | None = None,
     files: int | None = None,
+    room: int = 0,
 ) -> Leashed:
     """Start `argv` on a leash and return it running, in a session of its own (Ctrl-C at the terminal is ours alone).
 
     stdout and stderr are appended to `log`; with `stdout` (``subprocess.PIPE``) only stderr is; with neither they
-    are dropped. `files` as in `command`. FileNotFoundError (no such program) or OSError names the program that cannot
-    be started.
+    are dropped. `files` and `room` as in `command`. FileNotFoundError (no such program) or OSError names the program
+    that cannot be started.
     """
     read, write = os.pipe()
     try:
@@ -68,7 +71,7 @@ def start(
                 log.parent.mkdir(parents=True, exist_ok=True)
                 sink = stack.enter_context(log.open("ab"))
             process = Leashed(
-                command(argv, report=write, files=files),
+                command(argv, report=write, files=files, room=room),
                 stdin=subprocess.PIPE,
                 stdout=sink if stdout is None else stdout,
                 stderr=sink,

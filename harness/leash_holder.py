@@ -1,6 +1,6 @@
 """The process between the harness and a program it started; run as a script, see `harness.leash`.
 
-    python -I -S leash_holder.py [--report FD] [--files N] -- COMMAND ARG...
+    python -I -S leash_holder.py [--report FD] [--files N] [--room N] -- COMMAND ARG...
 
 Standard library only, and little of it, because every run pays for its start several times. It
 
@@ -38,7 +38,7 @@ def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
-def _become(argv: list[str], holder: int, report: int) -> None:
+def _become(argv: list[str], holder: int, report: int, room: int) -> None:
     """Turn the forked child into the command; never returns."""
     code = _NOT_RUNNABLE
     try:
@@ -51,6 +51,8 @@ def _become(argv: list[str], holder: int, report: int) -> None:
             os._exit(_BY_SIGNAL + signal.SIGKILL)
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
+        if room:
+            _make_room(room)
         os.execvp(argv[0], argv)  # noqa: S606 - this is the job
     except OSError as error:
         code = _NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_RUNNABLE
@@ -68,6 +70,19 @@ def _allow(files: int) -> None:
 
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (files, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+
+
+def _make_room(files: int) -> None:
+    """Have this process's table of open files made for so many: a copy has room for what is open, `exec` keeps it."""
+    import fcntl  # noqa: PLC0415 - as above
+    import resource  # noqa: PLC0415
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = files if hard == resource.RLIM_INFINITY else min(files, hard)
+    if soft != resource.RLIM_INFINITY:
+        _allow(max(soft, files))
+    with suppress(OSError):
+        os.close(fcntl.fcntl(0, fcntl.F_DUPFD, files - 1))
 
 
 def _signal_group(group: int, number: int) -> None:
@@ -119,7 +134,7 @@ def main(args: list[str]) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)  # until there is a group to pass them on to
     child = os.fork()
     if child == 0:
-        _become(argv, holder, report)
+        _become(argv, holder, report, int(options.get("--room", 0)))
     # Also here, so that the group exists whichever of the two runs first; too late when it is the command already.
     with suppress(PermissionError, ProcessLookupError):
         os.setpgid(child, child)

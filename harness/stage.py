@@ -188,7 +188,7 @@ class Stage:
 
     def _start_probes(self, values: dict[str, str]) -> None:
         """Start the probes; they end in reverse: the canary before the ledgers, which then hold all of its calls."""
-        open_files.raise_limit()  # the canary has a connection open for each request that nobody answers
+        open_files.make_room()  # the canary has a connection open for each request that nobody answers
         target = self._plan.target
         ledgers = {name: fill(u.ledger, values) for name, u in target.upstreams.items() if u.ledger}
         self._watch(probes.Resources(lambda: self._pids | self._system.processes(), self.samples, self._events))

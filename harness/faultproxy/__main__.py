@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--first-port", type=int, default=0)
     parser.add_argument("--route", action="append", default=[], metavar="NAME=HOST:PORT")
     given = parser.parse_args()
-    open_files.raise_limit()
+    open_files.make_room()
     pairs = [text.partition("=")[::2] for text in given.route]
     asyncio.run(
         _serve({name: Route(name, upstream, given.seed) for name, upstream in pairs}, given.listen, given.first_port)

@@ -81,7 +81,7 @@ def main(argv: Sequence[str]) -> int:
         return 0
     level = _LEVELS.get(os.environ.get("LOG_LEVEL", "info").lower(), "INFO")
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
-    open_files.raise_limit()
+    open_files.make_room()
     with asyncio.Runner(loop_factory=loop) as runner:
         return runner.run(_run(flags))
 

@@ -6,7 +6,7 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
-from harness import leash
+from harness import leash, open_files
 from harness.clock import NS_PER_S, now_ns, sleep
 from harness.errors import FaultFailed
 from harness.faults.toxiproxy import Toxiproxy
@@ -43,7 +43,7 @@ class ToxiproxyServer:
             port = held.getsockname()[1]
         command = [*program.command, "-host", "127.0.0.1", "-port", str(port), "-seed", str(seed % 2**63)]
         # At its default level it writes a line for every connection: a soak would fill the disk.
-        process = leash.start(command, log=log, env={**os.environ, "LOG_LEVEL": "warn"})
+        process = leash.start(command, log=log, env={**os.environ, "LOG_LEVEL": "warn"}, room=open_files.ROOM)
         server = cls(process, f"127.0.0.1:{port}", log)
         api = Toxiproxy(server.address)
         deadline_ns = now_ns() + int(_START_S * NS_PER_S)

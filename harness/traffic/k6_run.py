@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from harness import leash
+from harness import leash, open_files
 from harness.clock import NS_PER_MS, NS_PER_S, now_ns, wall_offset
 from harness.errors import TrafficFailed
 from harness.model.target import Observe
@@ -99,7 +99,14 @@ class Run:
             "--out", "json=/dev/stdout",  # as a file, unbuffered; "-" would keep back the last 4 KiB
             str(folder / "main.js"),
         ]  # fmt: skip
-        return leash.start(command, log=Path(order["log"]), env=_environment(), cwd=folder, stdout=subprocess.PIPE)
+        return leash.start(
+            command,
+            log=Path(order["log"]),
+            env=_environment(),
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            room=open_files.ROOM,  # each of its VUs opens connections of its own
+        )
 
     def begin(self, start_ns: int, url: str) -> None:
         """Start the load at monotonic `start_ns` against `url`."""

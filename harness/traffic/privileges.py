@@ -19,7 +19,7 @@ def ask(*, realtime: bool = False) -> dict[str, int | str]:
     program of one thread, where there is a second processor: what it loads lives on the same host, and it would not
     leave it the only one.
     """
-    open_files.raise_limit()
+    open_files.make_room()
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, _NICE)
     scheduler = "other"

@@ -29,6 +29,7 @@ from harness.recording.layout import REQUEST_SCHEMA
 from harness.recording.reader import read_stream
 from harness.traffic import KINDS, Engine, Pulse
 from tests.calibrate.serving import serving
+from tests.processes import file_table
 
 pytestmark = pytest.mark.real
 
@@ -538,6 +539,12 @@ def test_users_that_think_end_at_once(driver: Driver, url: str) -> None:
     began = now_ns()
     driver.run(workload, {"kind": "users", "users": 5, "spawn": "100/s", "hold": "0.3s", "drain": "60s"}, url)
     assert now_ns() - began < 20 * NS_PER_S
+
+
+def test_its_table_of_open_files_is_not_made_longer_under_load(driver: Driver, url: str) -> None:
+    engine = driver.start(once("self.client.get('/ms/5')"), {"kind": "rate", "rate": "50/s", "hold": "1s"}, url)
+    assert all(file_table(worker["pid"]) >= 4096 for worker in engine.describe()["workers"])
+    driver.watch(engine)
 
 
 @pytest.mark.parametrize("how", ["command", "SIGTERM"])

@@ -31,6 +31,7 @@ from harness.traffic import KINDS, Engine, Pulse, pacer
 from tests.calibrate.serving import serving
 from tests.contract import rate_steps
 from tests.having_k6 import k6_or_skip
+from tests.processes import file_table
 
 pytestmark = pytest.mark.real
 
@@ -479,6 +480,12 @@ def running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_its_table_of_open_files_is_not_made_longer_under_load(driver: Driver, url: str) -> None:
+    engine = driver.start(once('http.get("/ms/5")'), {"kind": "rate", "rate": "50/s", "hold": "1s"}, url)
+    assert file_table(engine.describe()["workers"][0]["pid"]) >= 4096
+    driver.watch(engine)
 
 
 @pytest.mark.parametrize("how", ["the harness is gone", "kill", "its keeper is killed"])
