@@ -199,9 +199,9 @@ class FastSession(fasthttp.FastHttpSession):
             shot = None if kwargs else self._aim(method, url, data, headers, auth, json)
             handed = None
             if shot is not None:
-                began_s = wall_s()
-                Measuring.recorder.begin(exchange, len(shot.body))
                 request = shot.head(exchange.request_id).encode() + shot.body
+                Measuring.recorder.begin(exchange, len(shot.body))
+                began_s = wall_s()
                 reply = Asking(shot.client, method, request, _nothing if stream else self._wants).ask()
                 if reply.__class__ is Reply:
                     return self._done(exchange, shot, reply, url, began_s, catch=catch_response)

@@ -55,6 +55,7 @@ class LevelsLoad(OpenLoad):
         self._kinds = np.concatenate([self._kinds[still], kinds[mine]])
         self._numbers = np.concatenate([self._numbers[still], pacer.FIRST_OF_LEVEL * number + mine])
         self._dispatched = 0
+        self._call_off(self._start_ns + at_ns)
         if self._driver is not None and not (
             self._completed or self._stopped
         ):  # it sleeps until an arrival that may be none any more

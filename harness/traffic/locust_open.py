@@ -2,6 +2,10 @@
 
 Users wait in a pool that grows as needed. Each is a `Session`: it has logged in, keeps its cookies, and goes on in its
 task sets where its last arrival left it.
+
+An arrival is begun a little ahead of its due time and its request waits, ready to be sent, until it is due
+(`locust_turn.wait_until_due`): a processor that slept for the 60 ms between 1000 requests/min takes 0.3 ms to wake up,
+and with its caches cold another 0.6 ms for what otherwise takes 0.1.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import gevent
 import numpy as np
+from locust import FastHttpUser, HttpUser
 from locust.exception import InterruptTaskSet, RescheduleTask, RescheduleTaskImmediately
 from locust.user.task import (
     LOCUST_STATE_RUNNING,
@@ -24,7 +29,7 @@ from harness import seeds
 from harness.clock import now_ns
 from harness.traffic import pacer
 from harness.traffic.locust_driver import ENDS, Load
-from harness.traffic.locust_turn import Turn
+from harness.traffic.locust_turn import Turn, wait_until_due
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,6 +42,9 @@ if TYPE_CHECKING:
     from harness.traffic.pacer import Times
 
 _STOPPED = "the load was stopped before it was sent"
+_MOST_AHEAD_NS = 2_000_000
+_AHEAD = 1 / 40
+"""Of the time until an arrival is due it is begun so much ahead: no more of a core is spent on being awake."""
 _HAND_OVERS = 100
 """Task sets that hand an arrival on to each other this often without a request never make one."""
 
@@ -120,6 +128,7 @@ class OpenLoad(Load):
         super().stop()
         for due_ns in self._overdue(until_ns):
             self._dispatch(due_ns)
+        self._call_off(until_ns)
         self._completed = True
 
     def stop(self) -> None:
@@ -129,8 +138,10 @@ class OpenLoad(Load):
         """
         super().stop()
         if not self._completed:
-            for due_ns in self._overdue(now_ns()):
+            now = now_ns()
+            for due_ns in self._overdue(now):
                 self._recorder.drop(due_ns, _STOPPED)
+            self._call_off(now)
         self._stopped = True
         for turn in list(self._group):
             if turn.session is not None and turn.due_ns < 0:
@@ -145,6 +156,12 @@ class OpenLoad(Load):
                 self._group.start(Turn(self._leave, session, stream=stream))
             sessions.clear()
 
+    def _call_off(self, from_ns: int) -> None:
+        """Let what was begun ahead, and is due at `from_ns` or later, not be sent."""
+        for turn in self._group:
+            if turn.due_ns >= from_ns:
+                turn.call_off()
+
     def kill(self) -> None:
         """End what still runs, and write as dropped what has not yet sent its request."""
         for turn in self._group:
@@ -155,8 +172,10 @@ class OpenLoad(Load):
 
     def _drive(self, alarm: Alarm, start_ns: int) -> None:
         for offset in self._due.tolist():
-            alarm.sleep_until(start_ns + offset)
-            self._dispatch(start_ns + offset)
+            due_ns = start_ns + offset
+            ahead_ns = min(_MOST_AHEAD_NS, int((due_ns - now_ns()) * _AHEAD))
+            alarm.sleep_until(due_ns - ahead_ns)
+            self._dispatch(due_ns)
 
     def _dispatch(self, due_ns: int) -> None:
         number, kind = int(self._numbers[self._dispatched]), int(self._kinds[self._dispatched])
@@ -168,11 +187,13 @@ class OpenLoad(Load):
         self._group.start(Turn(self._arrive, kind, stream=stream, due_ns=due_ns))
 
     def _arrive(self, kind: int) -> None:
-        turn = gevent.getcurrent()
+        turn, idle = gevent.getcurrent(), self._idle[kind]
+        if not idle or not isinstance(idle[-1].user, HttpUser | FastHttpUser):
+            wait_until_due()  # a new user's on_start is part of its arrival; another client knows of no due time
         due_ns, turn.due_ns = turn.due_ns, -1  # on_start's requests are not the one that is due
         why, begun, stays = "the task made no request", False, True
         try:
-            turn.session = self._idle[kind].pop() if self._idle[kind] else self._new_session(kind)
+            turn.session = idle.pop() if idle else self._new_session(kind)
             turn.owe(due_ns)
             begun = True
             turn.session.run_task(lambda: turn.due_ns >= 0)
@@ -186,7 +207,7 @@ class OpenLoad(Load):
             turn.due_ns = -1
         session, turn.session = turn.session, None
         if session is not None and stays and not self._stopped:
-            self._idle[kind].append(session)
+            idle.append(session)
         elif session is not None:
             self._leave(session)
 

@@ -26,7 +26,7 @@ from harness.recording.requests import MOST_BYTES
 from harness.tokens import NOTHING_HEARD, Passing, hear
 from harness.traffic.locust_complaints import told
 from harness.traffic.locust_hosts import ForeignHostError
-from harness.traffic.locust_turn import prepared_ns, take_due
+from harness.traffic.locust_turn import prepared_ns, take_due, wait_until_due
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -157,7 +157,8 @@ class Recorder:
         return len(self._open)
 
     def begin(self, exchange: Exchange, bytes_out: int) -> None:
-        """Stamp the start: the request is about to be written to its connection."""
+        """Stamp the start, not before the request is due: it is about to be written to its connection."""
+        wait_until_due()
         exchange.bytes_out = bytes_out
         self.sent += 1
         self._open[exchange.request_id] = weakref.ref(exchange)

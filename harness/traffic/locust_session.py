@@ -99,7 +99,8 @@ def _on_other_client(
     start_ns = end_ns - int((response_time or 0) * NS_PER_MS)
     due_ns = take_due()
     exchange = Exchange(Measuring.recorder, str(name), context or {})
-    exchange.due_ns = start_ns if due_ns < 0 else due_ns
+    # A user that has one of our clients beside it was woken ahead of its time for that one (`locust_open`).
+    exchange.due_ns = start_ns if due_ns < 0 else min(due_ns, start_ns)
     exchange.start_ns, exchange.end_ns, exchange.bytes_in = start_ns, end_ns, int(response_length or 0)
     exchange.exception, exchange.forgiven = exception, exception is None
     Measuring.recorder.sent += 1

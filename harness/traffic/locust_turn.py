@@ -14,8 +14,9 @@ from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import gevent
-from gevent import Greenlet
+from gevent import Greenlet, GreenletExit
 
+from harness.clock import now_ns
 from harness.seeds import python_random
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _ABOVE, _OWING = "agentstorm: below whom", "agentstorm: whose request is due"
 """What gevent hands on to every greenlet that is spawned below a turn."""
+_CALLED_OFF = -2
 
 
 class Turn(Greenlet):
@@ -33,7 +35,7 @@ class Turn(Greenlet):
         super().__init__(run, *args)  # type: ignore[no-untyped-call]
         self.stream = stream
         self.due_ns = due_ns
-        """When the next request of this turn is due (`owe`); -1 once it was taken, or if no schedule says so."""
+        """When the next request of this turn is due (`owe`); negative once it was taken, or if no schedule says so."""
         self.prepared_ns = 0
         """How long its user took to get ready (on_start) after it was due: time of the workload's, not of ours."""
         self.session: Session | None = None
@@ -54,6 +56,10 @@ class Turn(Greenlet):
         """
         self.due_ns = due_ns
         self.spawn_tree_locals = {**self.spawn_tree_locals, _OWING: weakref.ref(self)}
+
+    def call_off(self) -> None:
+        """Let the request that is due never be sent: its schedule ends before."""
+        self.due_ns = _CALLED_OFF
 
     def stream_of(self, greenlet: Greenlet) -> random.Random:
         """Return the stream of a greenlet below this one: what several draw must not depend on whose answer is first.
@@ -83,6 +89,20 @@ def is_due() -> bool:
     """Tell whether the running turn still owes its schedule a request."""
     turn = _owing()
     return turn is not None and (turn.due_ns >= 0 or turn.preparing)
+
+
+def wait_until_due() -> None:
+    """Return once the running turn's request is due, if a schedule says so. GreenletExit: it was called off.
+
+    Other greenlets run meanwhile, and the processor stays awake: who sleeps here is late by what waking up takes.
+    """
+    turn = _owing()
+    if turn is None:
+        return
+    while now_ns() < turn.due_ns:
+        gevent.sleep(0)
+    if turn.due_ns == _CALLED_OFF:
+        raise GreenletExit
 
 
 def take_due() -> int:

@@ -74,6 +74,96 @@ def test_what_greenlets_of_a_task_draw_depends_on_nobodys_answers() -> None:
     """)
 
 
+AHEAD = """
+    from types import SimpleNamespace
+    import gevent
+    import numpy as np
+    from locust import FastHttpUser, User, task
+    from locust.env import Environment
+    from harness.clock import now_ns
+    from harness.traffic import locust_open
+    from harness.traffic.locust_levels import LevelsLoad
+    from harness.traffic.locust_turn import take_due, wait_until_due
+
+    MS = 10**6
+    locust_open._MOST_AHEAD_NS, locust_open._AHEAD = 100 * MS, 1.0
+    sent, dropped, entered = [], [], []
+    recorder = SimpleNamespace(drop=lambda due_ns, why: dropped.append(due_ns - begin))
+
+    class Ours(FastHttpUser):
+        host = "http://127.0.0.1:1"
+        def on_start(self): entered.append(("on_start", now_ns() - begin))
+        @task
+        def t(self):
+            entered.append(("task", now_ns() - begin))
+            wait_until_due()  # as our clients do
+            at = now_ns() - begin
+            sent.append((take_due() - begin, at))
+
+    class Another(User):
+        @task
+        def t(self): sent.append((take_due() - begin, now_ns() - begin))
+
+    environment = Environment(user_classes=[Ours])
+    begin = 0
+
+    def started(kind, count, every_ms=50):
+        global begin
+        sent.clear(); dropped.clear(); entered.clear()
+        begin = now_ns()
+        due = np.arange(1, count + 1) * every_ms * MS
+        environment.user_classes = [kind]
+        load = LevelsLoad(environment, recorder, 1, due, 100, (0, 1), "constant")
+        load.start(begin)
+        return load
+"""
+
+
+def test_an_arrival_is_begun_ahead_and_sent_when_it_is_due() -> None:
+    passes(
+        AHEAD
+        + """
+    load = started(Ours, 5)
+    gevent.sleep(0.4)
+    assert [due for due, _ in sent] == [50 * MS, 100 * MS, 150 * MS, 200 * MS, 250 * MS] and not dropped
+    assert all(at >= due for due, at in sent)
+    users = [(what, at) for what, at in entered]
+    assert users[0][0] == "on_start" and users[0][1] >= 50 * MS, "a new user is part of its arrival"
+    ahead = [due - at for (due, _), at in zip(sent, [at for what, at in users if what == "task"])]
+    assert max(ahead) > 10 * MS, "the later ones were begun before they were due"
+
+    started(Another, 5)
+    gevent.sleep(0.4)
+    assert len(sent) == 5 and all(at >= due for due, at in sent), "its client knows of no due time"
+    """
+    )
+
+
+def test_what_was_begun_ahead_and_is_due_after_the_end_is_neither_sent_nor_dropped() -> None:
+    passes(
+        AHEAD
+        + """
+    def completed(load):
+        load.complete(begin + 130 * MS)
+        load.stop()
+
+    def levelled(load):
+        load.change(1, 130 * MS, 0.0, 1.0)
+
+    for end in completed, levelled, lambda load: load.stop():
+        load = started(Ours, 5)
+        gevent.sleep(0.12)
+        assert load.in_flight, "the third one is waiting"
+        end(load)
+        gevent.sleep(0.3)
+        assert [due for due, _ in sent] == [50 * MS, 100 * MS] and not dropped, (end, sent, dropped)
+        assert not load.in_flight
+        load.kill()
+        assert not dropped
+    """
+    )
+
+
 def test_only_users_that_an_exception_ended_are_gone() -> None:
     passes("""
     from types import SimpleNamespace
