@@ -43,8 +43,9 @@ if TYPE_CHECKING:
 
 _STOPPED = "the load was stopped before it was sent"
 _MOST_AHEAD_NS = 2_000_000
-_AHEAD = 1 / 40
-"""Of the time until an arrival is due it is begun so much ahead: no more of a core is spent on being awake."""
+_AHEAD = 1 / 10
+"""Of the time until an arrival is due it is begun so much ahead. Being awake then costs 1 % of a core at 1000/min, 4 %
+at 100/s, and less again where there is always something to do."""
 _HAND_OVERS = 100
 """Task sets that hand an arrival on to each other this often without a request never make one."""
 
