@@ -1,7 +1,8 @@
 """The write path of requests: one `struct.pack_into` a row, one Arrow batch a flush.
 
 The generator is the instrument, so a row must cost next to nothing and a flush must not stall it: rows are packed
-into a preallocated buffer, columns are numpy views of it, and words are dictionary codes that Arrow sends as deltas.
+into a preallocated buffer and turned in two copies into columns that Arrow knows already; words are dictionary codes,
+which it sends as deltas.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WORDS = tuple(field.name for field in REQUEST_SCHEMA if pa.types.is_dictionary(field.type))
-_FORMATS = {pa.int64(): ("q", "<i8"), pa.int32(): ("i", "<i4")}
-_CODES = [_FORMATS.get(field.type, _FORMATS[pa.int32()]) for field in REQUEST_SCHEMA]
-_ROW = struct.Struct("<" + "".join(code for code, _ in _CODES))
-_DTYPE = np.dtype([(field.name, dtype) for field, (_, dtype) in zip(REQUEST_SCHEMA, _CODES, strict=True)])
+_LONG = tuple(field.name for field in REQUEST_SCHEMA if field.type == pa.int64())
+_SHORT = tuple(field.name for field in REQUEST_SCHEMA if field.type != pa.int64())
+"""Numbers and codes of words, 4 bytes each. A row in the buffer has all the long ones first."""
+_ROW = struct.Struct(f"<{len(_LONG)}q{len(_SHORT)}i")
 
 
 # `pa.array` imports pandas the first time it is called: half a second and 50 MiB that a load generator has no use for.
@@ -89,6 +90,22 @@ class Words:
         return pa.Array.from_buffers(pa.string(), len(self.codes), [None, ends, text])
 
 
+class _Columns:
+    """The columns of one width in a buffer of rows. `arrays` has their memory, which `take` fills."""
+
+    def __init__(self, names: tuple[str, ...], dtype: str, rows: bytearray, offset: int) -> None:
+        capacity = len(rows) // _ROW.size
+        strides = (np.dtype(dtype).itemsize, _ROW.size)
+        self._rows = np.ndarray((len(names), capacity), dtype, rows, offset, strides)
+        self._columns = np.zeros((len(names), capacity), dtype)
+        kind = pa.from_numpy_dtype(self._columns.dtype)
+        self.arrays = {name: as_array(column, kind) for name, column in zip(names, self._columns, strict=True)}
+
+    def take(self, count: int) -> None:
+        """Copy the first `count` rows."""
+        np.copyto(self._columns[:, :count], self._rows[:, :count])
+
+
 class RequestWriter:
     """Appends requests to one Arrow IPC stream. Not thread-safe: one writer per worker, in its own thread or loop.
 
@@ -100,6 +117,9 @@ class RequestWriter:
         self._worker = self._words["worker"].code(worker)
         self._capacity = capacity
         self._buffer = bytearray(_ROW.size * capacity)
+        self._longs = _Columns(_LONG, "<i8", self._buffer, 0)
+        self._shorts = _Columns(_SHORT, "<i4", self._buffer, 8 * len(_LONG))
+        self._table, self._known = self._built(), self._vocabulary
         self._rows = 0
         self.written = 0
         self.unrecorded = 0
@@ -160,12 +180,14 @@ class RequestWriter:
             start_ns,
             first_byte_ns,
             end_ns,
+            request_id,
+            first_token_ns,
+            last_token_ns,
             words["name"].code(name),
             words["team"].code(team),
             words["agent"].code(agent),
             words["tenant"].code(tenant),
             self._worker,
-            request_id,
             words["outcome"].code(outcome),
             status,
             words["error"].code(error),
@@ -177,8 +199,6 @@ class RequestWriter:
             tokens_out,
             bytes_in,
             bytes_out,
-            first_token_ns,
-            last_token_ns,
             stream_tokens,
         )
         self._rows += 1
@@ -202,12 +222,26 @@ class RequestWriter:
         return rows
 
     def _batch(self, rows: int) -> pa.RecordBatch:
-        view = np.frombuffer(self._buffer, _DTYPE, rows)
+        """Return the first `rows` of the buffer; good until the next call."""
+        self._longs.take(rows)
+        self._shorts.take(rows)
+        if self._known != self._vocabulary:
+            self._table, self._known = self._built(), self._vocabulary
+        return self._table.slice(0, rows)
+
+    @property
+    def _vocabulary(self) -> int:
+        """How many words there are; none ever goes."""
+        return sum(len(words.codes) for words in self._words.values())
+
+    def _built(self) -> pa.RecordBatch:
+        """Return all columns, as long as the buffer: made anew only when there are new words."""
+        numbers = self._longs.arrays | self._shorts.arrays
         columns = [
-            pa.DictionaryArray.from_arrays(as_array(view[f.name], pa.int32()), self._words[f.name].array(), safe=False)
-            if f.name in self._words
-            else as_array(view[f.name], f.type)
-            for f in REQUEST_SCHEMA
+            pa.DictionaryArray.from_arrays(numbers[name], self._words[name].array(), safe=False)
+            if name in self._words
+            else numbers[name]
+            for name in REQUEST_SCHEMA.names
         ]
         return pa.RecordBatch.from_arrays(columns, schema=REQUEST_SCHEMA)
 

@@ -4,7 +4,7 @@ Users wait in a pool that grows as needed. Each is a `Session`: it has logged in
 task sets where its last arrival left it.
 
 An arrival is begun a little ahead of its due time and its request waits, ready to be sent, until it is due
-(`locust_turn.wait_until_due`): a processor that slept for the 60 ms between 1000 requests/min takes 0.3 ms to wake up,
+(`Turn.wait_until_due`): a processor that slept for the 60 ms between 1000 requests/min takes 0.3 ms to wake up,
 and with its caches cold another 0.6 ms for what otherwise takes 0.1.
 """
 
@@ -29,7 +29,7 @@ from harness import seeds
 from harness.clock import now_ns
 from harness.traffic import pacer
 from harness.traffic.locust_driver import ENDS, Load
-from harness.traffic.locust_turn import Turn, wait_until_due
+from harness.traffic.locust_turn import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -190,7 +190,7 @@ class OpenLoad(Load):
     def _arrive(self, kind: int) -> None:
         turn, idle = gevent.getcurrent(), self._idle[kind]
         if not idle or not isinstance(idle[-1].user, HttpUser | FastHttpUser):
-            wait_until_due()  # a new user's on_start is part of its arrival; another client knows of no due time
+            turn.wait_until_due()  # a new user's on_start is part of its arrival; another client knows of no due time
         due_ns, turn.due_ns = turn.due_ns, -1  # on_start's requests are not the one that is due
         why, begun, stays = "the task made no request", False, True
         try:

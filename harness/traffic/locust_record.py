@@ -26,7 +26,7 @@ from harness.recording.requests import MOST_BYTES
 from harness.tokens import NOTHING_HEARD, Passing, hear
 from harness.traffic.locust_complaints import told
 from harness.traffic.locust_hosts import ForeignHostError
-from harness.traffic.locust_turn import prepared_ns, take_due, wait_until_due
+from harness.traffic.locust_turn import prepared_ns, take_due
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -158,11 +158,10 @@ class Recorder:
 
     def begin(self, exchange: Exchange, bytes_out: int) -> None:
         """Stamp the start, not before the request is due: it is about to be written to its connection."""
-        wait_until_due()
+        due_ns = take_due(wait=True)
         exchange.bytes_out = bytes_out
         self.sent += 1
         self._open[exchange.request_id] = weakref.ref(exchange)
-        due_ns = take_due()
         now = exchange.start_ns = now_ns()
         exchange.due_ns = now if due_ns < 0 else due_ns
         if due_ns >= 0:

@@ -61,6 +61,16 @@ class Turn(Greenlet):
         """Let the request that is due never be sent: its schedule ends before."""
         self.due_ns = _CALLED_OFF
 
+    def wait_until_due(self) -> None:
+        """Return once the request is due, if a schedule says so. GreenletExit: it was called off.
+
+        Other greenlets run meanwhile, and the processor stays awake: who sleeps here is late by what waking up takes.
+        """
+        while self.due_ns >= 0 and now_ns() < self.due_ns:
+            gevent.sleep(0)
+        if self.due_ns == _CALLED_OFF:
+            raise GreenletExit
+
     def stream_of(self, greenlet: Greenlet) -> random.Random:
         """Return the stream of a greenlet below this one: what several draw must not depend on whose answer is first.
 
@@ -91,25 +101,16 @@ def is_due() -> bool:
     return turn is not None and (turn.due_ns >= 0 or turn.preparing)
 
 
-def wait_until_due() -> None:
-    """Return once the running turn's request is due, if a schedule says so. GreenletExit: it was called off.
+def take_due(*, wait: bool = False) -> int:
+    """Return when the running turn's request is due, once; -1 for any further request, or without a schedule.
 
-    Other greenlets run meanwhile, and the processor stays awake: who sleeps here is late by what waking up takes.
+    With `wait` not before then. GreenletExit: it was called off.
     """
     turn = _owing()
     if turn is None:
-        return
-    while now_ns() < turn.due_ns:
-        gevent.sleep(0)
-    if turn.due_ns == _CALLED_OFF:
-        raise GreenletExit
-
-
-def take_due() -> int:
-    """Return when the running turn's request is due, once; -1 for any further request, or without a schedule."""
-    turn = _owing()
-    if turn is None:
         return -1
+    if wait:
+        turn.wait_until_due()
     due_ns, turn.due_ns = turn.due_ns, -1
     return due_ns
 

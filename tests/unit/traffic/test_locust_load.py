@@ -83,7 +83,7 @@ AHEAD = """
     from harness.clock import now_ns
     from harness.traffic import locust_open
     from harness.traffic.locust_levels import LevelsLoad
-    from harness.traffic.locust_turn import take_due, wait_until_due
+    from harness.traffic.locust_turn import take_due
 
     MS = 10**6
     locust_open._MOST_AHEAD_NS, locust_open._AHEAD = 100 * MS, 1.0
@@ -96,9 +96,8 @@ AHEAD = """
         @task
         def t(self):
             entered.append(("task", now_ns() - begin))
-            wait_until_due()  # as our clients do
-            at = now_ns() - begin
-            sent.append((take_due() - begin, at))
+            due_ns = take_due(wait=True)  # as our clients do
+            sent.append((due_ns - begin, now_ns() - begin))
 
     class Another(User):
         @task
