@@ -112,7 +112,7 @@ class RequestWriter:
     The stream goes into a file, or (for a worker that sends it to somebody who writes the file) into a sink.
     """
 
-    def __init__(self, out: Path | Sink, worker: str, *, capacity: int = 2048) -> None:
+    def __init__(self, out: Path | Sink, worker: str, *, capacity: int = 1024) -> None:
         self._words = {name: Words(_MOST_WORDS.get(name, _MOST_OF_THE_REST)) for name in WORDS}
         self._worker = self._words["worker"].code(worker)
         self._capacity = capacity
