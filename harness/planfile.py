@@ -317,9 +317,7 @@ def _breakables(plan: Plan) -> Breakables:
         if name != getattr(system, "toxiproxy", None)  # it carries the faults
     }
     behind = {
-        name: service
-        for name, upstream in plan.target.upstreams.items()
-        if (service := wiring.service_of(upstream.address)) in services
+        name: service for name, upstream in plan.target.upstreams.items() if (service := upstream.service) in services
     }
     offers = SYSTEM_KINDS[system.kind].offers
     if isinstance(system, ComposeSystem) and system.http_faults is None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _LIMITS: Mapping[LimitKind, tuple[str, str]] = {
     "cpu": ("capacity_limit", " cpu"),
     "generator": ("capacity_limit", " cpu"),
+    "stand_in": ("capacity_limit", " cpu"),
     "memory": ("capacity_limit", " memory"),
     "rate_limit": ("capacity_rate_limit", " rate limit"),
     "pool": ("capacity_pool", " pool"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from harness.analysis.audit_seen import FAIL, OPEN, PASS, answer
+from harness.model.capacity import NOT_THE_SYSTEMS
 
 if TYPE_CHECKING:
     from harness.analysis.audit_seen import Seen
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 HEALTHY = "healthy"
 NEARLY = 0.99
-HIDES_POOL = ("cpu", "generator", "rate_limit")
+HIDES_POOL = ("cpu", "rate_limit", *NOT_THE_SYSTEMS)
 """Limits that hold the calls under way at a provider as an exhausted pool does."""
 _CAPACITY = {
     "bracketed": "capacity", "at_least": "capacity_open", "below": "capacity_below", "undecided": "capacity_undecided",

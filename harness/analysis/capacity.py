@@ -19,7 +19,7 @@ from harness.analysis.scan import joined
 from harness.analysis.soak_series import instruments
 from harness.analysis.usl import fit, joined_points
 from harness.clock import NS_PER_S
-from harness.model.capacity import CapacityFindings, CapacityState, SloCapacity
+from harness.model.capacity import NOT_THE_SYSTEMS, CapacityFindings, CapacityState, SloCapacity
 from harness.model.cost import CostFindings
 from harness.model.estimate import Estimate
 from harness.seeds import generator
@@ -78,7 +78,7 @@ class _Capacity:
         self._plan, self._load, self._calls, self._when = recording.plan, load, calls, when
         self._cost = cost if isinstance(cost, CostFindings) else None
         cores = recording.manifest.get("host", {}).get("cores")
-        self._used = Used(recording.samples, cores, instruments(recording.manifest))
+        self._used = Used(recording.samples, cores, instruments(recording.manifest), self._plan.target.stand_ins)
         self._think_s: float | None = getattr(self._plan.scenario.load, "think", None)
 
     def findings(self, found: Sequence[Stretch]) -> CapacityFindings:
@@ -126,7 +126,7 @@ class _Capacity:
             }
         )
         seen = type(seen)(level, seen.trial, seen.points)
-        cpus = [name for name, one in self._used.resources.items() if one.kind in ("cpu", "generator")]
+        cpus = [name for name, one in self._used.resources.items() if one.kind in ("cpu", *NOT_THE_SYSTEMS)]
         cpu = [used[name] for name in cpus if name in used]
         looks = {name: self._looks(name, rows, span, max(cpu, default=None)) for name in upstreams}
         return _Run(stretch, seen, looks)

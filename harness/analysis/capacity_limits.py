@@ -16,7 +16,7 @@ import numpy as np
 from harness.analysis.capacity_plan import rising
 from harness.analysis.dependence import student
 from harness.analysis.resources import CPU_FULL
-from harness.model.capacity import Limit
+from harness.model.capacity import NOT_THE_SYSTEMS, Limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -109,8 +109,8 @@ def _resources(levels: Sequence[Level], resources: dict[str, Resource]) -> Itera
         if rate is None and highest >= resource.full_at:  # on a level that brought no more
             rate = float(rates[-1])
         extrapolated = rate is None
-        # Memory grows with time, not with load; what is ours does not stop the system's load.
-        if rate is None and resource.kind not in ("memory", "generator"):
+        # Memory grows with time, not with load; what is none of the system's does not stop its load.
+        if rate is None and resource.kind not in ("memory", *NOT_THE_SYSTEMS):
             rate = _beyond(rates, shares, resource.full_at)
         at_most = bool(shares[0] >= resource.full_at)
         if at_most and resource.kind == "cpu":  # a part that is used without load has it full earlier

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from harness.analysis.capacity_slo import Bracket, State
-    from harness.model.capacity import Level, Limit, Usl
+    from harness.model.capacity import Level, Limit, LimitKind, Usl
 
 _UNCERTAIN: Mapping[State, str] = {
     "at_least": "No level was shown to miss the SLO: the capacity lies beyond the tested range.",
@@ -22,6 +22,10 @@ _AMONG: Mapping[State, tuple[str, str]] = {
     "below": ("No level is shown to meet the SLO", "below the lowest shown to miss it"),
 }
 """The same, where levels that tell nothing lie beyond the end that is known."""
+_NOT_BY_LOAD: Mapping[LimitKind, str] = {
+    "generator": "it is the harness's own",
+    "stand_in": "it only stands in for a provider, and a real one may let the system carry more",
+}
 NO_THINK = "No think time is given (load.think), so the capacity is not told in users."
 
 
@@ -83,7 +87,7 @@ def _limits(full: Sequence[Limit], *, saturated: bool) -> Iterator[str]:
     elif all(limit.extrapolated for limit in full):
         yield "Nothing that was watched reached its limit; what would first is extrapolated."
     for limit in [limit for limit in full if not limit.by_load and not limit.extrapolated][:1]:
-        why = "it is the harness's own" if limit.kind == "generator" else "so it was on the lowest level, by no load"
+        why = _NOT_BY_LOAD.get(limit.kind, "so it was on the lowest level, by no load")
         yield f"{limit.resource} was full, but does not limit what to plan with: {why}."
     for limit in [limit for limit in full if limit.by_load and limit.at_most][:1]:
         yield (

@@ -46,9 +46,11 @@ _OF_CONTAINER: Mapping[str, tuple[str, LimitKind, str, float]] = {
 
 class Used:
     """The samples of a recording as shares of limits. `cores` are the machine's, None where nobody wrote them down;
-    `ours` names what is no part of the system."""
+    `ours` names what is the harness itself, `stand_ins` what stands in for providers: neither is part of the system."""
 
-    def __init__(self, samples: pa.Table, cores: float | None, ours: Collection[str] = ()) -> None:
+    def __init__(
+        self, samples: pa.Table, cores: float | None, ours: Collection[str] = (), stand_ins: Collection[str] = ()
+    ) -> None:
         self._cores = cores
         self._moments, self._values = numbers(samples, "t_ns"), numbers(samples, "value")
         source, metric = words(samples, "source"), words(samples, "metric")
@@ -63,7 +65,7 @@ class Used:
         self._here = [rows for word, rows in self._by_source.items() if not word.startswith("worker:")]
         for word in source.words:
             kind, _, name = word.partition(":")
-            own: LimitKind | None = "generator" if name in ours else None
+            own: LimitKind | None = "generator" if name in ours else "stand_in" if name in stand_ins else None
             if kind == "container":
                 for key, (title, what, of, full) in _OF_CONTAINER.items():
                     mine = np.flatnonzero(source.among([word]) & metric.among([key]))

@@ -67,7 +67,7 @@ def soak(
         return None
     out = disturbed(when, outages)
     lines = [
-        *resource_lines(recording.samples, when, recording.manifest),
+        *resource_lines(recording.samples, when, recording.manifest, plan.target.stand_ins),
         *service_lines(load, calls, when, out),
     ]
     return judged(lines, when.measured_s, plan.scale, sum(end - begin for begin, end in out) / NS_PER_S)

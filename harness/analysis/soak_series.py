@@ -15,7 +15,7 @@ from harness.clock import NS_PER_S
 from harness.model.request import ANSWERED, BAD, UNKNOWN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     import pyarrow as pa
 
@@ -100,10 +100,13 @@ def instruments(manifest: Mapping[str, Any]) -> set[str]:
 # --- resources -------------------------------------------------------------------------------------------------------
 
 
-def resource_lines(samples: pa.Table, when: Timeline, manifest: Mapping[str, Any]) -> Iterator[Line]:
-    """Yield every resource of every process and container that was sampled in the measured part."""
+def resource_lines(
+    samples: pa.Table, when: Timeline, manifest: Mapping[str, Any], stand_ins: Collection[str]
+) -> Iterator[Line]:
+    """Yield every resource of every process and container that was sampled in the measured part; those of `stand_ins`
+    (`Target.stand_ins`) are none of the system's."""
     table = _Samples(samples, when)
-    ours = instruments(manifest)
+    ours = instruments(manifest).union(stand_ins)
     machine = manifest.get("host", {}).get("memory_mib")
     for owner in table.owners:
         restarts = table.restarts(owner)

@@ -12,7 +12,9 @@ from harness.model.estimate import Estimate, Percentiles
 
 SloMet = Literal["meets", "misses", "inconclusive"]
 """Of a level: the interval of its share of good requests lies at or above what the SLO asks, below it, across it."""
-LimitKind = Literal["cpu", "throttled", "memory", "rate_limit", "pool", "generator"]
+LimitKind = Literal["cpu", "throttled", "memory", "rate_limit", "pool", "generator", "stand_in"]
+NOT_THE_SYSTEMS: tuple[LimitKind, ...] = ("generator", "stand_in")
+"""What is the harness's own, and what only stands in for a provider."""
 
 
 class Little(Frozen):
@@ -162,9 +164,10 @@ class Limit(Frozen):
 
     @property
     def by_load(self) -> bool:
-        """Whether load on the system fills it. What is the harness's own is none of the system's; memory that is full
-        and calls that are refused on the lowest level already are so whatever the load (a full cache, a fault)."""
-        return self.kind != "generator" and not (self.at_most and self.kind in ("memory", "rate_limit"))
+        """Whether load on the system fills it. What is the harness's own, or only stands in for a provider, is none of
+        the system's; memory that is full and calls that are refused on the lowest level already are so whatever the
+        load (a full cache, a fault)."""
+        return self.kind not in NOT_THE_SYSTEMS and not (self.at_most and self.kind in ("memory", "rate_limit"))
 
 
 class ScalingAdvice(Frozen):

@@ -47,7 +47,7 @@ class SoakSeries(Frozen):
     owner: str
     """``process:agents``, ``container:agents``, or ``service`` (what the users got)."""
     instrument: bool
-    """Whether it is the harness itself."""
+    """Whether it is no part of the system: the harness itself, or what stands in for a provider."""
     what: SoakWhat
     unit: Literal["MiB", "count", "ms", "share", "calls"]
     metric: str
@@ -92,6 +92,11 @@ class SoakSeries(Frozen):
     def name(self) -> str:
         """Which series it is: ``memory of agents``, ``p95 response time``."""
         return WHAT[self.what] + ("" if self.owner == "service" else f" of {self.owner.partition(':')[2]}")
+
+    @property
+    def title(self) -> str:
+        """`name`, and whether it is none of the system's."""
+        return f"{self.name} (not the system's)" if self.instrument else self.name
 
 
 class SoakFindings(Frozen):

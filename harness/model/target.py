@@ -93,6 +93,11 @@ class Upstream(Frozen):
     ledger: str | None = None
     """URL of the provider's own account of its calls, for simulators: ``http://${direct.NAME}/ledger``."""
 
+    @property
+    def service(self) -> str:
+        """The service of the target that `address` names (``${services.NAME}`` or ``NAME:port``), if it is one."""
+        return self.address.rpartition(":")[0] or self.address.removeprefix("${services.").removesuffix("}")
+
 
 class Observer(Frozen):
     """How one fact is read off an answer.
@@ -247,3 +252,8 @@ class Target(Frozen):
     the plan."""
     allow_hosts: tuple[str, ...] = ()
     """Hosts beyond loopback that traffic and faults may go to."""
+
+    @property
+    def stand_ins(self) -> frozenset[str]:
+        """The services that only stand in for what the system calls in earnest: those that keep a ledger."""
+        return frozenset(upstream.service for upstream in self.upstreams.values() if upstream.ledger)

@@ -98,7 +98,7 @@ def said(findings: Findings) -> str:
 
 
 def notes(findings: Findings) -> list[str]:
-    """Return what else is to be said: other findings, what the harness itself did, how far this goes."""
+    """Return what else is to be said: other findings, what is none of the system's, how far this goes."""
     found = findings.soak
     if found is None:
         return []
@@ -108,7 +108,7 @@ def notes(findings: Findings) -> list[str]:
     parts = [finding(s) for s in bad[1:6]]
     if bad and unsure:
         parts.append(_unsure(unsure, mine, found))
-    parts += [f"the harness itself: {finding(s)}" for s in found.series if s.instrument and s.worse]
+    parts += [f"none of the system's: {finding(s)}" for s in found.series if s.instrument and s.worse]
     if found.left_out_s:
         parts.append(f"{units.seconds(found.left_out_s)} of faults and recovery are left out of what users got")
     return [words.sentence(part) for part in parts]
@@ -129,10 +129,7 @@ def soak(findings: Findings, figures: Figures) -> dict[str, Any] | None:
     return {
         "answer": said(findings),
         "columns": COLUMNS,
-        "rows": [
-            (one.verdict, one.name + (" (harness)" if one.instrument else ""), bool(one.worse), _sorted(one), one.why)
-            for one in found.series
-        ],
+        "rows": [(one.verdict, one.title, bool(one.worse), _sorted(one), one.why) for one in found.series],
         "figures": [
             (title, figures.drawn[name].tag)
             for name, title in (("soak-resources", "Resources"), ("soak-service", "What users got"))

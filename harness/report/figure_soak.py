@@ -81,7 +81,7 @@ def _panel(axes: Axes, one: SoakSeries, more: int) -> None:
         axes.plot(at, trend, color=colour, linewidth=1.8)
         if one.warmup_dropped_s:
             axes.axvspan(float(seconds[0]), float(at[0]), facecolor=palette.LINE, alpha=0.5, edgecolor="none", zorder=0)
-    axes.annotate(one.name + (" (harness)" if one.instrument else ""), (0, 1), (0, 3 + more), xycoords="axes fraction",
+    axes.annotate(one.title, (0, 1), (0, 3 + more), xycoords="axes fraction",
                   textcoords="offset points", color=palette.INK)  # fmt: skip
     axes.annotate(f"{one.verdict}{'' if one.slope is None else f', {_slope(one)}'}", (1, 1), (0, 3),
                   xycoords="axes fraction", textcoords="offset points", ha="right", color=colour)  # fmt: skip

@@ -354,7 +354,7 @@ ENGLISH = Language(
     limits={
         "cpu": "the CPU of {owner}", "throttled": "the CPU time of {owner}", "memory": "the memory of {owner}",
         "rate_limit": "the rate limit of {owner}", "pool": "the connections to {owner}",
-        "generator": "the CPU of {owner}",
+        "generator": "the CPU of {owner}", "stand_in": "the CPU of {owner}",
     },
     series={
         "memory": "memory", "fds": "open files", "threads": "threads", "connections": "connections",

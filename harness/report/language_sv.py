@@ -370,7 +370,7 @@ SWEDISH = Language(
     limits={
         "cpu": "CPU:n i {owner}", "throttled": "CPU-tiden för {owner}", "memory": "minnet i {owner}",
         "rate_limit": "anropsgränsen hos {owner}", "pool": "anslutningarna till {owner}",
-        "generator": "CPU:n i {owner}",
+        "generator": "CPU:n i {owner}", "stand_in": "CPU:n i {owner}",
     },
     series={
         "memory": "minne", "fds": "öppna filer", "threads": "trådar", "connections": "anslutningar",

@@ -40,7 +40,7 @@ def print_soak(console: Console, told: SoakReport) -> None:
 
 
 def _series(console: Console, every: tuple[SoakSeries, ...]) -> None:
-    rows = [(s, s.name + (" (harness)" if s.instrument else ""), block_soak.cells(s)) for s in every]
+    rows = [(s, s.title, block_soak.cells(s)) for s in every]
     if not console.is_terminal:
         for s, name, (level, slope, around, threshold, found_from, limit, n) in rows:
             reached = f", limit in {limit}" if s.to_limit_h else ""

@@ -158,11 +158,6 @@ def _check_needed(target: Target, name: str, needed: str) -> None:
         )
 
 
-def service_of(address: str) -> str:
-    """Return the service that an upstream's address names (``${services.NAME}`` or ``NAME:port``), if it is one."""
-    return address.rpartition(":")[0] or address.removeprefix("${services.").removesuffix("}")
-
-
 def names(target: Target, directory: Path) -> tuple[str, ...]:
     """Return the services that a fault can be on: those that we start."""
     if isinstance(target.system, ComposeSystem):

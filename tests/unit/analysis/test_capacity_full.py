@@ -153,6 +153,7 @@ def limit(kind: str = "cpu", rate: float = 10.0, **more: Any) -> Limit:
         (limit(at_most=True), True),
         (limit("throttled"), False),  # what it costs is waiting, which the SLO measures
         (limit("generator"), False),  # ours
+        (limit("stand_in"), False),  # a real provider has another limit
         (limit(extrapolated=True), False),  # no level was seen to fill it
         (limit("memory", at_most=True), False),  # whatever the load
         (limit("rate_limit", at_most=True), False),
@@ -210,19 +211,20 @@ class _Found:
         self.capacity = of
 
 
-def test_a_load_generator_is_counted_once_and_is_none_of_the_systems(tmp_path: Path) -> None:
+def test_a_load_generator_is_counted_once_and_neither_it_nor_a_stand_in_is_the_systems(tmp_path: Path) -> None:
     builder = RecordingBuilder(tmp_path / "r", plan())
     for second in range(10):
-        for source, cpu in (("worker:w0", 0.5), ("process:w0", 0.5), ("process:harness", 0.1), ("process:agents", 0.6)):
+        for source, cpu in (("worker:w0", 0.5), ("process:w0", 0.5), ("process:harness", 0.1), ("process:agents", 0.6),
+                            ("process:bedrock", 0.4)):  # fmt: skip
             builder.sample(second, source, "cpu", cpu)
     samples = builder.close(11).samples
-    used = Used(samples, 2.0, {"w0", "harness"})
+    used = Used(samples, 2.0, {"w0", "harness"}, {"bedrock"})
     span = int(samples["t_ns"][0].as_py()), int(samples["t_ns"][-1].as_py()) + 1
-    assert used.shares(span)[MACHINE] == pytest.approx((0.5 + 0.1 + 0.6) / 2)
+    assert used.shares(span)[MACHINE] == pytest.approx((0.5 + 0.1 + 0.6 + 0.4) / 2)
     kinds = {name: one.kind for name, one in used.resources.items()}
     assert kinds == {
         "generator w0 cpu": "generator", "w0 cpu": "generator", "harness cpu": "generator", "agents cpu": "cpu",
-        MACHINE: "cpu",
+        "bedrock cpu": "stand_in", MACHINE: "cpu",
     }  # fmt: skip
 
 

@@ -106,6 +106,23 @@ def test_the_harness_is_shown_and_not_held_against_the_system(soak: SoakFindings
     assert list(soak.series[-len(own) :]) == own
 
 
+def test_what_stands_in_for_a_provider_is_shown_and_not_held_against_the_system(tmp_path: Path) -> None:
+    calm = plan(target={"upstreams": {"bedrock": {"address": "bedrock:8080", "ledger": "http://x/ledger"}}})
+    assert calm.target.stand_ins == {"bedrock"}
+    builder = RecordingBuilder(tmp_path / "r", calm.model_copy(update={"scenario": plan(hold_s=HOUR).scenario}))
+    builder.phases(steady=0, cooldown=HOUR)
+    draw = np.random.default_rng(6)
+    for second in np.arange(0, HOUR, 10):
+        for container, growth in (("bedrock", 40.0), ("agents", 0.0)):
+            memory = 100 + growth * second / HOUR + draw.normal(0, 0.5)
+            builder.sample(second, f"container:{container}", "memory_mib", memory)
+    soak = found_in(builder)
+    theirs, mine = of(soak, "memory of bedrock"), of(soak, "memory of agents")
+    assert (theirs.verdict, theirs.title) == ("leak", "memory of bedrock (not the system's)")
+    assert (mine.verdict, mine.title) == ("flat", "memory of agents")
+    assert soak.verdict == "flat"
+
+
 def test_what_users_got_drifts(soak: SoakFindings) -> None:
     median = of(soak, "median response time")
     assert (median.verdict, median.worse) == ("drift", True)
