@@ -145,7 +145,8 @@ class Limit(Frozen):
     resource: str
     """``gateway cpu``, ``redis memory``, ``bedrock rate limit``, ``openai pool`` ..."""
     kind: LimitKind
-    """`generator`: CPU of what is ours, the load generator and the fault proxies."""
+    """`generator`: CPU of what is ours, the load generator and the fault proxies; `stand_in`: what a simulated provider
+    (`Target.stand_ins`) uses."""
     of: str
     """What it is a share of, in words: ``its limit``, ``one core``."""
     full_at: float
