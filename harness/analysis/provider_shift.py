@@ -21,7 +21,7 @@ NEGLIGIBLE = 0.05
 """An upstream that gave less than this share of the healthy answers is not what the system fails over from."""
 FAILED_BACK_SHARE = 0.95
 BY_CHANCE = 1e-3
-"""Answers by others count as the failover once a run of them this unlikely in healthy times has begun."""
+"""Answers by others are no mix of healthy times any more once a run of them this unlikely in it has begun."""
 NOT_YET = 0.025
 """The last answers by others before the primary is seen again may be healthy times' own, up to a run this unlikely in
 them. That one of `BY_CHANCE` among those is taken for the outage's is about as likely again: 95 % in all."""
@@ -65,9 +65,9 @@ def _run(others: float, chance: float) -> int:
     return 1 if others <= 0 else math.ceil(math.log(chance) / math.log(others))
 
 
-def _unlikely(by_others: Array, others: float) -> Array:
-    """Return where runs of answers by others begin that are unlikely (`BY_CHANCE`) to be the mix of healthy times."""
-    run = _run(others, BY_CHANCE)
+def _unlikely(by_others: Array, others: float, chance: float = BY_CHANCE) -> Array:
+    """Return where runs of answers by others begin that are so unlikely to be the mix of healthy times."""
+    run = _run(others, chance)
     if len(by_others) < run:
         return np.zeros(0, np.int64)
     return np.flatnonzero(np.convolve(by_others, np.ones(run, int), "valid") == run)
@@ -77,18 +77,39 @@ def failed_over(felt: Felt, calls: Calls, share: PrimaryShare, begin: int, end: 
     """Return between which moments (ns) the first request after `begin` was answered by another provider.
 
     The ledger's answer time is exact; a request sent any time since the previous one could have been answered that
-    much earlier. Where others answer now and then in healthy times, a run of their answers has to begin that is
-    unlikely (`BY_CHANCE`) to be more of the same; usually they never do, and the first answer is enough.
+    much earlier.
+
+    Where others answer in healthy times, too, theirs are all the answers there are while the primary is gone. So there
+    it is requests that are looked at, in the order they were sent, the unanswered as well: the failover begins with a
+    run of them that others alone answered and that is unlikely to be the mix of healthy times, anywhere in the outage
+    (`BY_CHANCE`). The first few of it may still be of that mix, up to as many as are unlikely in it (`NOT_YET`).
     """
-    rows = np.flatnonzero((share.answered >= begin) & (share.answered < end))
+    rows = np.flatnonzero((share.answered >= begin) & (share.answered < end) & (share.received >= begin))
     rows = rows[np.argsort(share.answered[rows], kind="stable")]
-    elsewhere = share.by_others[rows] & (share.received[rows] >= begin)
-    begins = _unlikely(elsewhere, share.others)
+    answers, moved = rows, share.by_others[rows]
+    if share.others > 0 and calls.joined:
+        answers, moved = _by_request(felt, share, rows, begin, end)
+    begins = _unlikely(moved, share.others, BY_CHANCE / max(1, len(moved)))
     if not len(begins):
         return None
-    row = rows[begins[0]]
-    answered = int(share.answered[row])
-    return answered - _gap_before(felt, calls, int(share.request_id[row]), begin), answered
+    doubtful = np.lib.stride_tricks.sliding_window_view(share.answered[answers], _run(share.others, NOT_YET))
+    after = answers[begins[0] :][moved[begins[0] :]]
+    first = int(after[np.argmin(share.answered[after])])
+    low = int(share.answered[first]) - _gap_before(felt, calls, int(share.request_id[first]), begin)
+    return low, int(doubtful[begins].max(axis=1).min())
+
+
+def _by_request(felt: Felt, share: PrimaryShare, rows: Array, begin: int, end: int) -> tuple[Array, Array]:
+    """Return of every request, in the order they were sent, its first ok call of `rows` (by time answered; nonsense
+    where it has none), and whether it has some and others made them all."""
+    request_id = felt.asked(begin, end)
+    ids, first, at = np.unique(share.request_id[rows], return_index=True, return_inverse=True)
+    if not len(ids):
+        return np.zeros(0, np.int64), np.zeros(0, bool)
+    by_primary = np.zeros(len(ids), bool)
+    by_primary[at[~share.by_others[rows]]] = True
+    place = np.minimum(np.searchsorted(ids, request_id), len(ids) - 1)
+    return rows[first[place]], (ids[place] == request_id) & ~by_primary[place]
 
 
 def _gap_before(felt: Felt, calls: Calls, request_id: int, begin: int) -> int:

@@ -266,8 +266,8 @@ def test_others_that_answer_now_and_then_are_no_failover(tmp_path: Path) -> None
             b.request(i / 10, 0.05, provider="openai" if moved else "bedrock")
 
     found = outage(tmp_path, story)
-    assert found.failover_s is not None
-    assert found.failover_s.high == pytest.approx(5.049), "not the chance answers at 0 s, 1 s, ..."
+    first, second = 4.949, 5.149  # the first of the run may be one of theirs as well, the second hardly
+    assert span(found.failover_s) == pytest.approx((first, second)), "not the chance answers at 0 s, 1 s, ..."
 
 
 def test_extra_calls_and_tokens(tmp_path: Path) -> None:
