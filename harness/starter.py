@@ -16,6 +16,7 @@ _TARGET = """\
 # The system under test. It runs already; agentstorm puts a proxy in front of what it calls.
 target: mine
 about: An agent backend on this machine, port 8000
+# version: ${env.GIT_SHA}             # for the head of the report; runs of two versions can be compared
 system: {kind: external}            # or processes, or compose: agentstorm brings it up then
 url: http://127.0.0.1:8000
 # allow_hosts: [staging.example.com]  # any host but this one must be named: it will be loaded, and broken
