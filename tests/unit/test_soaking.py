@@ -198,4 +198,4 @@ def test_the_answer(empty: Findings) -> None:  # noqa: F811
         "Nothing that is certain: 1 of 2 series cannot be told after 4 h; 1 h 57 min would do. "
         "Durations were scaled by 0.5: this says nothing about the full length."
     )
-    assert block_soak.notes(empty.model_copy(update={"soak": soak(LEAK, OURS)}))[0].startswith("The harness itself: ")
+    assert block_soak.notes(empty.model_copy(update={"soak": soak(LEAK, OURS)}))[0].startswith("None of the system's: ")
