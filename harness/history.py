@@ -38,9 +38,15 @@ def history(nights: Iterable[Night], metrics: Sequence[str] = ()) -> History:
 
 
 def _apart(series: tuple[str, ...], by_series: Mapping[tuple[str, ...], Sequence[Night]]) -> tuple[str, ...]:
-    """Say what tells a series from those that differ from it in their settings alone."""
-    alike = [nights[0].settings for other, nights in by_series.items() if other[:-1] == series[:-1]]
-    return apart(by_series[series][0].settings, alike)
+    """Say what tells a series from those of the same names: what was asked, and what the system was set to."""
+    mine = by_series[series][-1]
+    alike = [nights[-1] for nights in by_series.values() if _named(nights[-1]) == _named(mine)]
+    asked = () if mine.asked is None else apart(mine.asked, [night.asked for night in alike])
+    return (*asked, *apart(mine.settings, [night.settings for night in alike]))
+
+
+def _named(night: Night) -> tuple[object, ...]:
+    return night.scenario, night.experiments, night.target, night.engine, night.scale
 
 
 def _series(nights: list[Night], set_to: tuple[str, ...], metrics: Sequence[str]) -> Series:

@@ -27,7 +27,7 @@ from harness.recording.reader import Recording
 from harness.report import versions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from harness.model.plan import Plan
@@ -114,6 +114,19 @@ def question(plan: Plan) -> dict[str, Any]:
         "slo": plan.scenario.slo.model_dump(mode="json"),
         "kind of target": plan.target.system.kind,
     }
+
+
+def asked(plan: Plan) -> dict[str, str]:
+    """Return `question` as flat names and texts: ``load.rate``, ``slo.window`` ..."""
+    return dict(_flat("", question(plan)))
+
+
+def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for key, own in value.items():
+            yield from _flat(f"{name}.{key}" if name else key, own)
+    else:
+        yield name, f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def differing(one: Plan, other: Plan) -> list[str]:

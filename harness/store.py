@@ -7,6 +7,7 @@ by it. One process at a time may write; who comes meanwhile waits a little.
          requests)                            `question`: what was asked of the system (`runs.question_hash`)
     figures(recording, metric, value)         one row for each quantity a run has (`analysis.quantities`)
     settings(recording, told)                 what its system was set to, as JSON (`harness.settings`); null: not known
+    asked(recording, told)                    what was asked of it (`runs.asked`), likewise
 
 A copy of a recording has rows of its own, with the `run_id` of the run that it is a copy of. What lies in a folder
 with a file named `.no-history` is left out.
@@ -26,12 +27,13 @@ from harness.errors import RecordingError, StoreFailed
 from harness.model.history import Night
 from harness.recording import layout
 from harness.recording.reader import Recording
-from harness.runs import question_hash
+from harness.runs import asked, question_hash
 from harness.settings import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from harness.model.plan import Plan
     from harness.model.verdict import Verdicts
     from harness.runs import Run
 
@@ -49,8 +51,11 @@ CREATE TABLE IF NOT EXISTS runs (
 );
 CREATE TABLE IF NOT EXISTS figures (recording TEXT, metric TEXT, value DOUBLE, PRIMARY KEY (recording, metric));
 CREATE TABLE IF NOT EXISTS settings (recording TEXT PRIMARY KEY, told TEXT);
+CREATE TABLE IF NOT EXISTS asked (recording TEXT PRIMARY KEY, told TEXT);
 """
-_NIGHT = [name for name in Night.model_fields if name not in ("figures", "settings")]
+_OF_PLAN: Mapping[str, Callable[[Plan], dict[str, str]]] = {"settings": settings, "asked": asked}
+"""Tables that a recording's plan says all of."""
+_NIGHT = [name for name in Night.model_fields if name not in ("figures", *_OF_PLAN)]
 
 
 class Store:
@@ -87,29 +92,29 @@ class Store:
                 f"SELECT {', '.join(_NIGHT)} FROM runs "  # noqa: S608 - names of ours
                 "QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY rowid DESC) = 1 ORDER BY started, recording"
             ).fetchall()
-            asked = "SELECT recording, told FROM settings" if _has_settings(connection) else "SELECT NULL, NULL LIMIT 0"
-            known: dict[str, str] = dict(connection.execute(asked).fetchall())
-        known |= self._learn([row[0] for row in rows if row[0] not in known])
+            known = {table: _told(connection, table) for table in _OF_PLAN}
+        for table, by_name in known.items():
+            by_name.update(self._learn(table, [row[0] for row in rows if row[0] not in by_name]))
         return [
             Night(
                 **dict(zip(_NIGHT, row, strict=True)),
                 figures=figures.get(row[0], {}),
-                settings=json.loads(known[row[0]]),
+                **{table: json.loads(by_name[row[0]]) for table, by_name in known.items()},
             )
             for row in rows
         ]
 
-    def _learn(self, names: list[str]) -> dict[str, str]:
-        """Look up, in their recordings, the settings of runs that an older version wrote down, and write them down."""
-        found = {name: json.dumps(self._settings_of(name)) for name in names}
+    def _learn(self, table: str, names: list[str]) -> dict[str, str]:
+        """Look up, in their recordings, what an older version did not write down of its runs, and write it down."""
+        found = {name: json.dumps(self._in_plan(table, name)) for name in names}
         if found:
             with suppress(StoreFailed), self._open(writing=True) as connection:  # or it is looked up again next time
-                connection.executemany("INSERT OR REPLACE INTO settings VALUES (?, ?)", list(found.items()))
+                connection.executemany(f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", list(found.items()))  # noqa: S608
         return found
 
-    def _settings_of(self, name: str) -> dict[str, str] | None:
+    def _in_plan(self, table: str, name: str) -> dict[str, str] | None:
         try:
-            return settings(Recording.open(self._folder / name).plan)
+            return _OF_PLAN[table](Recording.open(self._folder / name).plan)
         except (RecordingError, OSError):
             return None  # it is gone
 
@@ -154,15 +159,17 @@ class Store:
         return duckdb.connect(self.path, read_only=not writing)
 
 
-def _has_settings(connection: Any) -> bool:
-    found = connection.execute("SELECT 1 FROM information_schema.tables WHERE table_name = 'settings'")
-    return found.fetchone() is not None
+def _told(connection: Any, table: str) -> dict[str, str]:
+    """Return what a table says, by recording; nothing where an older version made the file."""
+    there = connection.execute("SELECT 1 FROM information_schema.tables WHERE table_name = ?", [table]).fetchone()
+    rows = connection.execute(f"SELECT recording, told FROM {table}").fetchall() if there else []  # noqa: S608 - ours
+    return dict(rows)
 
 
 def _write(connection: Any, name: str, run: Run, verdicts: Verdicts) -> None:
     plan = run.plan
     connection.begin()
-    for table in ("figures", "settings", "runs"):
+    for table in ("figures", *_OF_PLAN, "runs"):
         connection.execute(f"DELETE FROM {table} WHERE recording = ?", [name])  # noqa: S608 - names of ours
     connection.execute(
         "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -174,5 +181,6 @@ def _write(connection: Any, name: str, run: Run, verdicts: Verdicts) -> None:
     )  # fmt: skip
     for metric, figure in run.figures.items():
         connection.execute("INSERT INTO figures VALUES (?, ?, ?)", [name, metric, figure.value])
-    connection.execute("INSERT INTO settings VALUES (?, ?)", [name, json.dumps(settings(plan))])
+    for table, tell in _OF_PLAN.items():
+        connection.execute(f"INSERT INTO {table} VALUES (?, ?)", [name, json.dumps(tell(plan))])  # noqa: S608 - ours
     connection.commit()

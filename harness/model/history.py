@@ -33,6 +33,8 @@ class Night(Frozen):
     figures: dict[str, float]
     settings: dict[str, str] | None = None
     """What the system was set to (`harness.settings`); null where nobody knows (the recording is gone)."""
+    asked: dict[str, str] | None = None
+    """What was asked of it (`runs.asked`), likewise."""
 
     @property
     def series(self) -> tuple[str, ...]:
@@ -67,7 +69,7 @@ class Series(Frozen):
     scale: float
     settings: dict[str, str] | None = None
     apart: tuple[str, ...] = ()
-    """What tells it from the other series of the same plan, target and engine: ``NAME=value``, ``NAME unset``."""
+    """What tells it from others of the same names: ``load.rate=50/s``, ``NAME=value``, ``NAME unset``."""
     nights: tuple[Night, ...]
     moved: tuple[Moved, ...]
 

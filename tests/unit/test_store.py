@@ -224,6 +224,19 @@ def test_a_changed_setting_is_a_series_of_its_own_and_no_change_of_the_system(re
     assert "steady on synthetic, agents.AGENTS_PROFILE=happyos: 1 run" in output
 
 
+def test_series_that_differ_in_their_load_alone_say_so(record: Record) -> None:
+    for night, rate in enumerate(("10/s", "20/s"), 1):
+        record(night=night, load={"kind": "rate", "rate": rate, "hold": "4s"})
+    rebuild(Store(), refuse)
+    _, output = agentstorm("history")
+    assert "steady on synthetic, load.rate=10/s: 1 run" in output
+    assert "steady on synthetic, load.rate=20/s: 1 run" in output
+    with duckdb.connect(Store().path) as connection:
+        connection.execute("DROP TABLE asked")
+    shutil.rmtree("reports/n02")
+    assert [night.asked is None for night in Store().nights()] == [False, True], "of an older store it is looked up"
+
+
 def test_a_new_version_elsewhere_with_another_seed_stays_in_its_series(record: Record) -> None:
     for version in (1, 2):
         started = set_to(f"/opt/v{version}/serve", 9000 + version, APP_VERSION=f"{version}.0")
