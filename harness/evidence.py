@@ -305,7 +305,7 @@ def _of_load(value: float, threshold: Threshold) -> str:
 
 
 def _series(case: Case) -> list[SoakSeries]:
-    """Return the series a threshold is about: of the tags' owners, else of all but the harness."""
+    """Return the series a threshold is about: of the tags' owners, else of all that is part of the system."""
     if case.soak is None:
         return []
     owners = {f"{tag}:{value}" for tag, value in case.threshold.tags}

@@ -21,7 +21,7 @@ GIVEN = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 def make_room() -> None:
     """Raise the limit as far as it may be, up to 65,536, and have a table for the first 16,384 of them made now.
 
-    Programs started from now on inherit the limit, and make a table of their own (`leash.start` makes one beforehand).
+    Programs started from now on inherit the limit, and make a table of their own, or find one that `leash.start` made.
 
     Linux doubles the table whenever a file does not fit, and in a process with threads has whoever opens that file wait
     for all processors (`expand_fdtable` in fs/file.c, `synchronize_rcu`): 5 to 35 ms were seen at the 64th, 128th,

@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from harness.analysis.audit_seen import FAIL, OPEN, PASS, answer
-from harness.model.capacity import NOT_THE_SYSTEMS
+from harness.model.capacity import of_cpu
 
 if TYPE_CHECKING:
     from harness.analysis.audit_seen import Seen
     from harness.model.audit import Answer, Ask
+    from harness.model.capacity import Limit
 
 HEALTHY = "healthy"
 NEARLY = 0.99
-HIDES_POOL = ("cpu", "rate_limit", *NOT_THE_SYSTEMS)
-"""Limits that hold the calls under way at a provider as an exhausted pool does."""
 _CAPACITY = {
     "bracketed": "capacity", "at_least": "capacity_open", "below": "capacity_below", "undecided": "capacity_undecided",
 }  # fmt: skip
@@ -68,11 +67,16 @@ def pool(seen: Seen, _: Ask) -> Answer | None:
         return answer(FAIL, "pool", len(levels), facts)
     if not any(calls for level in levels for calls in level.upstream_in_flight.values()):
         return answer(OPEN, "pool_unseen", len(levels), facts)
-    full = (limit for state in states for limit in state.limits if limit.kind in HIDES_POOL and not limit.extrapolated)
+    full = (limit for state in states for limit in state.limits if _hides_pool(limit) and not limit.extrapolated)
     if first := next(full, None):
         return answer(OPEN, "pool_hidden", len(levels), facts | {"resource": first.resource, "rate": first.rate})
     knee = any(state.capacity.state == "bracketed" for state in states)
     return answer(PASS if knee else OPEN, "pool_none" if knee else "pool_open", len(levels), facts)
+
+
+def _hides_pool(limit: Limit) -> bool:
+    """Return whether it holds the calls under way at a provider as an exhausted pool does."""
+    return limit.kind == "rate_limit" or of_cpu(limit.kind, limit.resource)
 
 
 def soak(seen: Seen, ask: Ask) -> Answer | None:

@@ -19,7 +19,7 @@ from harness.analysis.scan import joined
 from harness.analysis.soak_series import instruments
 from harness.analysis.usl import fit, joined_points
 from harness.clock import NS_PER_S
-from harness.model.capacity import NOT_THE_SYSTEMS, CapacityFindings, CapacityState, SloCapacity
+from harness.model.capacity import CapacityFindings, CapacityState, SloCapacity, of_cpu
 from harness.model.cost import CostFindings
 from harness.model.estimate import Estimate
 from harness.seeds import generator
@@ -126,7 +126,7 @@ class _Capacity:
             }
         )
         seen = type(seen)(level, seen.trial, seen.points)
-        cpus = [name for name, one in self._used.resources.items() if one.kind in ("cpu", *NOT_THE_SYSTEMS)]
+        cpus = [name for name, one in self._used.resources.items() if of_cpu(one.kind, name)]
         cpu = [used[name] for name in cpus if name in used]
         looks = {name: self._looks(name, rows, span, max(cpu, default=None)) for name in upstreams}
         return _Run(stretch, seen, looks)

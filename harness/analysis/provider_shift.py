@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import special
+from scipy import ndimage, special
 
 from harness.analysis.windows import CHANGE_DRIFT, Windows, allowed, running
+from harness.model.request import UNKNOWN
 
 if TYPE_CHECKING:
     from harness.analysis.frame import Array
@@ -23,8 +24,11 @@ FAILED_BACK_SHARE = 0.95
 BY_CHANCE = 1e-3
 """Answers by others are no mix of healthy times any more once a run of them this unlikely in it has begun."""
 NOT_YET = 0.025
-"""The last answers by others before the primary is seen again may be healthy times' own, up to a run this unlikely in
-them. That one of `BY_CHANCE` among those is taken for the outage's is about as likely again: 95 % in all."""
+"""The first answers by others of a failover, and the last before the primary is seen again, may be healthy times' own,
+up to a run this unlikely in them. That one of `BY_CHANCE` among those is taken for the outage's is about as likely
+again: 95 % in all."""
+_MOSTLY = 0.5
+"""A system that passes request ids on to others does so with more than this share of what they answer."""
 MAJORITY_OF, AT_MOST = 5, 25
 """Calls in a row whose majority decides who serves: a half-open breaker's one or two trial calls are no change of
 provider. More of them where others answer now and then in healthy times; where `AT_MOST` could be such a mix, nobody
@@ -82,27 +86,44 @@ def failed_over(felt: Felt, calls: Calls, share: PrimaryShare, begin: int, end: 
     Where others answer in healthy times, too, theirs are all the answers there are while the primary is gone. So there
     it is requests that are looked at, in the order they were sent, the unanswered as well: the failover begins with a
     run of them that others alone answered and that is unlikely to be the mix of healthy times, anywhere in the outage
-    (`BY_CHANCE`). The first few of it may still be of that mix, up to as many as are unlikely in it (`NOT_YET`).
+    (`BY_CHANCE`). Its first few may still be of that mix, up to as many as are unlikely in it (`NOT_YET`); where those
+    had to wait, as many later ones as are unlikely anywhere in the outage were answered first.
     """
     rows = np.flatnonzero((share.answered >= begin) & (share.answered < end) & (share.received >= begin))
     rows = rows[np.argsort(share.answered[rows], kind="stable")]
     answers, moved = rows, share.by_others[rows]
-    if share.others > 0 and calls.joined:
-        answers, moved = _by_request(felt, share, rows, begin, end)
+    known = share.request_id[rows[moved]] != UNKNOWN
+    if share.others > 0 and known.any() and known.mean() > _MOSTLY:
+        answers, moved = _by_request(felt, calls, share, rows, begin, end)
     begins = _unlikely(moved, share.others, BY_CHANCE / max(1, len(moved)))
     if not len(begins):
         return None
-    doubtful = np.lib.stride_tricks.sliding_window_view(share.answered[answers], _run(share.others, NOT_YET))
+    answered, few, several = (
+        share.answered[answers], _run(share.others, NOT_YET), _run(share.others, NOT_YET / max(1, len(moved))),
+    )  # fmt: skip
+    high = min(_latest(answered, few)[begins[0]], _latest(answered, several)[begins].min())
     after = answers[begins[0] :][moved[begins[0] :]]
     first = int(after[np.argmin(share.answered[after])])
     low = int(share.answered[first]) - _gap_before(felt, calls, int(share.request_id[first]), begin)
-    return low, int(doubtful[begins].max(axis=1).min())
+    return low, int(high)
 
 
-def _by_request(felt: Felt, share: PrimaryShare, rows: Array, begin: int, end: int) -> tuple[Array, Array]:
+def _latest(answered: Array, count: int) -> Array:
+    """Return the latest of `count` moments, from each on; nonsense where there are not so many."""
+    latest: Array = ndimage.maximum_filter1d(answered, count, origin=-(count // 2))
+    return latest
+
+
+def _by_request(
+    felt: Felt, calls: Calls, share: PrimaryShare, rows: Array, begin: int, end: int
+) -> tuple[Array, Array]:
     """Return of every request, in the order they were sent, its first ok call of `rows` (by time answered; nonsense
-    where it has none), and whether it has some and others made them all."""
-    request_id = felt.asked(begin, end)
+    where it has none), and whether it has some and others made them all.
+
+    One that was answered in full and that no ledger knows of asked no provider, and says nothing about them.
+    """
+    request_id, full = felt.asked(begin, end)
+    request_id = request_id[~full | np.isin(request_id, calls.request_id)]
     ids, first, at = np.unique(share.request_id[rows], return_index=True, return_inverse=True)
     if not len(ids):
         return np.zeros(0, np.int64), np.zeros(0, bool)

@@ -193,17 +193,18 @@ class Felt:
             window_ns=self.window_ns,
         )
 
-    def asked(self, begin_ns: int, end_ns: int) -> Array:
+    def asked(self, begin_ns: int, end_ns: int) -> tuple[Array, Array]:
         """Return the numbers of the requests sent in a stretch, or in flight as it began, that the cache did not answer
-        alone, in the order they were sent."""
-        starts, numbers = [], []
+        alone, in the order they were sent; and of each whether it was answered in full."""
+        starts, numbers, full = [], [], []
         for frame in (*self.load.blocks(None, end_ns, own=("request_id",), alive_at=begin_ns), self.canary):
             mine = ~from_cache(frame.kinds).take(frame.kind) & ~frame.dropped & (frame.start < end_ns)
             mine &= (frame.start >= begin_ns) | (frame.end >= begin_ns) | frame.lost
             starts.append(frame.start[mine])
             numbers.append(frame.numbers("request_id")[mine])
-        asked: Array = np.concatenate(numbers)[np.argsort(np.concatenate(starts), kind="stable")]
-        return asked
+            full.append(frame.outcome.among([Outcome.OK])[mine])
+        order = np.argsort(np.concatenate(starts), kind="stable")
+        return np.concatenate(numbers)[order], np.concatenate(full)[order]
 
     def latest_start(self, begin_ns: int, end_ns: int) -> int | None:
         """Return when the last request sent within a stretch was that the cache did not answer alone; None if there

@@ -17,6 +17,11 @@ NOT_THE_SYSTEMS: tuple[LimitKind, ...] = ("generator", "stand_in")
 """What is the harness's own, and what only stands in for a provider."""
 
 
+def of_cpu(kind: LimitKind, resource: str) -> bool:
+    """Return whether a resource is a CPU, be it the system's or not."""
+    return kind == "cpu" or (kind in NOT_THE_SYSTEMS and resource.endswith(" cpu"))
+
+
 class Little(Frozen):
     """Little's law on one level: requests in flight = throughput x response time; of users, with their think time."""
 

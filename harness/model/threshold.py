@@ -84,7 +84,7 @@ CAPACITY_TAGS = ("state",)
 WHEN_TAGS = ("phase", "fault", "upstream")
 """Tags that say when a request was due."""
 SOAK_TAGS = ("process", "container")
-"""Tags that say whose leak or slope is meant; without one, that of everything but the harness itself."""
+"""Tags that say whose leak or slope is meant; without one, that of everything that is part of the system."""
 _OWN_TAGS: Mapping[MetricKind, tuple[str, tuple[str, ...]]] = {
     "outage": ("outages", OUTAGE_TAGS), "claim": ("outages", OUTAGE_TAGS), "capacity": ("states", CAPACITY_TAGS),
     "soak": ("a long load", SOAK_TAGS), "slope": ("a long load", SOAK_TAGS),

@@ -322,15 +322,16 @@ class FastSession(fasthttp.FastHttpSession):
             return super()._send_request_safe_mode(method, url, **kwargs)
         stream = kwargs.pop("stream_body")
         if handed is None:
-            Measuring.recorder.begin(exchange, size_of(kwargs.get("payload")))
+            exchange.ahead_ns = -Measuring.recorder.begin(exchange, size_of(kwargs.get("payload")))
         response: Any = super()._send_request_safe_mode(method, url, **kwargs)
         response.exchange = exchange
         answer: TimedResponse | None = response._response  # noqa: SLF001 - nothing else has the times
         if answer is None:
             exchange.end_ns = now_ns()
             return response
-        first = response._history[0] if response._history else response  # noqa: SLF001
-        first._elapsed += exchange.ahead_ns / NS_PER_S  # noqa: SLF001
+        if handed is not None:
+            first = response._history[0] if response._history else response  # noqa: SLF001
+            first._elapsed += exchange.ahead_ns / NS_PER_S  # noqa: SLF001
         exchange.status, exchange.headers = answer.status_code, lowered(response.headers.iterlower())
         if stream:
             answer.follow(exchange)

@@ -176,6 +176,8 @@ class OpenLoad(Load):
             due_ns = start_ns + offset
             ahead_ns = min(_MOST_AHEAD_NS, int((due_ns - now_ns()) * _AHEAD))
             alarm.sleep_until(due_ns - ahead_ns)
+            if len(self._group) >= self._max:  # there may be room by then
+                alarm.sleep_until(due_ns)
             self._dispatch(due_ns)
 
     def _dispatch(self, due_ns: int) -> None:
@@ -189,8 +191,12 @@ class OpenLoad(Load):
 
     def _arrive(self, kind: int) -> None:
         turn, idle = gevent.getcurrent(), self._idle[kind]
-        if not idle or not isinstance(idle[-1].user, HttpUser | FastHttpUser):
-            turn.wait_until_due()  # a new user's on_start is part of its arrival; another client knows of no due time
+        try:
+            # A new user's on_start is part of its arrival, and another client knows of no due time.
+            if not idle or not isinstance(idle[-1].user, HttpUser | FastHttpUser):
+                turn.wait_until_due()
+        except ENDS:
+            return  # called off, or dropped by whoever ended it
         due_ns, turn.due_ns = turn.due_ns, -1  # on_start's requests are not the one that is due
         why, begun, stays = "the task made no request", False, True
         try:
@@ -206,6 +212,8 @@ class OpenLoad(Load):
         if turn.due_ns >= 0 or not begun:
             self._recorder.drop(due_ns, why)
             turn.due_ns = -1
+        if turn.called_off:  # the user was no part of that
+            turn.due_ns, stays = -1, True
         session, turn.session = turn.session, None
         if session is not None and stays and not self._stopped:
             idle.append(session)

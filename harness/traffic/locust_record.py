@@ -89,7 +89,7 @@ class Exchange:
     open_stream = False
     """Its body is still being read."""
     ahead_ns = 0
-    """What passed between its start and its being handed to Locust, which counts from there."""
+    """What passed between its start and the moment that Locust counts from: negative where it waited to be due."""
     reported = False
     """Locust's request event was fired."""
     written = False
@@ -156,8 +156,10 @@ class Recorder:
         """Requests that are out and not over."""
         return len(self._open)
 
-    def begin(self, exchange: Exchange, bytes_out: int) -> None:
-        """Stamp the start, not before the request is due: it is about to be written to its connection."""
+    def begin(self, exchange: Exchange, bytes_out: int) -> int:
+        """Stamp the start, not before the request is due: it is about to be written to its connection. Return for how
+        long it had to wait, ns."""
+        begun_ns = now_ns()
         due_ns = take_due(wait=True)
         exchange.bytes_out = bytes_out
         self.sent += 1
@@ -166,6 +168,8 @@ class Recorder:
         exchange.due_ns = now if due_ns < 0 else due_ns
         if due_ns >= 0:
             self.lateness_ns.append(max(0, now - due_ns - prepared_ns()))
+            return now - begun_ns
+        return 0
 
     def write(self, x: Exchange) -> None:
         """Take an exchange that is over; its row is written with the next few."""

@@ -67,7 +67,7 @@ class SlowSession(clients.HttpSession):
 
     def _send_request_safe_mode(self, method: Any, url: Any, **kwargs: Any) -> Any:
         exchange: Exchange = kwargs.pop("exchange")
-        Measuring.recorder.begin(exchange, size_of(kwargs.get("data")))
+        exchange.ahead_ns = -Measuring.recorder.begin(exchange, size_of(kwargs.get("data")))
         response: Any = super()._send_request_safe_mode(method, url, **kwargs)
         exchange.end_ns = now_ns()
         response.exchange = exchange

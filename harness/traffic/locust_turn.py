@@ -14,7 +14,8 @@ from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import gevent
-from gevent import Greenlet, GreenletExit
+from gevent import Greenlet
+from locust.exception import StopUser
 
 from harness.clock import now_ns
 from harness.seeds import python_random
@@ -61,15 +62,20 @@ class Turn(Greenlet):
         """Let the request that is due never be sent: its schedule ends before."""
         self.due_ns = _CALLED_OFF
 
+    @property
+    def called_off(self) -> bool:
+        """Whether the request that was due is not to be sent."""
+        return self.due_ns == _CALLED_OFF
+
     def wait_until_due(self) -> None:
-        """Return once the request is due, if a schedule says so. GreenletExit: it was called off.
+        """Return once the request is due, if a schedule says so. StopUser: it was called off.
 
         Other greenlets run meanwhile, and the processor stays awake: who sleeps here is late by what waking up takes.
         """
         while self.due_ns >= 0 and now_ns() < self.due_ns:
             gevent.sleep(0)
-        if self.due_ns == _CALLED_OFF:
-            raise GreenletExit
+        if self.called_off:
+            raise StopUser
 
     def stream_of(self, greenlet: Greenlet) -> random.Random:
         """Return the stream of a greenlet below this one: what several draw must not depend on whose answer is first.
@@ -104,7 +110,7 @@ def is_due() -> bool:
 def take_due(*, wait: bool = False) -> int:
     """Return when the running turn's request is due, once; -1 for any further request, or without a schedule.
 
-    With `wait` not before then. GreenletExit: it was called off.
+    With `wait` not before then. StopUser: it was called off.
     """
     turn = _owing()
     if turn is None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -340,6 +341,24 @@ def test_listeners_hear_how_long_it_took_whichever_way_it_went(driver: Driver, u
     first_byte_ms = float(frame.first_byte_ns[0] - frame.start_ns[0]) / 1e6
     assert service_ms - 1 <= took_ms <= since_ms <= service_ms + 50
     assert 0 < elapsed_ms <= first_byte_ms + 1
+
+
+@pytest.mark.parametrize("client", ["FastHttpUser", "HttpUser"])
+def test_that_a_request_waited_to_be_due_is_no_part_of_its_time(driver: Driver, url: str, client: str) -> None:
+    """It is begun up to 2 ms ahead: Locust's clock must not run then. With `params` it goes Locust's own way."""
+    workload = f"""
+        from locust import events
+        @events.request.add_listener
+        def heard(response_time, **_): print("HEARD", response_time)
+        class U({client}):
+            @task
+            def t(self): self.client.get("/ms/1", params={{}})
+    """
+    frame = driver.run(workload, {"kind": "rate", "rate": "10/s", "hold": "2s"}, url).sort_values("end_ns")
+    heard = [float(line.split()[1]) for line in driver.log.splitlines() if line.startswith("HEARD")]
+    beyond = np.array(heard) - (frame.end_ns - frame.start_ns).to_numpy() / 1e6
+    assert len(heard) == 20
+    assert abs(np.median(beyond)) < 0.7
 
 
 def test_a_client_of_the_workloads_own_is_recorded_from_its_event(driver: Driver, url: str) -> None:

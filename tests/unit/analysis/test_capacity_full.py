@@ -14,7 +14,7 @@ from harness.analysis.capacity_plan import advice, forecast, stops, with_headroo
 from harness.analysis.capacity_use import MACHINE, Resource, Used
 from harness.analysis.capacity_use import UnderWay as Calls
 from harness.cli import cli
-from harness.model.capacity import CapacityFindings, Limit, SloCapacity
+from harness.model.capacity import CapacityFindings, Limit, LimitKind, SloCapacity, of_cpu
 from harness.model.estimate import Estimate
 from harness.report import block_capacity
 from tests.recordings import RecordingBuilder, plan
@@ -226,6 +226,21 @@ def test_a_load_generator_is_counted_once_and_neither_it_nor_a_stand_in_is_the_s
         "generator w0 cpu": "generator", "w0 cpu": "generator", "harness cpu": "generator", "agents cpu": "cpu",
         "bedrock cpu": "stand_in", MACHINE: "cpu",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "resource", "cpu"),
+    [
+        ("cpu", "agents cpu", True),
+        ("memory", "agents memory", False),
+        ("generator", "locust-0 cpu", True),
+        ("stand_in", "bedrock cpu", True),  # it holds its calls as an exhausted pool does
+        ("stand_in", "bedrock memory", False),
+        ("stand_in", "bedrock throttling", False),
+    ],
+)
+def test_what_holds_calls_is_a_cpu_whoever_it_belongs_to(kind: LimitKind, resource: str, cpu: bool) -> None:
+    assert of_cpu(kind, resource) is cpu
 
 
 def test_a_pool_is_full_from_the_least_load_on_that_fills_it() -> None:

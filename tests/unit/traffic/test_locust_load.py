@@ -159,6 +159,8 @@ def test_what_was_begun_ahead_and_is_due_after_the_end_is_neither_sent_nor_dropp
         assert not load.in_flight
         load.kill()
         assert not dropped
+        users = sum(map(len, load._idle.values()))
+        assert users == (load.users if end is levelled else 0), "between levels a user that was called off stays"
     """
     )
 
