@@ -115,7 +115,8 @@ def test_a_stall_of_five_seconds_is_felt_by_everyone_it_held_up(tmp_path: Path, 
     held = (due >= begin) & (due < begin + length)
     truth = service + np.where(held, begin + length - due, 0) * 1000
     assert np.percentile(truth, [95, 99]) == pytest.approx([3553, 4751], rel=0.015)
-    assert np.percentile(seen.response, [95, 99]) == pytest.approx(np.percentile(truth, [95, 99]), rel=0.005)
+    # What it held up is answered all at once, which takes k6 and the server 10 ms, on a bad day 28. The goal is 1.5 %.
+    assert np.percentile(seen.response, [95, 99]) == pytest.approx(np.percentile(truth, [95, 99]), rel=0.01)
 
 
 LOADS: dict[str, tuple[dict[str, Any], float]] = {
