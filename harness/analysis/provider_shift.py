@@ -98,9 +98,8 @@ def failed_over(felt: Felt, calls: Calls, share: PrimaryShare, begin: int, end: 
     begins = _unlikely(moved, share.others, BY_CHANCE / max(1, len(moved)))
     if not len(begins):
         return None
-    answered, few, several = (
-        share.answered[answers], _run(share.others, NOT_YET), _run(share.others, NOT_YET / max(1, len(moved))),
-    )  # fmt: skip
+    answered = share.answered[answers]
+    few, several = (_run(share.others, chance) for chance in (NOT_YET, NOT_YET / max(1, len(moved))))
     high = min(_latest(answered, few)[begins[0]], _latest(answered, several)[begins].min())
     after = answers[begins[0] :][moved[begins[0] :]]
     first = int(after[np.argmin(share.answered[after])])
