@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from harness.analysis.attribution import attribution
@@ -22,8 +21,7 @@ from harness.analysis.resources import resources
 from harness.analysis.safety import steady_looks
 from harness.analysis.scan import scans
 from harness.analysis.scrapes import breaker_looks
-from harness.analysis.soak import soak
-from harness.analysis.stats import percentile
+from harness.analysis.soak import soak, soak_windows
 from harness.analysis.streams import Tokens, stream_findings
 from harness.analysis.tenancy import tenancy
 from harness.analysis.timeline import timeline
@@ -53,16 +51,14 @@ def analyse(recording: Recording, asked: Plan | None = None) -> tuple[Findings, 
     groups, measure = LoadGroups(orders, load.kinds, when), OfPlan(orders, load.kinds, when, asked or plan, tokens)
     measured = [(when.zero_ns, when.end_ns)]
     lateness = orders.ask("lateness", Selection(measured, load.kinds.told("lateness")), (99,), bare=True)
-    healthy = healthy_limit(orders, load.kinds, canary.kinds, when.healthy)
-    outages = Outages(orders, load.kinds, canary, when)
-    orders.run()
+    felt = Felt(load, canary, plan.scenario.slo, healthy_limit(orders, load.kinds, canary.kinds, when.healthy))
+    outages, windows = Outages(orders, felt, canary, when), soak_windows(asked or plan, orders, load, when)
+    orders.run([*outages.tallies.values(), *([windows] if windows else [])])
     give_back()
 
-    calls, everything = Calls(recording.ledger, load), orders.counts([ALWAYS])
+    calls, everything = Calls(lambda: recording.ledger, load), orders.counts([ALWAYS])
     give_back()
-    limit = percentile(healthy, 95) * (1 + plan.scenario.slo.p95_within) if len(healthy) else math.inf
-    felt, looks = Felt(load, canary, plan.scenario.slo, limit), breaker_looks(recording.samples, plan.target.metrics)
-    found = outages.failovers(felt, calls, recording.events, looks)
+    found = outages.failovers(calls, recording.events, breaker_looks(recording.samples, plan.target.metrics))
     cache = cache_findings(orders, load.kinds, canary, calls, recording.samples, plan.target.metrics, when)
     named = attribution(load, everything, calls, when)
     give_back()
@@ -84,7 +80,7 @@ def analyse(recording: Recording, asked: Plan | None = None) -> tuple[Findings, 
         cost=spent,
         capacity=capacity(recording, load, calls, when, spent),
         steady_state=steady_looks(recording.events),
-        soak=soak(recording, asked or plan, load, calls, when, found),
+        soak=soak(recording, windows, calls, when, found) if windows is not None else None,
     )
     load.release()
     return findings, measure

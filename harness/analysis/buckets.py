@@ -27,7 +27,8 @@ def how_many(rows: int) -> int:
 
 def fine_bucket(values: Array) -> Array:
     """Return the fine bucket of every value, of `FINE`; all below zero are in the one of zero."""
-    bits = np.maximum(values, 0).astype(np.float32).view(np.int32)
+    below = len(values) and int(values.min()) < 0
+    bits = (np.maximum(values, 0) if below else values).astype(np.float32).view(np.int32)
     bits >>= _DROPPED_BITS
     return bits
 

@@ -24,9 +24,9 @@ from harness.model.findings import Failover, Interval
 from harness.model.request import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
-    from harness.analysis.frame import Array, Frame, Kinds
+    from harness.analysis.frame import Array, Frame
     from harness.analysis.ledger import Calls, Loss
     from harness.analysis.orders import Orders
     from harness.analysis.timeline import FaultSpan, Span, Timeline
@@ -40,48 +40,31 @@ def since(moment: Span, low: int, high: int) -> Interval:
 
 
 class Outages:
-    """Every injected fault of a run: asks the scan for what it needs, and tells their timelines once that has run."""
+    """Every injected fault of a run: asks the scan for what it needs, and tells their timelines once that has run with
+    the `tallies`."""
 
-    def __init__(self, orders: Orders, kinds: Kinds, canary: Frame, when: Timeline) -> None:
-        self._orders, self._kinds, self._when = orders, kinds, when
+    def __init__(self, orders: Orders, felt: Felt, canary: Frame, when: Timeline) -> None:
+        kinds = felt.load.kinds
+        self._orders, self._felt, self._kinds, self._when = orders, felt, kinds, when
         self.costs = Costs(orders, kinds, canary, when.healthy)
         self._stretches = {span.fault: Stretch.of(span, when) for span in when.faults if span.effective}
         self._during = {fault: ask_times(orders, kinds, [stretch.during]) for fault, stretch in self._stretches.items()}
+        self.tallies = {
+            fault: Tally(felt, at.t0[0], at.off, at.until, last=at.last) for fault, at in self._stretches.items()
+        }
 
-    def failovers(
-        self, felt: Felt, calls: Calls, events: list[Event], looks: Mapping[str, Array]
-    ) -> tuple[Failover, ...]:
+    def failovers(self, calls: Calls, events: list[Event], looks: Mapping[str, Array]) -> tuple[Failover, ...]:
         """Return the timeline of every injected fault, in order of injection; `looks` are the moments at which each
         upstream's breaker was read (`scrapes.breaker_looks`)."""
         self.costs.hold(calls)
-        tallies = dict(zip(self._stretches, self._tallies(felt), strict=True))
-        return tuple(
-            self._failover(felt, calls, events, looks, span, tallies.get(span.fault)) for span in self._when.faults
-        )
+        return tuple(self._failover(calls, events, looks, span) for span in self._when.faults)
 
-    def _tallies(self, felt: Felt) -> Iterable[Tally]:
-        """Count every observation, several at a time."""
-        observed, threads = list(self._stretches.values()), felt.load.threads
-        alone = len(observed) == 1  # threads that wait for what others decode could wait for each other
-
-        def tally(at: Stretch) -> Tally:
-            return Tally(felt, at.t0[0], at.off, at.until, last=at.last, ahead=alone)
-
-        return map(tally, observed) if alone else threads.map(tally, observed)
-
-    def _failover(
-        self,
-        felt: Felt,
-        calls: Calls,
-        events: list[Event],
-        looks: Mapping[str, Array],
-        span: FaultSpan,
-        tally: Tally | None,
-    ) -> Failover:
+    def _failover(self, calls: Calls, events: list[Event], looks: Mapping[str, Array], span: FaultSpan) -> Failover:
         about: dict[str, Any] = {
             "fault": span.fault, "kind": span.kind, "upstream": span.upstream, "experiment": span.experiment,
             "injecting_ns": span.injecting_ns, "cleared_ns": None if span.cleared is None else sum(span.cleared) // 2,
         }  # fmt: skip
+        felt, tally = self._felt, self.tallies.get(span.fault)
         if span.effective is None or tally is None:
             return Failover(**about, **_NOTHING)
         stretch, costs = self._stretches[span.fault], self.costs
@@ -215,7 +198,7 @@ class _Outage:
         if tally.first_due is None:
             return None  # nobody asked, so nobody knows
         whole = Interval(low=0.0, high=self.resolution_s)
-        if not tally.harmed:
+        if not tally.harmed():
             return whole
         if tally.first_due > self.until - felt.window_ns:
             # Shorter than W: one window, cut short, is all the evidence there is.

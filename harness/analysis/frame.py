@@ -68,6 +68,7 @@ class Kinds:
     def __init__(self, table: pa.Table) -> None:
         self._table = table
         self._words: dict[str, Words] = {}
+        self._all_told: dict[str, bool] = {}
         self.lost = self.words("outcome").among([Outcome.LOST])
         self.dropped = self.words("outcome").among([Outcome.DROPPED])
         self.answered = self.words("outcome").among(ANSWERED)
@@ -80,6 +81,12 @@ class Kinds:
         if metric == LOWER_BOUNDS:
             return self.answered | self.lost
         return ~self.dropped if metric == "lateness" else self.answered
+
+    def all_told(self, metric: str) -> bool:
+        """Tell whether all kinds have one."""
+        if metric not in self._all_told:
+            self._all_told[metric] = bool(self.told(metric).all())
+        return self._all_told[metric]
 
     def words(self, name: str) -> Words:
         """Return a shared column of strings, by kind."""
@@ -134,6 +141,11 @@ class Frame:
         return bool(len(self)) and int(self.end.min()) < 0
 
     @cached_property
+    def last_end(self) -> int:
+        """When the last of the requests that came to an end did."""
+        return int(self.end.max())
+
+    @cached_property
     def outcome(self) -> Words:
         """What became of each request."""
         return self.words("outcome")
@@ -161,6 +173,10 @@ class Frame:
             return self.end - self.due
         end = np.where(self.lost, self.last_ns, self.end)
         return np.where(self.answered | self.lost, end - self.due, -1)
+
+    def told(self, metric: str) -> Array | None:
+        """Tell which requests are of a kind that has a time of this metric; None: all."""
+        return None if self.kinds.all_told(metric) else _all_or(self.kinds.told(metric).take(self.kind))
 
     def times(self, metric: str, mask: Array) -> Times:
         """Return the sample of a time metric (`METRICS`) over the rows of `mask`, in due order, ns."""
@@ -197,15 +213,12 @@ class Frame:
 
 
 def _response(frame: Frame) -> tuple[Array, Array | None]:
-    told = frame.kinds.told("response_time").take(frame.kind)
-    if frame.unended:
-        return frame.response, _all_or(frame.answered | frame.lost)
-    return frame.end - frame.due, _all_or(told)
+    told = _all_or(frame.answered | frame.lost) if frame.unended else frame.told("response_time")
+    return frame.response, told
 
 
 def _service(frame: Frame) -> tuple[Array, Array | None]:
-    told = frame.kinds.told("service_time").take(frame.kind)
-    return frame.end - frame.start, _all_or(told & (frame.end >= 0) if frame.unended else told)
+    return frame.end - frame.start, _all_or(frame.answered) if frame.unended else frame.told("service_time")
 
 
 def _to_first_byte(frame: Frame) -> tuple[Array, Array | None]:
@@ -214,7 +227,8 @@ def _to_first_byte(frame: Frame) -> tuple[Array, Array | None]:
 
 
 def _lateness(frame: Frame) -> tuple[Array, Array | None]:
-    return frame.start - frame.due, _all_or(frame.start >= 0)
+    unsent = len(frame) and int(frame.start.min()) < 0
+    return frame.start - frame.due, frame.start >= 0 if unsent else None
 
 
 def _all_or(told: Array) -> Array | None:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from harness.analysis.frame import numbers, words
+from harness.memory import give_back
 from harness.model.request import UNKNOWN
 from harness.recording.columns import values
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     import pyarrow as pa
 
@@ -27,7 +28,9 @@ class Calls:
     -1 where it is none.
     """
 
-    def __init__(self, ledger: pa.Table, load: Scan) -> None:
+    def __init__(self, read: Callable[[], pa.Table], load: Scan) -> None:
+        """`read` returns the rows: of a long ledger they take 60 bytes each, and are let go of as soon as possible."""
+        ledger = read()
         order = np.argsort(numbers(ledger, "t_ns"), kind="stable")
         self.received, self.answered = numbers(ledger, "t_ns")[order], numbers(ledger, "answered_ns")[order]
         self.request_id = numbers(ledger, "request_id")[order]
@@ -43,6 +46,8 @@ class Calls:
         self.tenant, self.tenants = tenant.codes[order].astype(np.min_scalar_type(len(tenant.words))), tenant.words
         status = words(ledger, "status")
         self.ok, self.rejected = (status.among([word])[order] for word in ("ok", "rejected"))
+        del ledger, order
+        give_back()
         ids = np.sort(self.request_id[self.request_id != UNKNOWN])
         # Not `np.unique`: it hashes first, which takes a hundred times as long where most ids occur once or twice.
         self.called = load.holding(ids[np.diff(ids, prepend=UNKNOWN) != 0])

@@ -11,26 +11,29 @@ Memory: counts and the few rows collected, whatever the length of the recording.
 
 from __future__ import annotations
 
+from collections import deque
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from threading import local
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from harness.analysis.buckets import Buckets, fine_bucket, how_many
+from harness.analysis.by_bucket import cuts
 from harness.analysis.frame import ALWAYS, LOWER_BOUNDS, METRICS, NEEDS
 from harness.analysis.grouping import Lens, Reading, Wanted
 from harness.analysis.sample import Sample, Sums
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Iterator
+    from collections.abc import Hashable, Iterable, Iterator, Sequence
 
     from harness.analysis.frame import Array, Frame, Selection
     from harness.analysis.grouping import Collected
     from harness.analysis.scan import Scan
     from harness.analysis.timeline import Span
-
-    Counted = tuple[Array, dict[Lens, list[Array]], list[tuple[Sample, Array, Array]]]
 
 FINE = 1024
 """Batches that a long stretch of the recording is cut into; a sample's own are made of these."""
@@ -38,6 +41,24 @@ SHORT = 8192
 """In stretches shorter than this every row is one."""
 SAMPLED = 8
 """Row groups from which the buckets are chosen."""
+WAITING = 4
+"""Blocks that wait to be counted while the next are looked at."""
+
+
+class Look(Protocol):
+    """What else is to be learnt of the requests of the load, in the pass that counts them."""
+
+    def look(self, frame: Frame) -> None:
+        """Take the next of them, in due order."""
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """What one thread counted: requests by stretch and kind, and by cluster and bucket, and samples' lost ones."""
+
+    by_kind: Array
+    by_bucket: dict[Lens, list[Array]] = field(default_factory=dict)
+    lost: list[tuple[Sample, Array, Array]] = field(default_factory=list)
 
 
 class Orders:
@@ -56,7 +77,10 @@ class Orders:
         self._lenses: dict[tuple[str, tuple[int, ...]], Lens] = {}
         self._active: dict[int, list[Lens]] = {}
         self._buckets: dict[str, Buckets] = {}
-        self._counts = np.zeros((len(self._edges) + 1, 2 * self._kinds), np.int64)
+        self._moments = self._edges
+        self._counts = np.zeros((0, 2 * self._kinds), np.int64)
+        """[stretch between moments, kind]: how many requests of the load; those still in flight when a sample was done
+        behind the others."""
 
     # --- asking ------------------------------------------------------------------------------------------------------
 
@@ -90,6 +114,10 @@ class Orders:
         sample.bare &= bare
         return sample
 
+    def count_between(self, moments: Array) -> None:
+        """Let spans of `counts` begin and end at some more moments, ns."""
+        self._moments = np.unique(np.concatenate([self._moments, moments]))
+
     def counts(self, spans: Iterable[Span], *, done: bool = False) -> Array:
         """Return how many requests of the load of each kind were due in the spans (after `run`).
 
@@ -99,10 +127,10 @@ class Orders:
         return total[: self._kinds] if done else total[: self._kinds] + total[self._kinds :]
 
     def _between(self, spans: Iterable[Span]) -> Array:
-        """Return the counts of every stretch between edges that lies in the spans."""
+        """Return the counts of every stretch between moments that lies in the spans."""
         chosen = np.zeros(len(self._counts), bool)
         for begin, end in spans:
-            first, last = (int(np.searchsorted(self._edges, moment, "right")) for moment in (begin, end - 1))
+            first, last = (int(np.searchsorted(self._moments, moment, "right")) for moment in (begin, end - 1))
             chosen[first : last + 1] = True
         return self._counts[chosen]
 
@@ -117,8 +145,8 @@ class Orders:
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
-    def run(self) -> None:
-        """Read the recording and fill in every sample asked for."""
+    def run(self, looks: Sequence[Look] = ()) -> None:
+        """Read the recording and fill in every sample asked for; `looks` are taken on the way."""
         for sample in self._samples:
             sample.constant = self._load.punctual and sample.metric == "lateness" and not sample.mean
         self._buckets = {metric: Buckets(self._many) for metric in dict.fromkeys(s.metric for s in self._varying)}
@@ -129,8 +157,13 @@ class Orders:
         for segment in range(len(self._edges) + 1):  # before threads share them
             self._lenses_in(segment, canary=False)
             self._lenses_in(segment, canary=True)
+        self._count(looks)
+        for sample in self._samples:
+            if sample.constant:
+                inside = self._between(sample.spans).sum(axis=0) * sample.kinds[: 2 * self._kinds]
+                sample.all_zero(int(inside.sum()))
+            sample.counted()
         parts: list[Span | None] = [None, *reversed(self._load.parts())]  # the last is the longest: it goes first
-        self._count(self._load.threads.map(self._counted, parts))
         self._collect(parts, {s: s.first_buckets() for s in self._varying}, series=True)
         self._collect(parts, {s: s.interval_buckets() for s in self._varying}, series=False)
 
@@ -138,44 +171,57 @@ class Orders:
     def _needed(self) -> list[str]:
         return [column for metric in self._buckets for column in NEEDS.get(metric, ())]
 
-    def _counted(self, part: Span | None) -> Counted:
-        """Count one part: by stretch and kind, by cluster and bucket, and the lost requests of each sample."""
-        by_kind = np.zeros_like(self._counts)
-        by_bucket: dict[Lens, list[Array]] = {}
-        lost: list[tuple[Sample, Array, Array]] = []
-        for segment, kind, frame in self._pieces(part):
-            if part is not None:
-                by_kind[segment] += np.bincount(kind, minlength=2 * self._kinds)
-            for lens in self._lenses_in(segment, canary=part is None):
+    def _count(self, looks: Sequence[Look]) -> None:
+        """Count all requests, block by block in whatever order threads come to them, and let others look at them, in
+        due order."""
+        self._counts = np.zeros((len(self._moments) + 1, 2 * self._kinds), np.int64)
+        own, all_counts, under_way = local(), list[_Counts](), deque[Future[None]]()
+
+        def count(frame: Frame) -> None:
+            if not hasattr(own, "counts"):
+                own.counts = _Counts(np.zeros_like(self._counts))
+                all_counts.append(own.counts)
+            self._add(own.counts, self._cut(frame, 0, self._kinds), canary=False)
+
+        for frame in self._load.blocks(own=self._needed):
+            under_way.append(self._load.threads.submit(count, frame))
+            for look in looks:
+                look.look(frame)
+            if len(under_way) > WAITING:
+                under_way.popleft().result()
+        for counted in under_way:
+            counted.result()
+        probes = _Counts(np.zeros_like(self._counts))
+        self._add(probes, self._pieces(None), canary=True)
+        for counts in (*all_counts, probes):
+            self._counts += counts.by_kind
+            for lens, found in counts.by_bucket.items():
+                lens.hand_out(found)
+            for sample, values, buckets in counts.lost:
+                sample.lose(values, buckets)
+
+    def _add(self, counts: _Counts, pieces: Iterable[tuple[int, Array, Frame]], *, canary: bool) -> None:
+        for segment, kind, frame in pieces:
+            if not canary:
+                for number, due in cuts(frame.due, self._moments):
+                    counts.by_kind[number + 1] += np.bincount(kind[due], minlength=2 * self._kinds)
+            for lens in self._lenses_in(segment, canary=canary):
                 buckets = self._buckets[lens.metric]
                 bucket, values, _ = _placed(lens.metric, frame, buckets.of_fine, buckets.nowhere)
-                lens.count(by_bucket, kind, bucket)
-                if part is not None and lens.metric == LOWER_BOUNDS and frame.lost.any():
+                lens.count(counts.by_bucket, kind, bucket)
+                if not canary and lens.metric == LOWER_BOUNDS and frame.unended and frame.lost.any():
                     rows = np.flatnonzero(frame.lost)
                     for sample in lens.samples:
                         mine = rows[sample.kinds.take(kind[rows])]
-                        lost.append((sample, values[mine], bucket[mine]))
-        return by_kind, by_bucket, lost
-
-    def _count(self, parts: Iterable[Counted]) -> None:
-        for by_kind, by_bucket, lost in parts:
-            self._counts += by_kind
-            for lens, counts in by_bucket.items():
-                lens.hand_out(counts)
-            for sample, values, buckets in lost:
-                sample.lose(values, buckets)
-        for sample in self._samples:
-            if sample.constant:
-                inside = self._between(sample.spans).sum(axis=0) * sample.kinds[: 2 * self._kinds]
-                sample.all_zero(int(inside.sum()))
-            sample.counted()
+                        counts.lost.append((sample, values[mine], bucket[mine]))
 
     def _collect(self, parts: list[Span | None], buckets: dict[Sample, set[int]], *, series: bool) -> None:
         """Read the rows of some buckets of each sample; with `series`, its batches too."""
         wanted = {sample: sample.ranges(found) for sample, found in buckets.items()}
         if not any(wanted.values()) and not (series and any(s.mean for s in self._varying)):
             return
-        whole = self._counts.sum(axis=1)
+        begins = np.searchsorted(self._moments, self._edges, "right")
+        whole = np.add.reduceat(self._counts.sum(axis=1), [0, *begins])  # of each stretch between edges
         asked = {
             metric: Wanted([s for s in self._varying if s.metric == metric], wanted, self._many)
             for metric in self._buckets
@@ -217,16 +263,15 @@ class Orders:
         if not len(frame):
             return
         first, last = (int(np.searchsorted(self._edges, due, "right")) for due in (frame.due[0], frame.due[-1]))
-        cuts = [0, *np.searchsorted(frame.due, self._edges[first:last]).tolist(), len(frame)]
-        for segment, (begin, end) in enumerate(pairwise(cuts), first):
+        bounds = [0, *np.searchsorted(frame.due, self._edges[first:last]).tolist(), len(frame)]
+        for segment, (begin, end) in enumerate(pairwise(bounds), first):
             if end > begin:
                 piece = frame if end - begin == len(frame) else frame.take(slice(begin, end))
                 kind = piece.kind + offset if offset else piece.kind
                 until = self._done_until(segment)
-                if until is not None:
+                if until is not None and (piece.unended or piece.last_end >= until):
                     flying = (piece.end < 0) | (piece.end >= until)
-                    if flying.any():
-                        kind = kind + kinds * flying
+                    kind = kind + kinds * flying
                 yield segment, kind, piece
 
     def _done_until(self, segment: int) -> int | None:

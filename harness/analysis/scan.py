@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from harness.analysis.timeline import Span
     from harness.recording.reader import Recording
 
-BLOCK = 1 << 17
+BLOCK = 1 << 18
 """Rows that are looked at together: the temporary columns of that many stay in the processor's cache."""
 _MOMENTS = ("due_ns", "start_ns", "end_ns")
 """What is always read."""
@@ -37,7 +37,7 @@ _OF_STREAMS = ("first_token_ns", "last_token_ns", "stream_tokens", "tokens_out",
 PART, MOST_PARTS = 1 << 18, 8
 """Rows of a part that is worth a thread of its own, and how many of these there are at most."""
 ALWAYS_BEFORE = -(2**62)
-AHEAD = 1
+AHEAD = 2
 """Row groups that are decoded while one is looked at."""
 HELD_ROWS, HELD_BYTES = 10_000_000, 200 << 20
 """Recordings of up to so many rows may stay decoded, as far as that fits: they are gone through five times, and
@@ -174,20 +174,8 @@ class Scan:
     def holding(self, ids: Array) -> Frame:
         """Return the requests with one of the ids (sorted, distinct), in due order."""
         own = ("request_id",)
-        found: list[Frame] = []
         groups = [g for g in self._groups if _some_within(ids, *self._range(g, "request_id"))]
-        for frame in self._decoded(groups, own):
-            request_id = frame.numbers("request_id")
-            low, high = int(request_id.min()), int(request_id.max())
-            near = ids[np.searchsorted(ids, low) : np.searchsorted(ids, high, "right")]
-            if high - low < 16 * BLOCK:  # ids are given one after the other: a table of all between is small
-                known = np.zeros(high - low + 1, bool)
-                known[near - low] = True
-                held = known.take(request_id - low)
-            else:
-                held = np.isin(request_id, near)
-            if held.any():
-                found.append(frame.take(np.flatnonzero(held)))
+        found = list(self.threads.map(lambda group: _with_ids(self._decode(group, own), ids), groups))
         whole = joined(found, self.kinds, self.last_ns, own)
         found.clear()
         if len(whole) and (whole.due[1:] < whole.due[:-1]).any():
@@ -288,6 +276,20 @@ class Scan:
         if file not in files:
             files[file] = pq.ParquetFile(self._paths[file], metadata=self._files[file])
         return files[file]
+
+
+def _with_ids(frame: Frame, ids: Array) -> Frame:
+    """Return those of some requests that have one of the ids (sorted, distinct)."""
+    request_id = frame.numbers("request_id")
+    low, high = int(request_id.min()), int(request_id.max())
+    near = ids[np.searchsorted(ids, low) : np.searchsorted(ids, high, "right")]
+    if high - low < 8 * BLOCK:  # ids are given one after the other: a table of all between is small
+        known = np.zeros(high - low + 1, bool)
+        known[near - low] = True
+        held = known.take(request_id - low)
+    else:
+        held = np.isin(request_id, near)
+    return frame.take(np.flatnonzero(held))
 
 
 def _some_within(ids: Array, low: int, high: int) -> bool:

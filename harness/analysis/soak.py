@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.analysis.dependence import CONFIDENCE
-from harness.analysis.soak_series import disturbed, resource_lines, service_lines
+from harness.analysis.soak_series import ServiceWindows, disturbed, resource_lines, service_lines
 from harness.analysis.soak_trend import FEWEST, levelling, trend
 from harness.clock import NS_PER_S
 from harness.model.soak import Slope, SoakFindings, SoakSeries, TimeTo
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from harness.analysis.ledger import Calls
+    from harness.analysis.orders import Orders
     from harness.analysis.scan import Scan
     from harness.analysis.soak_series import Line
     from harness.analysis.soak_trend import Levelling, Trend
@@ -56,19 +57,25 @@ def asked(plan: Plan) -> bool:
     return load.kind in STEADY and (wanted or load.measured_s >= LONG_S)
 
 
-def soak(
-    recording: Recording, plan: Plan, load: Scan, calls: Calls, when: Timeline, outages: tuple[Failover, ...]
-) -> SoakFindings | None:
-    """Return what drifted in the measured part; None where it was not `asked`, or cut off before it was long enough.
+def soak_windows(plan: Plan, orders: Orders, load: Scan, when: Timeline) -> ServiceWindows | None:
+    """Return the windows that `soak` is told by; None where it was not `asked`, or cut off before it was long enough.
 
     `plan` is the recording's, or that with the thresholds that somebody asks now.
     """
     if not asked(plan) or when.measured_s < min(LONG_S, plan.scenario.load.measured_s) * _LONG_ENOUGH:
         return None
+    return ServiceWindows(orders, load, when.zero_ns, when.end_ns)
+
+
+def soak(
+    recording: Recording, windows: ServiceWindows, calls: Calls, when: Timeline, outages: tuple[Failover, ...]
+) -> SoakFindings:
+    """Return what drifted in the measured part."""
+    plan = recording.plan
     out = disturbed(when, outages)
     lines = [
         *resource_lines(recording.samples, when, recording.manifest, plan.target.stand_ins),
-        *service_lines(load, calls, when, out),
+        *service_lines(windows, calls, when, out),
     ]
     return judged(lines, when.measured_s, plan.scale, sum(end - begin for begin, end in out) / NS_PER_S)
 

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from harness.analysis.by_bucket import ByBucket, bucket_of, cuts
+from harness.analysis.by_bucket import ByBucket, bucket_of
 from harness.analysis.cost import ANSWERS
-from harness.analysis.frame import LOWER_BOUNDS, METRICS, Words, merged, numbers, words
-from harness.analysis.stats import NS_PER_MS, Times, percentile
+from harness.analysis.frame import LOWER_BOUNDS, METRICS, merged, numbers, words
+from harness.analysis.stats import NS_PER_MS, percentiles
 from harness.clock import NS_PER_S
 from harness.model.request import ANSWERED, BAD, UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
+    from concurrent.futures import Future
 
     import pyarrow as pa
 
-    from harness.analysis.frame import Array
+    from harness.analysis.frame import Array, Frame
     from harness.analysis.ledger import Calls
+    from harness.analysis.orders import Orders
     from harness.analysis.scan import Scan
     from harness.analysis.timeline import Span, Timeline
     from harness.model.findings import Failover
@@ -199,13 +203,11 @@ def disturbed(when: Timeline, outages: tuple[Failover, ...]) -> list[Span]:
     )
 
 
-def service_lines(load: Scan, calls: Calls, when: Timeline, out: list[Span]) -> list[Line]:
+def service_lines(windows: ServiceWindows, calls: Calls, when: Timeline, out: list[Span]) -> list[Line]:
     """Return what users got, window by window; windows that touch a stretch of `out` are left out."""
-    many = min(MOST, load.rows // _PER_WINDOW)
-    if many < 2 or when.measured_s <= 0:
+    many, edges = len(windows), windows.edges
+    if many < 2:
         return []
-    edges = np.linspace(when.zero_ns, when.end_ns, many + 1).round().astype(np.int64)
-    counts = _Counts(load, edges)
     calm = np.ones(many, bool)
     for begin, end in out:
         calm &= (edges[1:] <= begin) | (edges[:-1] >= end)
@@ -225,14 +227,15 @@ def service_lines(load: Scan, calls: Calls, when: Timeline, out: list[Span]) -> 
                 Line(SERVICE, what, unit, metric, hours[told], y[told], window_s, threshold, 6 / n if n else 0.0, bad)
             )
 
-    line("response_p50", "ms", "response_time", counts.percentiles[0])
-    line("response_p95", "ms", "response_time", counts.percentiles[1])
-    line("failed", "share", "request_failed", _ratio(counts.bad, counts.answered), int(counts.answered.sum()))
-    line("cache_hit", "share", "cache_hit", _ratio(counts.hits, counts.lookups), int(counts.lookups.sum()), -1)
+    (p50, p95), answered, (hits, lookups) = windows.percentiles(), windows.count(ANSWERED), windows.cache()
+    line("response_p50", "ms", "response_time", p50)
+    line("response_p95", "ms", "response_time", p95)
+    line("failed", "share", "request_failed", _ratio(windows.count(BAD), answered), int(answered.sum()))
+    line("cache_hit", "share", "cache_hit", _ratio(hits, lookups), int(lookups.sum()), -1)
     if len(calls):
         ours = calls.received[calls.load_row >= 0] if calls.joined else calls.received
         made = np.bincount(bucket_of(ours, edges) + 1, minlength=many + 1)[1:]
-        line("provider_calls", "calls", "ledger", _ratio(made, counts.answers))
+        line("provider_calls", "calls", "ledger", _ratio(made, windows.count(ANSWERS)))
     return found
 
 
@@ -241,42 +244,54 @@ def _ratio(part: Array, whole: Array) -> Array:
     return share
 
 
-class _Counts:
-    """What the requests due in each window say, in one pass: percentiles in ms, and counts.
+class ServiceWindows:
+    """What the requests due in each window of the measured part say: percentiles in ms, and counts (`orders.Look`)."""
 
-    Every thread looks at windows that follow one another: those of a part.
-    """
+    def __init__(self, orders: Orders, load: Scan, begin_ns: int, end_ns: int) -> None:
+        many = min(MOST, load.rows // _PER_WINDOW) if end_ns > begin_ns else 0
+        self.edges = np.linspace(begin_ns, end_ns, many + 1).round().astype(np.int64)
+        self._orders, self._threads, self._kinds = orders, load.threads, load.kinds
+        self._percentiles = np.full((2, many), np.nan)
+        self._times = ByBucket(self.edges)
+        self._under_way: list[Future[None]] = []
+        orders.count_between(self.edges)
 
-    def __init__(self, load: Scan, edges: Array) -> None:
-        many, kinds = len(edges) - 1, load.kinds
-        self._load, self._edges = load, edges
-        self._by_kind = np.zeros((many, len(kinds)), np.int64)
-        self.percentiles = np.full((2, many), np.nan)
-        for _ in load.threads.map(self._look, np.array_split(np.arange(many), min(many, len(load.parts())))):
-            pass
-        outcome = kinds.words("outcome")
-        self.answered, self.bad, self.answers = (self._sum(outcome, group) for group in (ANSWERED, BAD, ANSWERS))
-        lookups, hits = kinds.numbers("cache_lookups").astype(np.int64), kinds.numbers("cache_hits").astype(np.int64)
-        shown = (lookups != UNKNOWN) & (hits != UNKNOWN)
-        self.lookups, self.hits = self._by_kind @ (lookups * shown), self._by_kind @ (hits * shown)
+    def __len__(self) -> int:
+        return len(self.edges) - 1
 
-    def _look(self, windows: Array) -> None:
-        first, edges = int(windows[0]), self._edges[windows[0] : windows[-1] + 2]
-        times = ByBucket(edges)
-        for frame in self._load.blocks(int(edges[0]), int(edges[-1]), ahead=False):
-            for number, rows in cuts(frame.due, edges):
-                self._by_kind[first + number] += np.bincount(frame.kind[rows], minlength=self._by_kind.shape[1])
-            values, told = METRICS[LOWER_BOUNDS](frame)
-            due = frame.due if told is None else frame.due[told]
-            for number, (done,) in times.add(due, values if told is None else values[told]):
-                self._take(first + number, done)
-        for number, (done,) in times.rest():
-            self._take(first + number, done)
+    def look(self, frame: Frame) -> None:
+        """Take the next requests of the load."""
+        values, told = METRICS[LOWER_BOUNDS](frame)
+        due = frame.due if told is None else frame.due[told]
+        self._hand_on(self._times.add(due, values if told is None else values[told]))
+
+    def _hand_on(self, complete: Iterator[tuple[int, tuple[Array, ...]]]) -> None:
+        for number, (times,) in complete:
+            self._under_way.append(self._threads.submit(self._take, number, times))
 
     def _take(self, number: int, times: Array) -> None:
-        sample = Times(times, np.zeros(0, bool))
-        self.percentiles[:, number] = [percentile(sample, percent) / NS_PER_MS for percent in (50, 95)]
+        self._percentiles[:, number] = np.array(percentiles(times, (50, 95))) / NS_PER_MS
 
-    def _sum(self, outcome: Words, group: tuple[str, ...]) -> Array:
-        total: Array = self._by_kind[:, outcome.among(group)].sum(axis=1)
+    def percentiles(self) -> Array:
+        """Return p50 and p95 of every window, once all requests were looked at; nan where none was due."""
+        self._hand_on(self._times.rest())
+        for taken in self._under_way:
+            taken.result()
+        self._under_way.clear()
+        return self._percentiles
+
+    @cached_property
+    def _by_kind(self) -> Array:
+        """[window, kind]: how many requests."""
+        return np.array([self._orders.counts([span]) for span in pairwise(self.edges.tolist())])
+
+    def count(self, outcomes: Collection[str]) -> Array:
+        """Return how many requests of each window ended so."""
+        total: Array = self._by_kind[:, self._kinds.words("outcome").among(outcomes)].sum(axis=1)
         return total
+
+    def cache(self) -> tuple[Array, Array]:
+        """Return the hits and the lookups that the answers of each window show."""
+        lookups, hits = (self._kinds.numbers(f"cache_{name}").astype(np.int64) for name in ("lookups", "hits"))
+        shown = (lookups != UNKNOWN) & (hits != UNKNOWN)
+        return self._by_kind @ (hits * shown), self._by_kind @ (lookups * shown)

@@ -9,13 +9,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 from scipy import special
 
 from harness.analysis.dependence import CONFIDENCE, cluster_size, effective_size, student
 from harness.model.findings import Estimate, Percentiles
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -170,12 +173,36 @@ def percentile_ms(times: Observed, percent: float) -> Estimate:
 
 def percentile(times: Observed, percent: float) -> float:
     """Return `numpy.percentile` of a sample, to the last bit, from its order statistics."""
-    n = len(times)
+    below, weight = _place(len(times), percent)
+    return _between(times.at(below), times.at(min(below + 1, len(times) - 1)), weight)
+
+
+def percentiles(values: Array, percents: Iterable[float]) -> list[float]:
+    """Return the same of plain values, for a few percents of many values: a fifth of the time that a sort takes.
+
+    The values are left in another order.
+    """
+    places = [_place(len(values), percent) for percent in percents]
+    next_to: dict[int, tuple[float, float]] = {}
+    rest = values
+    for below in sorted({below for below, _ in places}, reverse=True):
+        rest.partition(below)
+        later = rest[below + 1 :]
+        next_to[below] = rest[below], later.min() if len(later) else values[min(below + 1, len(values) - 1)]
+        rest = rest[:below]
+    return [_between(*next_to[below], weight) for below, weight in places]
+
+
+def _place(n: int, percent: float) -> tuple[int, float]:
+    """Return the rank (0-based) below the place of a percentile among n, and how far behind that it lies."""
     place = (n - 1) * (percent / 100)
     below = math.floor(place)
-    first, weight = times.at(below), place - below
-    step = float(times.at(min(below + 1, n - 1)) - first)
-    # numpy interpolates from the nearer end, so that rounding cannot leave the two.
+    return below, place - below
+
+
+def _between(first: float, second: float, weight: float) -> float:
+    """Interpolate as numpy does: from the nearer end, so that rounding cannot leave the two."""
+    step = float(second - first)
     return float(first) + step * weight if weight < 0.5 else float(first) + step - step * (1 - weight)
 
 

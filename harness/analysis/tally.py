@@ -1,4 +1,4 @@
-"""What is counted of the requests around a fault: one pass over its observation, block by block."""
+"""What is counted of the requests around a fault, block by block."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 class Tally:
     """Counts of one observation, t0 to `until` (ns); the fault may have been on up to `off`.
 
-    With `last`, nothing follows the observation, and requests that end later are its own too. For `ahead` see
-    `Scan.blocks`.
+    It looks at all requests of the load, in due order (`orders.Look`). With `last`, nothing follows the observation,
+    and requests that end later are its own too.
     """
 
-    def __init__(self, felt: Felt, t0: int, off: int, until: int, *, last: bool, ahead: bool) -> None:
+    def __init__(self, felt: Felt, t0: int, off: int, until: int, *, last: bool) -> None:
         self._felt, self._t0, self._off, self._until, self._last = felt, t0, off, until, last
         self.failed = self.slow = self.in_flight = self.in_flight_failed = self.observed = 0
         self.met = np.zeros(len(felt.load.kinds), np.int64)
@@ -32,16 +32,60 @@ class Tally:
         self.first_due: int | None = None
         self.first_bad: int | None = None
         """When the first request that ended badly was sent into the fault."""
-        self.harmed = False
+        self._any_bad, self._slowest = False, 0
+        """Whether any request was not good; the slowest response time, as long as none was bad."""
         seconds = math.ceil((until - t0) / NS_PER_S)
-        self._unanswered = felt.load.kinds.words("outcome").among([*BAD, Outcome.LOST])
+        outcomes = felt.load.kinds.words("outcome")
+        self._succeeded = outcomes.among(SUCCEEDED)
+        self._unanswered = outcomes.among([*BAD, Outcome.LOST])
         self._n, self._good = np.zeros(seconds, np.int64), np.zeros(seconds, np.int64)
         self._stall = _Stall(felt, t0, until)
         self._service(felt.probes(0, until))
-        for frame in felt.load.blocks(None, until, alive_at=t0, ahead=ahead):
-            self._of_load(frame)
-            self._service(frame)
-            self._stall.add(frame)
+
+    def look(self, frame: Frame) -> None:
+        """Take the next requests of the load."""
+        if not len(frame) or int(frame.due[0]) >= self._until:
+            return
+        if int(frame.due[-1]) >= self._until:
+            frame = frame.take(slice(int(np.searchsorted(frame.due, self._until))))
+        if int(frame.due[-1]) < self._t0 and not frame.unended and frame.last_end < self._t0:
+            return
+        # Most requests of a long observation were due when the fault was over, and answered well and in time. Of those
+        # nothing is told but how many they were.
+        succeeded = self._succeeded.take(frame.kind)
+        usual = succeeded & (frame.response <= self._felt.late_ns)
+        usual[: int(np.searchsorted(frame.due, self._off))] = False
+        if not self._last and frame.last_end >= self._until:
+            usual &= frame.end < self._until
+        odd = np.flatnonzero(~usual)
+        others = frame if len(odd) == len(frame) else frame.take(odd)
+        if len(odd) < len(frame):
+            self._usual(frame, usual, others)
+        if len(odd):
+            self._of_load(others)
+            self._service(others)
+        self._stall.add(frame, succeeded)
+
+    def _usual(self, frame: Frame, usual: Array, others: Frame) -> None:
+        """Count those of some requests that are usual: due behind `off`, and good. The `others` are not."""
+        self.observed += len(frame) - len(others)
+        self.first_due = min(int(frame.due[np.argmax(usual)]), self.first_due or int(frame.due[-1]))
+        if not self._any_bad:
+            self._slowest = max(self._slowest, int(frame.response[usual].max()))
+        first, last = self._seconds(frame)
+        edges = self._t0 + NS_PER_S * np.arange(first, last + 2)
+        many = np.diff(np.searchsorted(frame.due, edges) - np.searchsorted(others.due, edges))
+        self._n[first : last + 1] += many
+        self._good[first : last + 1] += many
+
+    def _seconds(self, frame: Frame) -> tuple[int, int]:
+        """Return the first and the last second of the observation that some requests were due in."""
+        first, last = ((max(int(frame.due[at]), self._t0) - self._t0) // NS_PER_S for at in (0, -1))
+        return first, last
+
+    def harmed(self) -> bool:
+        """Whether a user noticed anything: a request that was not good, or one slower than the limit on p95."""
+        return self._any_bad or self._slowest > self._felt.limit_ns
 
     def meets(self, frame: Frame) -> Array:
         """Tell which requests were in flight while the fault was on."""
@@ -49,7 +93,6 @@ class Tally:
         return in_flight
 
     def _of_load(self, frame: Frame) -> None:
-        # Most requests of a long observation are none of these: what is cheaply told goes first.
         first = int(frame.start.min())
         if first < self._t0:
             early = frame.take(np.flatnonzero(frame.start < self._t0))
@@ -62,7 +105,7 @@ class Tally:
         failed = frame.take(np.flatnonzero(self._unanswered.take(frame.kind)))
         self.failed += int(self._into(failed).sum())
         late = frame.take(np.flatnonzero(frame.response > self._felt.late_ns))
-        self.slow += int((self._into(late) & late.outcome.among(SUCCEEDED)).sum())
+        self.slow += int((self._into(late) & self._succeeded.take(late.kind)).sum())
 
     def _into(self, frame: Frame) -> Array:
         """Tell which requests were sent into the fault, or after it, and are its own."""
@@ -83,8 +126,9 @@ class Tally:
             return
         self.observed += len(due)
         self.first_due = min(int(frame.due[due[0]]), self.first_due or int(frame.due[due[0]]))
-        self.harmed = self.harmed or bool((~good[due] | (frame.response[due] > self._felt.limit_ns)).any())
-        first, last = ((int(frame.due[due[at]]) - self._t0) // NS_PER_S for at in (0, -1))
+        self._any_bad = self._any_bad or not good[due].all()
+        self._slowest = max(self._slowest, int(frame.response[due].max()))
+        first, last = self._seconds(frame)
         cuts = np.searchsorted(frame.due, self._t0 + NS_PER_S * np.arange(first, last + 2))
         ours = sent & self._ours(frame)
         self._n[first : last + 1] += np.diff(running(ours)[cuts])
@@ -117,28 +161,28 @@ class _Stall:
         self._t0, self._until = t0, until
         before = felt.last_success(t0)
         self._latest = t0 if before is None else before
-        self._waiting = np.sort(self._ends(felt.canary))
+        self._waiting = np.sort(self._ends(felt.canary, succeeded(felt.canary)))
         self._worst = 0
 
-    def _ends(self, frame: Frame) -> Array:
-        told = succeeded(frame) & (frame.end >= self._t0) & (frame.end < self._until)
-        ends: Array = frame.end[told]
+    def _ends(self, frame: Frame, succeeded: Array) -> Array:
+        ends: Array = frame.end[succeeded & (frame.end >= self._t0) & (frame.end < self._until)]
         return ends
 
-    def add(self, frame: Frame) -> None:
-        ends = self._ends(frame)
-        if not len(frame):
-            return
-        ready = int(np.searchsorted(self._waiting, int(frame.due[-1])))  # whoever is due later also ends later
-        early = ends < int(frame.due[-1])
-        self._take(np.sort(np.concatenate([self._waiting[:ready], ends[early]])))
-        later = np.sort(ends[~early])
-        rest = self._waiting[ready:]
+    def add(self, frame: Frame, succeeded: Array) -> None:
+        """Take the next requests of the load, some of which succeeded."""
+        until = int(frame.due[-1])  # whoever is due later also ends later
+        ready = int(np.searchsorted(self._waiting, until))
+        ends = np.concatenate([self._waiting[:ready], self._ends(frame, succeeded)])
+        ends.sort()
+        cut = int(np.searchsorted(ends, until))
+        self._take(ends[:cut])
+        later, rest = ends[cut:], self._waiting[ready:]
         self._waiting = np.insert(rest, np.searchsorted(rest, later), later) if len(later) else rest
 
     def _take(self, ends: Array) -> None:
         if len(ends):
-            self._worst = max(self._worst, int(np.diff(ends, prepend=self._latest).max()))
+            apart = int((ends[1:] - ends[:-1]).max(initial=0))
+            self._worst = max(self._worst, int(ends[0]) - self._latest, apart)
             self._latest = int(ends[-1])
 
     def worst(self) -> int:

@@ -7,6 +7,7 @@ request is bad; a dropped one was never sent and says nothing about the system.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from harness.analysis.orders import Orders
     from harness.analysis.sample import Sample
     from harness.analysis.scan import Scan
+    from harness.analysis.stats import Observed
     from harness.analysis.timeline import Span
     from harness.model.plan import Slo
 
@@ -153,16 +155,21 @@ def running(flags: Array) -> Array:
 class Felt:
     """The service of a run as its users felt it: load and canary as one series, read stretch by stretch."""
 
-    def __init__(self, load: Scan, canary: Frame, slo: Slo, limit_ns: float) -> None:
+    def __init__(self, load: Scan, canary: Frame, slo: Slo, healthy: Observed) -> None:
         self.load = load
         self.canary = canary.take(np.flatnonzero(~canary.dropped))
-        self._slo = slo
-        self.limit_ns = limit_ns
-        """On p95; endless when there were no healthy times to take it from: then only the share of good ones counts."""
+        self._slo, self._healthy = slo, healthy
         self.late_ns = slo.response_time * NS_PER_S
         """A slower request is bad, whatever its outcome."""
         self.good_share = slo.good_share
         self.window_ns = round(slo.window * NS_PER_S)
+
+    @cached_property
+    def limit_ns(self) -> float:
+        """The limit on p95, once the scan has run. Endless when there were no healthy times to take it from: then only
+        the share of good requests counts."""
+        healthy = self._healthy
+        return stats.percentile(healthy, 95) * (1 + self._slo.p95_within) if len(healthy) else math.inf
 
     def good(self, frame: Frame) -> Array:
         """Tell which requests were answered well and in time."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.analysis import buckets, grouping, orders, scan
+from harness.analysis import buckets, grouping, orders, scan, soak_series
 from harness.analysis.dependence import effective_size
 from harness.analysis.frame import ALWAYS, METRICS, Frame, Selection
 from harness.analysis.orders import Orders
 from harness.analysis.scan import Scan
-from harness.analysis.soak_series import _Counts
+from harness.analysis.soak_series import ServiceWindows
 from harness.analysis.stats import Times, mean_ms, percentile, percentile_ms, percentiles_ms
+from harness.model.request import ANSWERED
 from harness.recording import ordered
 from harness.recording.finish import finish
 from harness.recording.layout import ADDED
@@ -349,7 +351,7 @@ def test_batches_follow_one_another_in_due_order_whichever_part_is_looked_at_fir
 
 
 def test_the_windows_of_a_soak_say_what_numpy_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scan, "PART", 40)
+    monkeypatch.setattr(soak_series, "_PER_WINDOW", 17)
     random = np.random.default_rng(2)
     rows = [
         {"gap": 3000 if i == 150 else int(random.integers(1, 20)), "late": 0, "took": int(random.integers(1, 10**6)),
@@ -359,19 +361,22 @@ def test_the_windows_of_a_soak_say_what_numpy_says(tmp_path: Path, monkeypatch: 
     recording = write(tmp_path, rows, finished=True)
     whole, load = Frame.of(recording.requests, 10**10), Scan(recording.ordered("requests"))
     load.last_ns = whole.last_ns
-    assert len(load.parts()) == scan.MOST_PARTS
-    edges = np.linspace(400, whole.due.max() - 100, 24).round().astype(np.int64)
-    counts = _Counts(load, edges)
-    told, empty = whole.answered | whole.lost, 0
-    for number, span in enumerate(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)):
+    begin, end = 400, int(whole.due.max()) - 100
+    asked = Orders(load, Scan(recording.ordered("canary")).whole(), [begin + 7, 2000])
+    windows = ServiceWindows(asked, load, begin, end)
+    assert (len(windows), windows.edges[0], windows.edges[-1]) == (23, begin, end)
+    asked.run([windows])
+    told, empty, (hits, lookups) = whole.answered | whole.lost, 0, windows.cache()
+    percentiles, answered, bad = windows.percentiles(), windows.count(ANSWERED), windows.count(["failed", "timeout"])
+    for number, span in enumerate(pairwise(windows.edges.tolist())):
         inside = whole.within([span])
-        assert counts.answered[number] == (inside & whole.answered).sum()
-        assert counts.bad[number] == (inside & whole.outcome.among(["failed", "timeout"])).sum()
-        assert counts.lookups[number] == inside.sum()
+        assert answered[number] == (inside & whole.answered).sum()
+        assert bad[number] == (inside & whole.outcome.among(["failed", "timeout"])).sum()
+        assert (hits[number], lookups[number]) == (0, inside.sum())
         times = whole.response[inside & told]
         empty += not len(times)
         expected = np.percentile(times, (50, 95)) / 1e6 if len(times) else np.full(2, np.nan)
-        assert np.array_equal(counts.percentiles[:, number], expected, equal_nan=True)
+        assert np.array_equal(percentiles[:, number], expected, equal_nan=True)
     assert 0 < empty < 20, "nothing was due for a while"
 
 

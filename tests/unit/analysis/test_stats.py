@@ -19,7 +19,9 @@ from harness.analysis.stats import (
     mean_ms,
     more_successes,
     needed_for,
+    percentile,
     percentile_ms,
+    percentiles,
     rank_interval,
     ratio_estimate,
     share_estimate,
@@ -180,3 +182,12 @@ def test_a_ratio_without_gain_or_with_one_request_has_no_interval(
 ) -> None:
     found = ratio_estimate(np.array(spent, float), np.array(gained, bool))
     assert (found.value, found.low, found.high) == (value, None, None)
+
+
+@given(
+    st.lists(st.integers(0, 2**50), min_size=1, max_size=60),
+    st.lists(st.sampled_from([0.0, 1.0, 50.0, 90.0, 95.0, 99.0, 99.9, 100.0]), max_size=4),
+)
+def test_percentiles_of_plain_values_are_the_same(values: list[int], percents: list[float]) -> None:
+    expected = [percentile(times(values), percent) for percent in percents]
+    assert percentiles(np.array(values), percents) == expected
