@@ -178,6 +178,6 @@ def test_each_request_that_a_ledger_knows_of_is_asked_for_once_whatever_the_orde
             asked.append(ids.tolist())
             return super().holding(ids)
 
-    Calls(pa.Table.from_pylist(rows, schema=layout.LEDGER_SCHEMA), Load([]))
-    Calls(pa.Table.from_pylist([], schema=layout.LEDGER_SCHEMA), Load([]))
+    Calls(lambda: pa.Table.from_pylist(rows, schema=layout.LEDGER_SCHEMA), Load([]))
+    Calls(lambda: pa.Table.from_pylist([], schema=layout.LEDGER_SCHEMA), Load([]))
     assert asked == [[0, 3, 7, 2**40], []]
