@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -24,9 +25,10 @@ from harness import (
 )
 from harness.cli_console import complain, console
 from harness.errors import AgentstormError, ExitCode, MissingComponent
+from harness.generator_process import GeneratorProcess
 
-# Commands import what they need when they run: `agentstorm --help` answers at once, and `run` starts the load
-# generator before it imports pandas or matplotlib.
+# Commands import what they need when they run: `agentstorm --help` answers at once, and `run` has the load generator
+# started before it imports anything that takes long.
 if TYPE_CHECKING:
     from harness.model.plan import Plan
 
@@ -132,6 +134,11 @@ def _resolve(scenario: str, chaos: tuple[str, ...], target: str, **options: Any)
     return resolve(scenario, chaos, target, **options)
 
 
+def _early(engine: str) -> AbstractContextManager[GeneratorProcess | None]:
+    """Start the process that will make the load, whose imports take as long as ours and those of the plan together."""
+    return GeneratorProcess() if engine == "locust" else nullcontext()
+
+
 @cli.command()
 @_plan_options
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where to record; must not exist yet.")
@@ -144,14 +151,16 @@ def run(out: Path | None, lang: str, metrics_port: int | None, metrics_bind: str
     Exit codes: 0 pass, 99 a threshold failed, 75 inconclusive, 98 the run is invalid, 104 bad plan,
     105 interrupted and healed, 108 stopped by an abort condition, 70 healing failed, 1 anything else.
     """
-    from harness.conduct import conduct  # noqa: PLC0415
-    from harness.planfile import faults_of  # noqa: PLC0415
+    with ExitStack() as stack:
+        early = stack.enter_context(_early(options["engine"]))
+        from harness.conduct import conduct  # noqa: PLC0415
+        from harness.planfile import faults_of  # noqa: PLC0415
 
-    terminal = console(lasting=True)
-    resolved = _resolve(**options)
-    faults = [fault.fault_id for fault in faults_of(resolved)]
-    with cli_export.live_metrics(resolved, faults, metrics_port, metrics_bind) as metrics:
-        ended = conduct(resolved, out, terminal, metrics)
+        terminal = console(lasting=True)
+        resolved = _resolve(**options)
+        faults = [fault.fault_id for fault in faults_of(resolved)]
+        metrics = stack.enter_context(cli_export.live_metrics(resolved, faults, metrics_port, metrics_bind))
+        ended = conduct(resolved, out, terminal, metrics, early)
         try:
             code = cli_report.judge_and_report(ended.recording, terminal, lang=lang)
         except (AgentstormError, OSError) as error:
@@ -167,17 +176,18 @@ def run(out: Path | None, lang: str, metrics_port: int | None, metrics_bind: str
 @_plan_options
 def plan(**options: Any) -> None:
     """Print the resolved plan and its timeline; touches nothing."""
-    from harness.planfile import dump  # noqa: PLC0415
+    with _early(options["engine"]) as early:
+        from harness.planfile import dump  # noqa: PLC0415
 
-    resolved = _resolve(**options)
-    _check_workload(resolved)
+        resolved = _resolve(**options)
+        _check_workload(resolved, early)
     click.echo(dump(resolved), nl=False)
     click.echo("\n# timeline, seconds after the load starts")
     for at, what in timeline(resolved):
         click.echo(f"# {'' if at is None else f'{at:.1f}':>9}  {what}")
 
 
-def _check_workload(resolved: Plan) -> None:
+def _check_workload(resolved: Plan, early: GeneratorProcess | None) -> None:
     from tempfile import TemporaryDirectory  # noqa: PLC0415
 
     from harness.traffic import KINDS  # noqa: PLC0415
@@ -186,7 +196,7 @@ def _check_workload(resolved: Plan) -> None:
         alone = resolved.model_copy(update={"workers": 1, "remote_workers": 0})
         engine = KINDS[alone.engine](alone, Path(folder), 0)
         try:
-            engine.prepare()
+            engine.prepare(early)
         finally:
             engine.kill()
 

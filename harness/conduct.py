@@ -44,6 +44,7 @@ from harness.underway import Underway
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from harness.generator_process import GeneratorProcess
     from harness.live_metrics import LiveMetrics
     from harness.model.plan import Plan
 
@@ -66,8 +67,15 @@ def _folder(plan: Plan, out: Path | None) -> Path:
     return folder.resolve()
 
 
-def conduct(plan: Plan, out: Path | None, console: Console, metrics: LiveMetrics | None = None) -> Ended:
-    """Run `plan` and return where its recording is; `metrics` are told what happens meanwhile.
+def conduct(
+    plan: Plan,
+    out: Path | None,
+    console: Console,
+    metrics: LiveMetrics | None = None,
+    early: GeneratorProcess | None = None,
+) -> Ended:
+    """Run `plan` and return where its recording is; `metrics` are told what happens meanwhile, `early` is a process of
+    the load generator that was started before there was a plan.
 
     DirtyEnvironment: a dead run left something broken. PlanError: the workload is wrong; nothing was started.
     SystemFailed, FaultFailed, MissingComponent: what did not come up; everything is down again.
@@ -85,7 +93,7 @@ def conduct(plan: Plan, out: Path | None, console: Console, metrics: LiveMetrics
         stack.callback(engine.kill)
         _warn(plan, console)
         try:
-            engine.prepare()
+            engine.prepare(early)
             if plan.remote_workers:
                 engine.gather(lambda text: console.print(text, style="dim"), interrupt.check)
         except (PlanError, MissingComponent, Interrupted):

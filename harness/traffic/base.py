@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from harness.generator_process import GeneratorProcess
+
 
 @dataclass(frozen=True)
 class Pulse:
@@ -64,10 +66,11 @@ class Engine(Protocol):
     from one thread; `kill` may come at any time and is safe to repeat.
     """
 
-    def prepare(self) -> None:
+    def prepare(self, early: GeneratorProcess | None = None) -> None:
         """Start the process and have it check the workload. PlanError: the workload is wrong. TrafficFailed: it died.
 
-        No request is made.
+        No request is made. `early` is a process of the Locust engine that was started before there was a plan; whoever
+        started it ends it where it is of no use.
         """
 
     def gather(self, say: Callable[[str], None], check: Callable[[], None]) -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from harness.generator_process import GeneratorProcess
     from harness.model.plan import Plan
 
 MASTER = "locust-master"
@@ -76,6 +77,7 @@ class LocustEngine:
         self._local, self._alone = local, len(self._names) == 1 and plan.workers == 1
         self._password = fresh_password()
         self._processes: dict[str, Generator] = {}
+        self._early: GeneratorProcess | None = None
         self._streams = {name: _Stream(self._requests / f"{name}.arrows") for name in self._names}
         self._pulses: list[Pulse] = []
         self._in_flight: dict[str, int] = {}
@@ -125,8 +127,12 @@ class LocustEngine:
             raise PlanError("has changed since the plan was made", where=str(replayed.path), hint="start again")
         return {"due_ns": arrivals.read(replayed.path, load.column)[: replayed.arrivals].tolist()}
 
-    def prepare(self) -> None:
-        """Start the processes of this host and have them check the workload. PlanError names the line; no request."""
+    def prepare(self, early: GeneratorProcess | None = None) -> None:
+        """Start the processes of this host and have them check the workload. PlanError names the line; no request.
+
+        `early` is one that was started already.
+        """
+        self._early = early
         self._requests.mkdir(parents=True, exist_ok=True)
         order = self._order()
         if self._alone:
@@ -177,7 +183,8 @@ class LocustEngine:
             )
 
     def _start(self, name: str) -> Generator:
-        self._processes[name] = Generator(name, self._log, self._inbox, shared_log=not self._alone)
+        early, self._early = self._early, None
+        self._processes[name] = Generator(name, self._log, self._inbox, shared_log=not self._alone, early=early)
         return self._processes[name]
 
     def _wait(self, done: Callable[[], bool], within_s: float, check: Callable[[], None] = lambda: None) -> bool:

@@ -4,37 +4,34 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import signal
 import subprocess
-import sys
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from harness.generator_process import GeneratorProcess
 
 if TYPE_CHECKING:
     import queue
+    from pathlib import Path
 
     Inbox = queue.SimpleQueue[tuple[str, dict[str, Any] | None]]
 
-_MAIN = Path(__file__).with_name("locust_main.py")
 _END_S = 5.0
 
 
 class Generator:
-    """A process of `locust_main`. What it announces comes into `inbox` with its name; None when it has gone."""
+    """A process of `locust_main`, one that was started `early` or a new one. What it announces comes into `inbox` with
+    its name; None when it has gone."""
 
-    def __init__(self, name: str, log: Path, inbox: Inbox, *, shared_log: bool = False) -> None:
+    def __init__(
+        self, name: str, log: Path, inbox: Inbox, *, shared_log: bool = False, early: GeneratorProcess | None = None
+    ) -> None:
         self.name, self._log, self._inbox, self._shared_log = name, log, inbox, shared_log
         log.parent.mkdir(parents=True, exist_ok=True)
-        self.process = subprocess.Popen(
-            # -P: the folder of the script is no place to import from.
-            [sys.executable, "-P", str(_MAIN), str(log), name],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONHASHSEED": "0"},
-            start_new_session=True,
-        )
+        log.touch()
+        self._own = early or GeneratorProcess()
+        self.process = self._own.process
+        self.tell("be", name=name, log=str(log))
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
@@ -61,13 +58,17 @@ class Generator:
     def last_words(self) -> str:
         """Return how it ended, and its last line in the log."""
         code = self.code()
+        before = "" if code is None else self._own.complaints()
         how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-        tail = ""
+        mine: list[str] = []
         with contextlib.suppress(OSError):
-            lines = [line for line in self._log.read_text(errors="replace").splitlines() if line.strip()]
+            lines = _lines(self._log.read_text(errors="replace"))
             mine = [line for line in lines if f" {self.name} " in line] if self._shared_log else lines
-            tail = mine[-1] if mine else ""
-        return f"({how}){f': {tail}' if tail else ''}"
+            if before:
+                with self._log.open("a") as log:
+                    log.write(before)
+        mine = mine or _lines(before)
+        return f"({how}){f': {mine[-1]}' if mine else ''}"
 
     def terminate(self) -> None:
         """Ask for an end of the load (SIGTERM)."""
@@ -78,11 +79,8 @@ class Generator:
         """End it now, with all it has started; one that is `leaving` by itself has a few seconds to."""
         if leaving:
             self.code()
-        if self.process.poll() is None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
+        self._own.kill()
+
+
+def _lines(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.strip()]

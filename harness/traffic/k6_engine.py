@@ -33,6 +33,7 @@ from harness.traffic.k6_scenarios import check, shape
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from harness.generator_process import GeneratorProcess
     from harness.model.plan import Plan
 
 _MAIN = Path(__file__).with_name("k6_main.py")
@@ -91,7 +92,7 @@ class K6Engine:
             },
         }
 
-    def prepare(self) -> None:
+    def prepare(self, early: GeneratorProcess | None = None) -> None:  # noqa: ARG002 - of the other engine
         """Start k6 and have it check the workload. MissingComponent: no k6 that will do. No request is made."""
         self._program = K6.require()
         order = self._order(self._program)

@@ -1,9 +1,10 @@
 """The Locust subprocess: run as a script by `harness.traffic.generator`, never imported by the harness.
 
-JSON lines. The first command says what this process is (`ROLES`): the only generator, one of several workers, or their
-master, which makes no load.
+JSON lines. The first command gives it a name and a log, the second says what this process is (`ROLES`): the only
+generator, one of several workers, or their master, which makes no load.
 
     Commands on stdin:                                    Announcements on stdout:
+    {"do": "be", "name", "log"}
     {"do": "prepare", ...}  (`engine`)  the only one      {"say": "ready", ...} | {"say": "refused", where, what, hint}
     {"do": "join", "master", ...}       a worker          {"say": "flushed", "worker", "batches", "pulse"}  every second
     {"do": "lead", ...}                 the master        {"say": "ended", "worker", "batches", "lost"}  its last line
@@ -17,7 +18,8 @@ The master announces what its workers do (`locust_master`); a worker hears comma
 here only whether it was taken (`locust_worker`).
 
 The workload cannot disturb them: its stdin, stdout and stderr are replaced before it is imported (the latter two by
-the log). When stdin ends the harness is gone, and so are we, whatever the workload is doing.
+the log; up to then stdout is our own stderr). When stdin ends the harness is gone, and so are we, whatever the workload
+is doing.
 """
 
 # ruff: noqa: E402 - gevent patches the process when Locust is imported; our own doors are kept from before that.
@@ -32,19 +34,21 @@ _COMMANDS, _ANNOUNCE = os.dup(0), os.dup(1)
 _start_thread, _lock = _thread.start_new_thread, _thread.allocate_lock
 
 
-def _redirect(log: str) -> None:
-    sink, null = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), os.open(os.devnull, os.O_RDONLY)
-    for number, fd in ((0, null), (1, sink), (2, sink)):
-        os.dup2(fd, number)
-    os.close(sink)
-    os.close(null)
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # what a workload prints outlives a kill
+def _open(path: str, flags: int, *numbers: int) -> None:
+    """Let the numbers stand for a file."""
+    opened = os.open(path, flags, 0o644)
+    for number in numbers:
+        os.dup2(opened, number)
+    os.close(opened)
 
 
-_redirect(sys.argv[1])
+_open(os.devnull, os.O_RDONLY, 0)
+os.dup2(2, 1)
+sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # what a workload prints outlives a kill
 
 import locust  # noqa: F401  # isort: skip
 import contextlib
+import importlib
 import json
 import logging
 import signal
@@ -132,11 +136,18 @@ ROLES: Mapping[str, Callable[[dict[str, Any], Queue], int]] = {"prepare": _alone
 def main() -> int:
     """Serve one load; the exit code is 0 unless we failed ourselves (the log has the traceback)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the harness's to answer
-    name = sys.argv[2]
-    logging.basicConfig(level=logging.INFO, format=f"%(asctime)s {name} %(levelname)s %(name)s: %(message)s")
     gevent.os.make_nonblocking(_ANNOUNCE)
     try:
         commands = Commands().queue
+        # What every role begins with, while nobody asks for anything yet. No more: on another host a worker first makes
+        # `clock.now_ns` another clock (`locust_worker`).
+        importlib.import_module("harness.traffic")
+        told = commands.get()
+        if told["do"] != "be":
+            return 0
+        _open(told["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 1, 2)
+        name = told["name"]
+        logging.basicConfig(level=logging.INFO, format=f"%(asctime)s {name} %(levelname)s %(name)s: %(message)s")
         gevent.signal_handler(signal.SIGTERM, _asked, commands)
         order = commands.get()
         return ROLES[order["do"]](order, commands) if order["do"] in ROLES else 0

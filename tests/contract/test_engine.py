@@ -22,6 +22,7 @@ import pytest
 
 from harness.clock import NS_PER_S, now_ns, sleep
 from harness.errors import PlanError, TrafficFailed
+from harness.generator_process import GeneratorProcess
 from harness.model.load import Load
 from harness.model.plan import Plan, Replayed, Scenario
 from harness.model.request import trace_id
@@ -209,6 +210,31 @@ def test_a_workload_that_is_not_there(driver: Driver) -> None:
     (driver.folder / "workload.py").unlink()
     with pytest.raises(PlanError, match="no such file"):
         engine.prepare()
+
+
+def test_a_generator_that_cannot_import_its_own_says_why_and_the_log_has_it(
+    driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "locust.py").write_text("raise ImportError('half an installation')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    engine = driver.make("", ONE)
+    with pytest.raises(TrafficFailed, match="ImportError: half an installation"):
+        engine.prepare()
+    assert "Traceback" in driver.log
+
+
+def test_a_process_started_before_there_was_a_plan_makes_the_load(driver: Driver, url: str) -> None:
+    with GeneratorProcess() as early, GeneratorProcess() as of_no_use:
+        engine = driver.make("print('in the log')\n" + once("self.client.get('/ms/5')"), ONE)
+        engine.prepare(early)
+        described = engine.describe()
+        first = described["workers"][0] if driver.workers == 1 else described["master"]
+        engine.begin(now_ns() + NS_PER_S // 2, url)
+        driver.watch(engine)
+        assert first["pid"] == early.process.pid
+    assert len(driver.table()) == 1
+    assert "in the log" in driver.log
+    assert of_no_use.process.returncode == -signal.SIGKILL
 
 
 def test_a_workload_that_prints_reads_and_exits_disturbs_nothing(driver: Driver, url: str) -> None:

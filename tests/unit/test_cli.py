@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from harness import content
 from harness.cli import cli
 from harness.doctor import examine
 from harness.errors import ExitCode
+from harness.generator_process import GeneratorProcess
 from harness.report.languages import LANGUAGES
 from tests.recordings import Script, plan, storm
 
@@ -80,6 +82,21 @@ def test_an_existing_out_directory_is_refused(tmp_path: Path) -> None:
     code, output = run("run", "smoke", "--out", str(tmp_path))
     assert code == ExitCode.BAD_PLAN
     assert "exists already" in output
+
+
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_of_a_plan_that_is_none_no_process_is_left(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[GeneratorProcess] = []
+
+    def start() -> GeneratorProcess:
+        started.append(GeneratorProcess())
+        return started[-1]
+
+    monkeypatch.setattr("harness.cli.GeneratorProcess", start)
+    assert run(command, "nosuchscenario")[0] == ExitCode.BAD_PLAN
+    assert [early.process.returncode for early in started] == [-signal.SIGKILL]
+    assert run(command, "nosuchscenario", "--engine", "k6")[0] == ExitCode.BAD_PLAN
+    assert len(started) == 1, "k6 is no Locust"
 
 
 def test_metrics_on_a_port_in_use_end_before_anything_starts(tmp_path: Path) -> None:
