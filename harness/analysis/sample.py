@@ -115,16 +115,16 @@ class Sample:
             self._ranges.append((low, high, values[order], np.cumsum(weights[order], dtype=np.int32)))
         if not series or not self._n or self.bare:
             return
+        whole = [int(part.sizes().sum()) // self.batch for part in parts]  # what is left over at the end is no batch
+        sizes = np.concatenate([part.sizes()[:full] for part, full in zip(parts, whole, strict=True)])
+        there = sizes > 0
         for percent in self.percents:
             value = stats.percentile(self, percent)
-            bucket = int(np.searchsorted(self._so_far, math.floor((self._n - 1) * (percent / 100)), "right"))
-            counted = [_batches(part, bucket, value) for part in parts]
-            share = sum(float(hits.sum()) for hits, _ in counted) / self._n
-            single = share * (1 - share)
-            # What is left over at the end of a part is no batch.
-            full = [(hits[:whole], sizes[:whole]) for hits, sizes in counted for whole in [sizes.sum() // self.batch]]
-            hits, sizes = (np.concatenate([pair[i] for pair in full]) for i in (0, 1))
-            self._worth[value] = effective_size_of(self._n, share, single, hits[sizes > 0], sizes[sizes > 0])
+            bucket = _bucket(self._so_far, math.floor((self._n - 1) * (percent / 100)))
+            hits = [_hits(part, bucket, value) for part in parts]
+            share = sum(float(of_part.sum()) for of_part in hits) / self._n
+            series = np.concatenate([of_part[:full] for of_part, full in zip(hits, whole, strict=True)])
+            self._worth[value] = effective_size_of(self._n, share, share * (1 - share), series[there], sizes[there])
 
     def summed(self, parts: list[Sums]) -> None:
         """Take the sums of every part towards the mean."""
@@ -217,14 +217,14 @@ class Sums:
         return self._batches[:full], np.full(full, batch)
 
 
-def _batches(part: Collected, bucket: int, value: float) -> tuple[Array, Array]:
-    """Return how many rows of each batch lie at or below a value, which lies in this bucket, and how many it has."""
+def _hits(part: Collected, bucket: int, value: float) -> Array:
+    """Return how many rows of each batch lie at or below a value, which lies in this bucket."""
     hits = part.below(bucket)
     for low, _, values, batches, weights in part.ranges:
         if low == bucket:
             under = values <= value
             np.add.at(hits, batches[under], weights[under].astype(hits.dtype))
-    return hits, part.sizes()
+    return hits
 
 
 def _bucket(so_far: Array, rank: int) -> int:
