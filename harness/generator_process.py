@@ -33,7 +33,7 @@ class GeneratorProcess:
         )
 
     def complaints(self) -> str:
-        """Return, once it has ended, what it wrote before it was told of a log."""
+        """Return, of one that ended before it was told of a log, what it wrote; it puts that there itself otherwise."""
         if not self._complaints.closed:
             self._complaints.seek(0)
             self._said = self._complaints.read().decode(errors="replace")

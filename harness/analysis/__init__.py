@@ -52,8 +52,8 @@ def analyse(recording: Recording, asked: Plan | None = None) -> tuple[Findings, 
     measured = [(when.zero_ns, when.end_ns)]
     lateness = orders.ask("lateness", Selection(measured, load.kinds.told("lateness")), (99,), bare=True)
     felt = Felt(load, canary, plan.scenario.slo, healthy_limit(orders, load.kinds, canary.kinds, when.healthy))
-    outages, windows = Outages(orders, felt, canary, when), soak_windows(asked or plan, orders, load, when)
-    orders.run([*outages.tallies.values(), *([windows] if windows else [])])
+    outages, windows = Outages(orders, felt, canary, when), soak_windows(asked or plan, load, when)
+    orders.run([*outages.tallies.values(), *([] if windows is None else [windows])])
     give_back()
 
     calls, everything = Calls(lambda: recording.ledger, load), orders.counts([ALWAYS])
@@ -80,7 +80,7 @@ def analyse(recording: Recording, asked: Plan | None = None) -> tuple[Findings, 
         cost=spent,
         capacity=capacity(recording, load, calls, when, spent),
         steady_state=steady_looks(recording.events),
-        soak=soak(recording, windows, calls, when, found) if windows is not None else None,
+        soak=None if windows is None else soak(recording, windows, calls, when, found),
     )
     load.release()
     return findings, measure

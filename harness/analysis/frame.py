@@ -141,6 +141,11 @@ class Frame:
         return bool(len(self)) and int(self.end.min()) < 0
 
     @cached_property
+    def open(self) -> bool:
+        """Whether some of the requests were sent and never over."""
+        return self.unended and bool(((self.end < 0) & (self.start >= 0)).any())
+
+    @cached_property
     def last_end(self) -> int:
         """When the last of the requests that came to an end did."""
         return int(self.end.max())

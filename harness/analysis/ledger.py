@@ -46,7 +46,7 @@ class Calls:
         self.tenant, self.tenants = tenant.codes[order].astype(np.min_scalar_type(len(tenant.words))), tenant.words
         status = words(ledger, "status")
         self.ok, self.rejected = (status.among([word])[order] for word in ("ok", "rejected"))
-        del ledger, order
+        del ledger, order, upstream, model, tenant, status
         give_back()
         ids = np.sort(self.request_id[self.request_id != UNKNOWN])
         # Not `np.unique`: it hashes first, which takes a hundred times as long where most ids occur once or twice.

@@ -16,13 +16,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
-from threading import local
+from threading import get_ident
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from harness.analysis.buckets import Buckets, fine_bucket, how_many
-from harness.analysis.by_bucket import cuts
 from harness.analysis.frame import ALWAYS, LOWER_BOUNDS, METRICS, NEEDS
 from harness.analysis.grouping import Lens, Reading, Wanted
 from harness.analysis.sample import Sample, Sums
@@ -52,7 +51,7 @@ class Look(Protocol):
         """Take the next of them, in due order."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Counts:
     """What one thread counted: requests by stretch and kind, and by cluster and bucket, and samples' lost ones."""
 
@@ -77,10 +76,9 @@ class Orders:
         self._lenses: dict[tuple[str, tuple[int, ...]], Lens] = {}
         self._active: dict[int, list[Lens]] = {}
         self._buckets: dict[str, Buckets] = {}
-        self._moments = self._edges
-        self._counts = np.zeros((0, 2 * self._kinds), np.int64)
-        """[stretch between moments, kind]: how many requests of the load; those still in flight when a sample was done
-        behind the others."""
+        self._counts = np.zeros((len(self._edges) + 1, 2 * self._kinds), np.int64)
+        """[stretch, kind]: how many requests of the load; those still in flight when a sample was done behind the
+        others."""
 
     # --- asking ------------------------------------------------------------------------------------------------------
 
@@ -114,10 +112,6 @@ class Orders:
         sample.bare &= bare
         return sample
 
-    def count_between(self, moments: Array) -> None:
-        """Let spans of `counts` begin and end at some more moments, ns."""
-        self._moments = np.unique(np.concatenate([self._moments, moments]))
-
     def counts(self, spans: Iterable[Span], *, done: bool = False) -> Array:
         """Return how many requests of the load of each kind were due in the spans (after `run`).
 
@@ -127,10 +121,10 @@ class Orders:
         return total[: self._kinds] if done else total[: self._kinds] + total[self._kinds :]
 
     def _between(self, spans: Iterable[Span]) -> Array:
-        """Return the counts of every stretch between moments that lies in the spans."""
+        """Return the counts of every stretch between edges that lies in the spans."""
         chosen = np.zeros(len(self._counts), bool)
         for begin, end in spans:
-            first, last = (int(np.searchsorted(self._moments, moment, "right")) for moment in (begin, end - 1))
+            first, last = (int(np.searchsorted(self._edges, moment, "right")) for moment in (begin, end - 1))
             chosen[first : last + 1] = True
         return self._counts[chosen]
 
@@ -174,14 +168,12 @@ class Orders:
     def _count(self, looks: Sequence[Look]) -> None:
         """Count all requests, block by block in whatever order threads come to them, and let others look at them, in
         due order."""
-        self._counts = np.zeros((len(self._moments) + 1, 2 * self._kinds), np.int64)
-        own, all_counts, under_way = local(), list[_Counts](), deque[Future[None]]()
+        by_thread, under_way = dict[int, _Counts](), deque[Future[None]]()
 
         def count(frame: Frame) -> None:
-            if not hasattr(own, "counts"):
-                own.counts = _Counts(np.zeros_like(self._counts))
-                all_counts.append(own.counts)
-            self._add(own.counts, self._cut(frame, 0, self._kinds), canary=False)
+            if (me := get_ident()) not in by_thread:
+                by_thread[me] = _Counts(np.zeros_like(self._counts))
+            self._add(by_thread[me], self._cut(frame, 0, self._kinds), canary=False)
 
         for frame in self._load.blocks(own=self._needed):
             under_way.append(self._load.threads.submit(count, frame))
@@ -191,10 +183,11 @@ class Orders:
                 under_way.popleft().result()
         for counted in under_way:
             counted.result()
-        probes = _Counts(np.zeros_like(self._counts))
+        probes = _Counts(self._counts[:0])
         self._add(probes, self._pieces(None), canary=True)
-        for counts in (*all_counts, probes):
+        for counts in by_thread.values():
             self._counts += counts.by_kind
+        for counts in (*by_thread.values(), probes):
             for lens, found in counts.by_bucket.items():
                 lens.hand_out(found)
             for sample, values, buckets in counts.lost:
@@ -203,8 +196,7 @@ class Orders:
     def _add(self, counts: _Counts, pieces: Iterable[tuple[int, Array, Frame]], *, canary: bool) -> None:
         for segment, kind, frame in pieces:
             if not canary:
-                for number, due in cuts(frame.due, self._moments):
-                    counts.by_kind[number + 1] += np.bincount(kind[due], minlength=2 * self._kinds)
+                counts.by_kind[segment] += np.bincount(kind, minlength=2 * self._kinds)
             for lens in self._lenses_in(segment, canary=canary):
                 buckets = self._buckets[lens.metric]
                 bucket, values, _ = _placed(lens.metric, frame, buckets.of_fine, buckets.nowhere)
@@ -220,8 +212,7 @@ class Orders:
         wanted = {sample: sample.ranges(found) for sample, found in buckets.items()}
         if not any(wanted.values()) and not (series and any(s.mean for s in self._varying)):
             return
-        begins = np.searchsorted(self._moments, self._edges, "right")
-        whole = np.add.reduceat(self._counts.sum(axis=1), [0, *begins])  # of each stretch between edges
+        whole = self._counts.sum(axis=1)
         asked = {
             metric: Wanted([s for s in self._varying if s.metric == metric], wanted, self._many)
             for metric in self._buckets
@@ -263,8 +254,8 @@ class Orders:
         if not len(frame):
             return
         first, last = (int(np.searchsorted(self._edges, due, "right")) for due in (frame.due[0], frame.due[-1]))
-        bounds = [0, *np.searchsorted(frame.due, self._edges[first:last]).tolist(), len(frame)]
-        for segment, (begin, end) in enumerate(pairwise(bounds), first):
+        cuts = [0, *np.searchsorted(frame.due, self._edges[first:last]).tolist(), len(frame)]
+        for segment, (begin, end) in enumerate(pairwise(cuts), first):
             if end > begin:
                 piece = frame if end - begin == len(frame) else frame.take(slice(begin, end))
                 kind = piece.kind + offset if offset else piece.kind

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from harness.recording.reader import Recording
 
 BLOCK = 1 << 18
-"""Rows that are looked at together: the temporary columns of that many stay in the processor's cache."""
+"""Rows that are looked at together: a row group, as a rule. With less, threads wait for the interpreter too often."""
 _MOMENTS = ("due_ns", "start_ns", "end_ns")
 """What is always read."""
 _OF_STREAMS = ("first_token_ns", "last_token_ns", "stream_tokens", "tokens_out", "request_id")
@@ -40,7 +40,7 @@ ALWAYS_BEFORE = -(2**62)
 AHEAD = 2
 """Row groups that are decoded while one is looked at."""
 HELD_ROWS, HELD_BYTES = 10_000_000, 200 << 20
-"""Recordings of up to so many rows may stay decoded, as far as that fits: they are gone through five times, and
+"""Recordings of up to so many rows may stay decoded, as far as that fits: they are gone through three times, and
 decoding is much of what that costs. In longer ones the memory is needed for other things."""
 MOST_THREADS = 4
 """Each keeps some memory of its own."""
@@ -76,7 +76,8 @@ class Scan:
         """How many bytes more may."""
         self._holding = threading.Lock()
         self.threads = ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1), thread_name_prefix="scan")
-        """Decode row groups ahead, or look at `parts`. One set for all: what a thread freed serves the next task."""
+        """Decode row groups ahead, and do what `orders` and others hand them. One set for all: what a thread freed
+        serves the next task."""
         self._files: list[pq.FileMetaData] = []
         """Read once: of a long recording they are 10 MiB, and each thread has readers of its own."""
         self._columns: list[set[str]] = []

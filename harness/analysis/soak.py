@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from harness.analysis.ledger import Calls
-    from harness.analysis.orders import Orders
     from harness.analysis.scan import Scan
     from harness.analysis.soak_series import Line
     from harness.analysis.soak_trend import Levelling, Trend
@@ -57,14 +56,14 @@ def asked(plan: Plan) -> bool:
     return load.kind in STEADY and (wanted or load.measured_s >= LONG_S)
 
 
-def soak_windows(plan: Plan, orders: Orders, load: Scan, when: Timeline) -> ServiceWindows | None:
+def soak_windows(plan: Plan, load: Scan, when: Timeline) -> ServiceWindows | None:
     """Return the windows that `soak` is told by; None where it was not `asked`, or cut off before it was long enough.
 
     `plan` is the recording's, or that with the thresholds that somebody asks now.
     """
     if not asked(plan) or when.measured_s < min(LONG_S, plan.scenario.load.measured_s) * _LONG_ENOUGH:
         return None
-    return ServiceWindows(orders, load, when.zero_ns, when.end_ns)
+    return ServiceWindows(load, when.zero_ns, when.end_ns)
 
 
 def soak(

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from harness.analysis.by_bucket import ByBucket, bucket_of
+from harness.analysis.by_bucket import ByBucket, bucket_of, cuts
 from harness.analysis.cost import ANSWERS
 from harness.analysis.frame import LOWER_BOUNDS, METRICS, merged, numbers, words
 from harness.analysis.stats import NS_PER_MS, percentiles
 from harness.clock import NS_PER_S
 from harness.model.request import ANSWERED, BAD, UNKNOWN
+from harness.recording.ordered import distinct
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -22,9 +21,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from harness.analysis.frame import Array, Frame
+    from harness.analysis.frame import Array, Frame, Kinds
     from harness.analysis.ledger import Calls
-    from harness.analysis.orders import Orders
     from harness.analysis.scan import Scan
     from harness.analysis.timeline import Span, Timeline
     from harness.model.findings import Failover
@@ -227,15 +225,16 @@ def service_lines(windows: ServiceWindows, calls: Calls, when: Timeline, out: li
                 Line(SERVICE, what, unit, metric, hours[told], y[told], window_s, threshold, 6 / n if n else 0.0, bad)
             )
 
-    (p50, p95), answered, (hits, lookups) = windows.percentiles(), windows.count(ANSWERED), windows.cache()
+    (p50, p95), sums = windows.percentiles(), windows.sums()
+    answered, lookups = sums["answered"], sums["lookups"]
     line("response_p50", "ms", "response_time", p50)
     line("response_p95", "ms", "response_time", p95)
-    line("failed", "share", "request_failed", _ratio(windows.count(BAD), answered), int(answered.sum()))
-    line("cache_hit", "share", "cache_hit", _ratio(hits, lookups), int(lookups.sum()), -1)
+    line("failed", "share", "request_failed", _ratio(sums["bad"], answered), int(answered.sum()))
+    line("cache_hit", "share", "cache_hit", _ratio(sums["hits"], lookups), int(lookups.sum()), -1)
     if len(calls):
         ours = calls.received[calls.load_row >= 0] if calls.joined else calls.received
         made = np.bincount(bucket_of(ours, edges) + 1, minlength=many + 1)[1:]
-        line("provider_calls", "calls", "ledger", _ratio(made, windows.count(ANSWERS)))
+        line("provider_calls", "calls", "ledger", _ratio(made, sums["answers"]))
     return found
 
 
@@ -247,20 +246,21 @@ def _ratio(part: Array, whole: Array) -> Array:
 class ServiceWindows:
     """What the requests due in each window of the measured part say: percentiles in ms, and counts (`orders.Look`)."""
 
-    def __init__(self, orders: Orders, load: Scan, begin_ns: int, end_ns: int) -> None:
+    def __init__(self, load: Scan, begin_ns: int, end_ns: int) -> None:
         many = min(MOST, load.rows // _PER_WINDOW) if end_ns > begin_ns else 0
         self.edges = np.linspace(begin_ns, end_ns, many + 1).round().astype(np.int64)
-        self._orders, self._threads, self._kinds = orders, load.threads, load.kinds
+        self._threads, self._sums = load.threads, _Sums(load.kinds, many)
         self._percentiles = np.full((2, many), np.nan)
         self._times = ByBucket(self.edges)
         self._under_way: list[Future[None]] = []
-        orders.count_between(self.edges)
 
     def __len__(self) -> int:
         return len(self.edges) - 1
 
     def look(self, frame: Frame) -> None:
         """Take the next requests of the load."""
+        for number, rows in cuts(frame.due, self.edges):
+            self._sums.add(number, frame.kind[rows])
         values, told = METRICS[LOWER_BOUNDS](frame)
         due = frame.due if told is None else frame.due[told]
         self._hand_on(self._times.add(due, values if told is None else values[told]))
@@ -280,18 +280,31 @@ class ServiceWindows:
         self._under_way.clear()
         return self._percentiles
 
-    @cached_property
-    def _by_kind(self) -> Array:
-        """[window, kind]: how many requests."""
-        return np.array([self._orders.counts([span]) for span in pairwise(self.edges.tolist())])
+    def sums(self) -> Mapping[str, Array]:
+        """Return of each window how many requests were `answered`, `bad` and `answers`, and the cache's `hits` and
+        `lookups` that they show."""
+        return self._sums.found()
 
-    def count(self, outcomes: Collection[str]) -> Array:
-        """Return how many requests of each window ended so."""
-        total: Array = self._by_kind[:, self._kinds.words("outcome").among(outcomes)].sum(axis=1)
-        return total
 
-    def cache(self) -> tuple[Array, Array]:
-        """Return the hits and the lookups that the answers of each window show."""
-        lookups, hits = (self._kinds.numbers(f"cache_{name}").astype(np.int64) for name in ("lookups", "hits"))
+class _Sums:
+    """Sums over the requests of each window. Kinds that count alike are one class: of kinds there may be 10^5, one for
+    each text of an error."""
+
+    def __init__(self, kinds: Kinds, windows: int) -> None:
+        outcome = kinds.words("outcome")
+        lookups, hits = (kinds.numbers(f"cache_{name}").astype(np.int64) for name in ("lookups", "hits"))
         shown = (lookups != UNKNOWN) & (hits != UNKNOWN)
-        return self._by_kind @ (hits * shown), self._by_kind @ (lookups * shown)
+        weights: dict[str, Array] = {
+            "answered": outcome.among(ANSWERED), "bad": outcome.among(BAD), "answers": outcome.among(ANSWERS),
+            "hits": hits * shown, "lookups": lookups * shown,
+        }  # fmt: skip
+        first, self._class = distinct([weight.astype(np.int64) for weight in weights.values()])
+        self._weights = {name: weight[first].astype(np.int64) for name, weight in weights.items()}
+        self._counts = np.zeros((windows, len(first)), np.int64)
+
+    def add(self, window: int, kind: Array) -> None:
+        """Take requests of a window, by their kinds."""
+        self._counts[window] += np.bincount(self._class.take(kind), minlength=self._counts.shape[1])
+
+    def found(self) -> Mapping[str, Array]:
+        return {name: self._counts @ weight for name, weight in self._weights.items()}

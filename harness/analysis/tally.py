@@ -48,13 +48,14 @@ class Tally:
             return
         if int(frame.due[-1]) >= self._until:
             frame = frame.take(slice(int(np.searchsorted(frame.due, self._until))))
-        if int(frame.due[-1]) < self._t0 and not frame.unended and frame.last_end < self._t0:
+        if (early := int(np.searchsorted(frame.due, self._t0))) and (frame := self._alive(frame, early)) is None:
             return
         # Most requests of a long observation were due when the fault was over, and answered well and in time. Of those
         # nothing is told but how many they were.
         succeeded = self._succeeded.take(frame.kind)
         usual = succeeded & (frame.response <= self._felt.late_ns)
-        usual[: int(np.searchsorted(frame.due, self._off))] = False
+        usual[: int(np.searchsorted(frame.due, max(self._t0, self._off)))] = False
+        usual &= frame.start >= self._off
         if not self._last and frame.last_end >= self._until:
             usual &= frame.end < self._until
         odd = np.flatnonzero(~usual)
@@ -65,6 +66,17 @@ class Tally:
             self._of_load(others)
             self._service(others)
         self._stall.add(frame, succeeded)
+
+    def _alive(self, frame: Frame, early: int) -> Frame | None:
+        """Return some requests without those that were over before t0, which are among the `early` ones; None: all."""
+        if not frame.open and frame.last_end < self._t0:
+            return None
+        end, start = frame.end[:early], frame.start[:early]
+        alive = np.flatnonzero((end >= self._t0) | ((end < 0) & (start >= 0)))
+        if len(alive) == early:
+            return frame
+        rest = frame.take(np.concatenate([alive, np.arange(early, len(frame))]))
+        return rest if len(rest) else None
 
     def _usual(self, frame: Frame, usual: Array, others: Frame) -> None:
         """Count those of some requests that are usual: due behind `off`, and good. The `others` are not."""

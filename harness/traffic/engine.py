@@ -77,7 +77,6 @@ class LocustEngine:
         self._local, self._alone = local, len(self._names) == 1 and plan.workers == 1
         self._password = fresh_password()
         self._processes: dict[str, Generator] = {}
-        self._early: GeneratorProcess | None = None
         self._streams = {name: _Stream(self._requests / f"{name}.arrows") for name in self._names}
         self._pulses: list[Pulse] = []
         self._in_flight: dict[str, int] = {}
@@ -132,15 +131,14 @@ class LocustEngine:
 
         `early` is one that was started already.
         """
-        self._early = early
         self._requests.mkdir(parents=True, exist_ok=True)
         order = self._order()
         if self._alone:
             (name,) = self._names
             # The canary's request ids are stream 0.
-            self._start(name).tell("prepare", **order, worker=name, stream=1, share=[0, 1])
+            self._start(name, early).tell("prepare", **order, worker=name, stream=1, share=[0, 1])
         else:
-            master = self._start(MASTER)
+            master = self._start(MASTER, early)
             master.tell(
                 "lead",
                 bind=split_port(self._plan.bind) if self._plan.remote_workers else ("127.0.0.1", 0),
@@ -182,8 +180,7 @@ class LocustEngine:
                 f"{_GATHER_S:.0f} s; on each of them type `agentstorm worker --master {address}`, and let them reach it"
             )
 
-    def _start(self, name: str) -> Generator:
-        early, self._early = self._early, None
+    def _start(self, name: str, early: GeneratorProcess | None = None) -> Generator:
         self._processes[name] = Generator(name, self._log, self._inbox, shared_log=not self._alone, early=early)
         return self._processes[name]
 

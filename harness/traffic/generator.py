@@ -67,7 +67,7 @@ class Generator:
             if before:
                 with self._log.open("a") as log:
                     log.write(before)
-        mine = mine or _lines(before)
+        mine = _lines(before) or mine
         return f"({how}){f': {mine[-1]}' if mine else ''}"
 
     def terminate(self) -> None:

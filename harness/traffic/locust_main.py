@@ -18,8 +18,8 @@ The master announces what its workers do (`locust_master`); a worker hears comma
 here only whether it was taken (`locust_worker`).
 
 The workload cannot disturb them: its stdin, stdout and stderr are replaced before it is imported (the latter two by
-the log; up to then stdout is our own stderr). When stdin ends the harness is gone, and so are we, whatever the workload
-is doing.
+the log; before there is one, by the file that our stderr is). When stdin ends the harness is gone, and so are we,
+whatever the workload is doing.
 """
 
 # ruff: noqa: E402 - gevent patches the process when Locust is imported; our own doors are kept from before that.
@@ -40,6 +40,15 @@ def _open(path: str, flags: int, *numbers: int) -> None:
     for number in numbers:
         os.dup2(opened, number)
     os.close(opened)
+
+
+def _log_to(path: str) -> None:
+    """Write into a log from now on, and what was written so far."""
+    size = os.lseek(2, 0, os.SEEK_CUR)
+    before = os.pread(2, size, 0)
+    os.ftruncate(2, 0)
+    _open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 1, 2)
+    os.write(2, before)
 
 
 _open(os.devnull, os.O_RDONLY, 0)
@@ -145,7 +154,7 @@ def main() -> int:
         told = commands.get()
         if told["do"] != "be":
             return 0
-        _open(told["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 1, 2)
+        _log_to(told["log"])
         name = told["name"]
         logging.basicConfig(level=logging.INFO, format=f"%(asctime)s {name} %(levelname)s %(name)s: %(message)s")
         gevent.signal_handler(signal.SIGTERM, _asked, commands)

@@ -21,7 +21,7 @@ from harness import cli, cli_report, conduct
 from harness.errors import ExitCode
 from harness.report.live import LiveState, LiveView
 
-def conducted(plan, out, console, metrics):
+def conducted(plan, out, console, metrics, early):
     with LiveView(console) as view:
         for second in range(60):
             view.update(LiveState(second, 60, "steady", messages=("half an emoji: \\ud83d",)))

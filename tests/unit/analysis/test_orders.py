@@ -20,7 +20,6 @@ from harness.analysis.orders import Orders
 from harness.analysis.scan import Scan
 from harness.analysis.soak_series import ServiceWindows
 from harness.analysis.stats import Times, mean_ms, percentile, percentile_ms, percentiles_ms
-from harness.model.request import ANSWERED
 from harness.recording import ordered
 from harness.recording.finish import finish
 from harness.recording.layout import ADDED
@@ -363,16 +362,16 @@ def test_the_windows_of_a_soak_say_what_numpy_says(tmp_path: Path, monkeypatch: 
     load.last_ns = whole.last_ns
     begin, end = 400, int(whole.due.max()) - 100
     asked = Orders(load, Scan(recording.ordered("canary")).whole(), [begin + 7, 2000])
-    windows = ServiceWindows(asked, load, begin, end)
+    windows = ServiceWindows(load, begin, end)
     assert (len(windows), windows.edges[0], windows.edges[-1]) == (23, begin, end)
     asked.run([windows])
-    told, empty, (hits, lookups) = whole.answered | whole.lost, 0, windows.cache()
-    percentiles, answered, bad = windows.percentiles(), windows.count(ANSWERED), windows.count(["failed", "timeout"])
+    told, empty, percentiles, sums = whole.answered | whole.lost, 0, windows.percentiles(), windows.sums()
     for number, span in enumerate(pairwise(windows.edges.tolist())):
         inside = whole.within([span])
-        assert answered[number] == (inside & whole.answered).sum()
-        assert bad[number] == (inside & whole.outcome.among(["failed", "timeout"])).sum()
-        assert (hits[number], lookups[number]) == (0, inside.sum())
+        assert sums["answered"][number] == (inside & whole.answered).sum()
+        assert sums["bad"][number] == (inside & whole.outcome.among(["failed", "timeout"])).sum()
+        assert sums["answers"][number] == (inside & whole.outcome.among(["ok", "degraded"])).sum()
+        assert (sums["hits"][number], sums["lookups"][number]) == (0, inside.sum())
         times = whole.response[inside & told]
         empty += not len(times)
         expected = np.percentile(times, (50, 95)) / 1e6 if len(times) else np.full(2, np.nan)
