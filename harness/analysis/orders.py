@@ -166,8 +166,18 @@ class Orders:
         return [column for metric in self._buckets for column in NEEDS.get(metric, ())]
 
     def _count(self, looks: Sequence[Look]) -> None:
-        """Count all requests, block by block in whatever order threads come to them, and let others look at them, in
-        due order."""
+        """Count all requests, and let others look at them."""
+        probes = _Counts(self._counts[:0])
+        self._add(probes, self._pieces(None), canary=True)
+        for counts in (probes, *self._counted(looks)):
+            for lens, found in counts.by_bucket.items():
+                lens.hand_out(found)
+            for sample, values, buckets in counts.lost:
+                sample.lose(values, buckets)
+
+    def _counted(self, looks: Sequence[Look]) -> Iterable[_Counts]:
+        """Count the load's requests by stretch and kind, and return by bucket what each thread counted: block by block,
+        in whatever order threads come to them, while others look at them in due order."""
         by_thread, under_way = dict[int, _Counts](), deque[Future[None]]()
 
         def count(frame: Frame) -> None:
@@ -183,15 +193,9 @@ class Orders:
                 under_way.popleft().result()
         for counted in under_way:
             counted.result()
-        probes = _Counts(self._counts[:0])
-        self._add(probes, self._pieces(None), canary=True)
         for counts in by_thread.values():
             self._counts += counts.by_kind
-        for counts in (*by_thread.values(), probes):
-            for lens, found in counts.by_bucket.items():
-                lens.hand_out(found)
-            for sample, values, buckets in counts.lost:
-                sample.lose(values, buckets)
+        return by_thread.values()
 
     def _add(self, counts: _Counts, pieces: Iterable[tuple[int, Array, Frame]], *, canary: bool) -> None:
         for segment, kind, frame in pieces:

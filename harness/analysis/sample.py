@@ -123,8 +123,8 @@ class Sample:
             bucket = _bucket(self._so_far, math.floor((self._n - 1) * (percent / 100)))
             hits = [_hits(part, bucket, value) for part in parts]
             share = sum(float(of_part.sum()) for of_part in hits) / self._n
-            series = np.concatenate([of_part[:full] for of_part, full in zip(hits, whole, strict=True)])
-            self._worth[value] = effective_size_of(self._n, share, share * (1 - share), series[there], sizes[there])
+            below = np.concatenate([of_part[:full] for of_part, full in zip(hits, whole, strict=True)])
+            self._worth[value] = effective_size_of(self._n, share, share * (1 - share), below[there], sizes[there])
 
     def summed(self, parts: list[Sums]) -> None:
         """Take the sums of every part towards the mean."""

@@ -48,8 +48,10 @@ class Tally:
             return
         if int(frame.due[-1]) >= self._until:
             frame = frame.take(slice(int(np.searchsorted(frame.due, self._until))))
-        if (early := int(np.searchsorted(frame.due, self._t0))) and (frame := self._alive(frame, early)) is None:
-            return
+        if int(frame.due[0]) < self._t0:
+            frame = self._alive(frame)
+            if not len(frame):
+                return
         # Most requests of a long observation were due when the fault was over, and answered well and in time. Of those
         # nothing is told but how many they were.
         succeeded = self._succeeded.take(frame.kind)
@@ -67,16 +69,14 @@ class Tally:
             self._service(others)
         self._stall.add(frame, succeeded)
 
-    def _alive(self, frame: Frame, early: int) -> Frame | None:
-        """Return some requests without those that were over before t0, which are among the `early` ones; None: all."""
-        if not frame.open and frame.last_end < self._t0:
-            return None
+    def _alive(self, frame: Frame) -> Frame:
+        """Return some requests without those that were over before t0, or never sent before it."""
+        early = int(np.searchsorted(frame.due, self._t0))
+        if early == len(frame) and not frame.open and frame.last_end < self._t0:
+            return frame.take(slice(0))
         end, start = frame.end[:early], frame.start[:early]
         alive = np.flatnonzero((end >= self._t0) | ((end < 0) & (start >= 0)))
-        if len(alive) == early:
-            return frame
-        rest = frame.take(np.concatenate([alive, np.arange(early, len(frame))]))
-        return rest if len(rest) else None
+        return frame if len(alive) == early else frame.take(np.concatenate([alive, np.arange(early, len(frame))]))
 
     def _usual(self, frame: Frame, usual: Array, others: Frame) -> None:
         """Count those of some requests that are usual: due behind `off`, and good. The `others` are not."""
