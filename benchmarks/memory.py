@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 _BLOCKS = 60
-"""Samples are grouped into this many: neighbours within a block say the same thing twice, and an interval that takes
+"""Samples are grouped into this many, of which each is its lowest, as in the report's own soaks: what comes and goes,
+as a batch of rows does, is no growth. And neighbours within a block say the same thing twice: an interval that takes
 them for independent is too narrow."""
 
 
@@ -44,9 +45,9 @@ class Slope:
 
 
 def slope(x: Array, y: Array, *, warm_up: float) -> Slope:
-    """The slope of y over x once the first share `warm_up` of x's range is dropped; over the medians of 60 blocks."""
+    """The slope of y over x once the first share `warm_up` of x's range is dropped; over the lowest y of 60 blocks."""
     kept = x >= x[0] + warm_up * (x[-1] - x[0])
     blocks: list[Any] = np.array_split(np.flatnonzero(kept), min(_BLOCKS, int(kept.sum())))
-    xs, ys = ([float(np.median(values[block])) for block in blocks] for values in (x, y))
+    xs, ys = ([float(of(values[block])) for block in blocks] for of, values in ((np.median, x), (np.min, y)))
     value, _, low, high = stats.theilslopes(ys, xs, 0.95)
     return Slope(float(value), float(low), float(high))

@@ -80,11 +80,13 @@ def test_growth_over_http_alone_is_a_miss() -> None:
     assert [row.verdict for row in rows if "memory in a compressed soak" in row.what] == ["missed"]
 
 
+@pytest.mark.parametrize("batches_mib", [0, 30])
 @pytest.mark.parametrize(("leak", "grows"), [(0.0, False), (0.4, True)])
-def test_a_planted_leak_is_found_and_none_is_not(leak: float, grows: bool) -> None:
-    x = np.linspace(0, 7, 600)
+def test_a_planted_leak_is_found_and_none_is_not(leak: float, grows: bool, batches_mib: float) -> None:
+    x, random = np.linspace(0, 7, 600), np.random.default_rng(3)
     warm_up = 40 * (1 - np.exp(-x / 0.3))
-    noise = np.random.default_rng(3).normal(0, 0.5, len(x))
+    comes_and_goes = batches_mib * random.random(len(x)) * (random.random(len(x)) < 0.7)
+    noise = random.normal(0, 0.5, len(x)) + comes_and_goes
     found = slope(x, 100 + warm_up + leak * x + noise, warm_up=0.25)
     assert (found.low > 0) == grows
     assert found.low <= leak <= found.high
