@@ -550,7 +550,8 @@ def test_it_says_how_it_fares_every_second(driver: Driver, url: str) -> None:
 
 def test_a_k6_that_is_held_up_is_confessed(driver: Driver, url: str) -> None:
     load = {"kind": "rate", "rate": "50/s", "hold": "4s", "max_in_flight": 200}
-    engine = driver.start(once('http.get("/ms/1")'), load, url)
+    # A second's worth of arrivals is due at once then, and what was out: VUs enough for answers that take 3 s.
+    engine = driver.start(once('http.get("/ms/1")', "export const timeout = 3;"), load, url)
     driver.watch(engine, until_rows=20)
     pid = engine.describe()["workers"][0]["pid"]
     os.kill(pid, signal.SIGSTOP)
