@@ -19,12 +19,13 @@ _MAIN = Path(__file__).with_name("traffic") / "locust_main.py"
 class GeneratorProcess:
     """`traffic.locust_main`: reads no file of the user's before it is told to, and ends when its stdin does."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "") -> None:
+        """`name`, if it has one yet, is for whoever lists processes: it is told its name by its first command."""
         self._complaints = TemporaryFile()  # noqa: SIM115 - as long as the process
         self._said = ""
         self.process = subprocess.Popen(
             # -P: the folder of the script is no place to import from.
-            [sys.executable, "-P", str(_MAIN)],
+            [sys.executable, "-P", str(_MAIN), *filter(None, [name])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._complaints,

@@ -29,7 +29,7 @@ class Generator:
         self.name, self._log, self._inbox, self._shared_log = name, log, inbox, shared_log
         log.parent.mkdir(parents=True, exist_ok=True)
         log.touch()
-        self._own = early or GeneratorProcess()
+        self._own = early or GeneratorProcess(name)
         self.process = self._own.process
         self.tell("be", name=name, log=str(log))
         threading.Thread(target=self._listen, daemon=True).start()
