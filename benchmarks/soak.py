@@ -7,9 +7,9 @@ as it would. Two soaks: ten million requests reported by Locust's own event, who
 real HTTP, as the cross-check of what the first cannot see (connections, answers, observers).
 
 `soak_slope_mib_per_day` is the Theil-Sen slope of the anonymous memory of all our processes (the lowest of each block:
-`memory.slope`) over the requests made, without a warm-up, converted **by requests**: one day is 1,440,000 of them (1000/min). The detection limit is half the
-width of its 95 % interval: a leak smaller than that could not have been told from none. Not in it: what the run's own
-process keeps per second, since its clock is the real one.
+`memory.slope`) over the requests made, without a warm-up, converted **by requests**: one day is 1,440,000 of them
+(1000/min). The detection limit is half the width of its 95 % interval: a leak smaller than that could not have been
+told from none. Not in it: what the run's own process keeps per second, since its clock is the real one.
 """
 
 from __future__ import annotations
