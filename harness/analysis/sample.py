@@ -82,7 +82,7 @@ class Sample:
         """Return the ranks (0-based) that the values asked for lie at."""
         ranks = [0, self._n - 1] if self.extremes else []
         for percent in self.percents:
-            below = math.floor((self._n - 1) * (percent / 100))
+            below, _ = stats.place(self._n, percent)
             ranks += [below, min(below + 1, self._n - 1)]
         return ranks if self._n else []
 
@@ -120,7 +120,7 @@ class Sample:
         there = sizes > 0
         for percent in self.percents:
             value = stats.percentile(self, percent)
-            bucket = _bucket(self._so_far, math.floor((self._n - 1) * (percent / 100)))
+            bucket = _bucket(self._so_far, stats.place(self._n, percent)[0])
             hits = [_hits(part, bucket, value) for part in parts]
             share = sum(float(of_part.sum()) for of_part in hits) / self._n
             below = np.concatenate([of_part[:full] for of_part, full in zip(hits, whole, strict=True)])

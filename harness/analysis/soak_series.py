@@ -294,12 +294,13 @@ class _Sums:
         outcome = kinds.words("outcome")
         lookups, hits = (kinds.numbers(f"cache_{name}").astype(np.int64) for name in ("lookups", "hits"))
         shown = (lookups != UNKNOWN) & (hits != UNKNOWN)
-        weights: dict[str, Array] = {
+        weights = {
             "answered": outcome.among(ANSWERED), "bad": outcome.among(BAD), "answers": outcome.among(ANSWERS),
             "hits": hits * shown, "lookups": lookups * shown,
         }  # fmt: skip
-        first, self._class = distinct([weight.astype(np.int64) for weight in weights.values()])
-        self._weights = {name: weight[first].astype(np.int64) for name, weight in weights.items()}
+        columns = [weight.astype(np.int64) for weight in weights.values()]
+        first, self._class = distinct(columns)
+        self._weights = dict(zip(weights, (column[first] for column in columns), strict=True))
         self._counts = np.zeros((windows, len(first)), np.int64)
 
     def add(self, window: int, kind: Array) -> None:

@@ -173,7 +173,7 @@ def percentile_ms(times: Observed, percent: float) -> Estimate:
 
 def percentile(times: Observed, percent: float) -> float:
     """Return `numpy.percentile` of a sample, to the last bit, from its order statistics."""
-    below, weight = _place(len(times), percent)
+    below, weight = place(len(times), percent)
     return _between(times.at(below), times.at(min(below + 1, len(times) - 1)), weight)
 
 
@@ -182,7 +182,7 @@ def percentiles(values: Array, percents: Iterable[float]) -> list[float]:
 
     The values are left in another order.
     """
-    places = [_place(len(values), percent) for percent in percents]
+    places = [place(len(values), percent) for percent in percents]
     next_to: dict[int, tuple[float, float]] = {}
     rest = values
     for below in sorted({below for below, _ in places}, reverse=True):
@@ -193,11 +193,11 @@ def percentiles(values: Array, percents: Iterable[float]) -> list[float]:
     return [_between(*next_to[below], weight) for below, weight in places]
 
 
-def _place(n: int, percent: float) -> tuple[int, float]:
+def place(n: int, percent: float) -> tuple[int, float]:
     """Return the rank (0-based) below the place of a percentile among n, and how far behind that it lies."""
-    place = (n - 1) * (percent / 100)
-    below = math.floor(place)
-    return below, place - below
+    exact = (n - 1) * (percent / 100)
+    below = math.floor(exact)
+    return below, exact - below
 
 
 def _between(first: float, second: float, weight: float) -> float:

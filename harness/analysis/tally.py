@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.analysis.cache import by_kind
-from harness.analysis.windows import SUCCEEDED, running, succeeded
+from harness.analysis.windows import running, succeeded
 from harness.clock import NS_PER_S
 from harness.model.request import BAD, Outcome
 
@@ -35,9 +35,7 @@ class Tally:
         self._any_bad, self._slowest = False, 0
         """Whether any request was not good; the slowest response time, as long as none was bad."""
         seconds = math.ceil((until - t0) / NS_PER_S)
-        outcomes = felt.load.kinds.words("outcome")
-        self._succeeded = outcomes.among(SUCCEEDED)
-        self._unanswered = outcomes.among([*BAD, Outcome.LOST])
+        self._unanswered = felt.load.kinds.words("outcome").among([*BAD, Outcome.LOST])
         self._n, self._good = np.zeros(seconds, np.int64), np.zeros(seconds, np.int64)
         self._stall = _Stall(felt, t0, until)
         self._service(felt.probes(0, until))
@@ -54,8 +52,7 @@ class Tally:
                 return
         # Most requests of a long observation were due when the fault was over, and answered well and in time. Of those
         # nothing is told but how many they were.
-        succeeded = self._succeeded.take(frame.kind)
-        usual = succeeded & (frame.response <= self._felt.late_ns)
+        usual = self._felt.good(frame)
         usual[: int(np.searchsorted(frame.due, max(self._t0, self._off)))] = False
         usual &= frame.start >= self._off
         if not self._last and frame.last_end >= self._until:
@@ -67,7 +64,7 @@ class Tally:
         if len(odd):
             self._of_load(others)
             self._service(others)
-        self._stall.add(frame, succeeded)
+        self._stall.add(frame)
 
     def _alive(self, frame: Frame) -> Frame:
         """Return some requests without those that were over before t0, or never sent before it."""
@@ -84,16 +81,16 @@ class Tally:
         self.first_due = min(int(frame.due[np.argmax(usual)]), self.first_due or int(frame.due[-1]))
         if not self._any_bad:
             self._slowest = max(self._slowest, int(frame.response[usual].max()))
-        first, last = self._seconds(frame)
-        edges = self._t0 + NS_PER_S * np.arange(first, last + 2)
+        seconds, edges = self._seconds(frame)
         many = np.diff(np.searchsorted(frame.due, edges) - np.searchsorted(others.due, edges))
-        self._n[first : last + 1] += many
-        self._good[first : last + 1] += many
+        self._n[seconds] += many
+        self._good[seconds] += many
 
-    def _seconds(self, frame: Frame) -> tuple[int, int]:
-        """Return the first and the last second of the observation that some requests were due in."""
+    def _seconds(self, frame: Frame) -> tuple[slice, Array]:
+        """Return the seconds of the observation from the first that one of some requests was due in to the last, and
+        what bounds them, ns."""
         first, last = ((max(int(frame.due[at]), self._t0) - self._t0) // NS_PER_S for at in (0, -1))
-        return first, last
+        return slice(first, last + 1), self._t0 + NS_PER_S * np.arange(first, last + 2)
 
     def harmed(self) -> bool:
         """Whether a user noticed anything: a request that was not good, or one slower than the limit on p95."""
@@ -117,7 +114,7 @@ class Tally:
         failed = frame.take(np.flatnonzero(self._unanswered.take(frame.kind)))
         self.failed += int(self._into(failed).sum())
         late = frame.take(np.flatnonzero(frame.response > self._felt.late_ns))
-        self.slow += int((self._into(late) & self._succeeded.take(late.kind)).sum())
+        self.slow += int((self._into(late) & succeeded(late)).sum())
 
     def _into(self, frame: Frame) -> Array:
         """Tell which requests were sent into the fault, or after it, and are its own."""
@@ -140,11 +137,11 @@ class Tally:
         self.first_due = min(int(frame.due[due[0]]), self.first_due or int(frame.due[due[0]]))
         self._any_bad = self._any_bad or not good[due].all()
         self._slowest = max(self._slowest, int(frame.response[due].max()))
-        first, last = self._seconds(frame)
-        cuts = np.searchsorted(frame.due, self._t0 + NS_PER_S * np.arange(first, last + 2))
+        seconds, edges = self._seconds(frame)
+        cuts = np.searchsorted(frame.due, edges)
         ours = sent & self._ours(frame)
-        self._n[first : last + 1] += np.diff(running(ours)[cuts])
-        self._good[first : last + 1] += np.diff(running(ours & good)[cuts])
+        self._n[seconds] += np.diff(running(ours)[cuts])
+        self._good[seconds] += np.diff(running(ours & good)[cuts])
 
     def unavailable_s(self) -> float:
         """Sum of the seconds after t0 in which fewer of the requests due were good than the SLO asks.
@@ -173,18 +170,18 @@ class _Stall:
         self._t0, self._until = t0, until
         before = felt.last_success(t0)
         self._latest = t0 if before is None else before
-        self._waiting = np.sort(self._ends(felt.canary, succeeded(felt.canary)))
+        self._waiting = np.sort(self._ends(felt.canary))
         self._worst = 0
 
-    def _ends(self, frame: Frame, succeeded: Array) -> Array:
-        ends: Array = frame.end[succeeded & (frame.end >= self._t0) & (frame.end < self._until)]
+    def _ends(self, frame: Frame) -> Array:
+        ends: Array = frame.end[succeeded(frame) & (frame.end >= self._t0) & (frame.end < self._until)]
         return ends
 
-    def add(self, frame: Frame, succeeded: Array) -> None:
-        """Take the next requests of the load, some of which succeeded."""
+    def add(self, frame: Frame) -> None:
+        """Take the next requests of the load."""
         until = int(frame.due[-1])  # whoever is due later also ends later
         ready = int(np.searchsorted(self._waiting, until))
-        ends = np.concatenate([self._waiting[:ready], self._ends(frame, succeeded)])
+        ends = np.concatenate([self._waiting[:ready], self._ends(frame)])
         ends.sort()
         cut = int(np.searchsorted(ends, until))
         self._take(ends[:cut])

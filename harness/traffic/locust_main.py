@@ -1,4 +1,4 @@
-"""The Locust subprocess: run as a script by `harness.traffic.generator`, never imported by the harness.
+"""The Locust subprocess: run as a script by `harness.generator_process`, never imported by the harness.
 
 JSON lines. The first command gives it a name and a log, the second says what this process is (`ROLES`): the only
 generator, one of several workers, or their master, which makes no load.
