@@ -234,7 +234,7 @@ def _burn(frame: Frame, slo: Slo) -> Evidence:
 
     Bad is what is bad for recovery, too: failed, or slower than the SLO's response time. What was lost may have been.
     """
-    bad = frame.answered & (frame.outcome.among(BAD) | (frame.response > slo.response_time * 1e9))
+    bad = frame.answered & (frame.ended_as(BAD) | (frame.response > slo.response_time * 1e9))
     share = share_estimate(Share(int(bad.sum()), int(frame.answered.sum()), int(frame.lost.sum())))
     if share.value is None or share.low is None or share.high is None or not share.n:
         return Evidence(None)

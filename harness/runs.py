@@ -90,8 +90,8 @@ def series(recording: Recording) -> Series:
     return Series(
         response=frame.response[rows],
         answered=frame.answered[rows],
-        failed=frame.outcome.among(BAD)[rows],
-        degraded=frame.outcome.among([Outcome.DEGRADED])[rows],
+        failed=frame.ended_as(BAD)[rows],
+        degraded=frame.ended_as([Outcome.DEGRADED])[rows],
     )
 
 

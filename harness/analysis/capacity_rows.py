@@ -124,7 +124,7 @@ class _Rows:
         median is followed by others, queues last.
         """
         due = self._due
-        good = due.outcome.among(SUCCEEDED) & (due.response <= self._slo.response_time * NS_PER_S)
+        good = due.ended_as(SUCCEEDED) & (due.response <= self._slo.response_time * NS_PER_S)
         late = due.response > self._slo.response_time * NS_PER_S
         known = due.answered | (due.lost & late)
         n = int(known.sum())

@@ -46,15 +46,25 @@ def effective_size_of(n: int, mean: float, single: float, sums: Array, sizes: Ar
     one size: what counts is how far a batch's sum lies from what `mean` lets expect (the ratio estimator of Cochran,
     Sampling Techniques, 1977, 6.3). With few blocks Student's t replaces the normal quantile, hence the factor.
     """
-    if len(sums) < 8 or single <= 0:
-        return n
+    return effective_sizes_of(n, np.array([mean]), np.array([single]), sums[None], sizes)[0]
+
+
+def effective_sizes_of(n: int, means: Array, singles: Array, sums: Array, sizes: Array) -> list[int]:
+    """Return the same of several series over the same batches: `sums` is [series, batch]."""
+    worth = [n] * len(means)
+    varying = singles > 0
+    if sums.shape[1] < 8 or not varying.any():
+        return worth
     batch = float(sizes.mean())
     even = bool((sizes == sizes[0]).all())
-    variance, blocks = long_run(sums / batch if even else (sums - mean * sizes) / batch)
-    inflation = variance * batch / single
-    if blocks < len(sums):
-        inflation *= (student(max(1.0, blocks - 1)) / student(np.inf)) ** 2
-    return max(1, math.floor(n / inflation)) if inflation > 1 + 1e-9 else n  # rounding is no autocorrelation
+    variances, blocks = long_runs(sums / batch if even else (sums - means[:, None] * sizes) / batch)
+    for i in np.flatnonzero(varying).tolist():
+        inflation = float(variances[i] * batch / singles[i])
+        if blocks[i] < sums.shape[1]:
+            inflation *= (student(max(1.0, blocks[i] - 1)) / student(np.inf)) ** 2
+        if inflation > 1 + 1e-9:  # rounding is no autocorrelation
+            worth[i] = max(1, math.floor(n / inflation))
+    return worth
 
 
 def cluster_size(series: Array, sizes: Array) -> int:
@@ -93,30 +103,46 @@ def long_run(series: Array) -> tuple[float, float]:
     serve the variance's error, not coverage, and never below the flat-top estimate their choice rests on. A series
     whose first autocorrelations all lie within 2 sqrt(log10 n / n) is taken as independent: blocks of one.
     """
-    n = len(series)
-    lags_in_a_row = max(5, math.ceil(math.sqrt(math.log10(n))))
-    most = min(n - 1, math.ceil(math.sqrt(n)) + lags_in_a_row)
-    centred = series - series.mean()
-    covariance = _autocovariance(centred, most)
-    if covariance[0] <= 0:
-        return 0.0, n
-    small = np.abs(covariance[1:] / covariance[0]) < 2 * math.sqrt(math.log10(n) / n)
-    runs = np.convolve(small, np.ones(lags_in_a_row, int), "valid") == lags_in_a_row
-    last = int(np.argmax(runs)) if runs.any() else most - lags_in_a_row
+    variances, blocks = long_runs(series[None])
+    return variances[0], blocks[0]
+
+
+def long_runs(series: Array) -> tuple[list[float], list[float]]:
+    """Return the same of several series of one length: [series, observation]."""
+    n = series.shape[1]
+    in_a_row = max(5, math.ceil(math.sqrt(math.log10(n))))
+    most = min(n - 1, math.ceil(math.sqrt(n)) + in_a_row)
+    centred = series - series.mean(axis=1, keepdims=True)
+    covariances = _autocovariances(centred, most)
+    small = np.abs(covariances[:, 1:]) < 2 * math.sqrt(math.log10(n) / n) * covariances[:, :1]
+    found = [
+        _long_run(*one, in_a_row) if one[1][0] > 0 else (0.0, n)
+        for one in zip(centred, covariances, small, strict=True)
+    ]
+    return [variance for variance, _ in found], [blocks for _, blocks in found]
+
+
+def _long_run(centred: Array, covariance: Array, small: Array, in_a_row: int) -> tuple[float, float]:
+    """See `long_run`; `small` tells which autocorrelations, from the first on, are."""
+    n, most = len(centred), len(covariance) - 1
+    last = small.tobytes().find(b"\1" * in_a_row)
+    last = last if last >= 0 else most - in_a_row
     lags = np.arange(1, min(2 * last, most) + 1)
-    weighted = np.clip(2 * (1 - lags / max(1, 2 * last)), 0, 1) * covariance[lags]
+    weighted = np.minimum(2 * (1 - lags / max(1, 2 * last)), 1) * covariance[1 : len(lags) + 1]
     flat_top = float(covariance[0] + 2 * weighted.sum())
     if last == 0 or flat_top <= 0:
         return float(covariance[0]), n
     chosen = (2 * (2 * (lags * weighted).sum()) ** 2 / (4 / 3 * flat_top**2) * n) ** (1 / 3)
-    block = int(np.clip(2 * math.ceil(chosen), 1, n // 3))
-    sums = np.cumsum(np.concatenate(([0.0], centred)))
+    block = min(max(2 * math.ceil(chosen), 1), n // 3)
+    sums = np.zeros(n + 1)
+    centred.cumsum(out=sums[1:])
     means = (sums[block:] - sums[:-block]) / block
     return max(flat_top, float((means**2).mean()) * block), n / block
 
 
-def _autocovariance(centred: Array, lags: int) -> Array:
-    size = -(-(len(centred) + lags) // 512) * 512  # what wraps round, up to `lags`, meets the zeros behind
+def _autocovariances(centred: Array, lags: int) -> Array:
+    """Return the autocovariances of several series, [series, lag], from lag 0 on."""
+    size = -(-(centred.shape[1] + lags) // 512) * 512  # what wraps round, up to `lags`, meets the zeros behind
     transform = np.fft.rfft(centred, size)
-    covariance: Array = np.fft.irfft(transform * transform.conj(), size)[: lags + 1] / len(centred)
-    return covariance
+    covariances: Array = np.fft.irfft(transform * transform.conj(), size)[:, : lags + 1] / centred.shape[1]
+    return covariances

@@ -131,6 +131,10 @@ class Frame:
         shared = self.kinds.words(name)
         return Words(shared.codes.take(self.kind), shared.words)
 
+    def ended_as(self, outcomes: Iterable[str]) -> Array:
+        """Tell which requests have one of the outcomes; told by kind, of which there are few."""
+        return self.kinds.words("outcome").among(outcomes).take(self.kind)
+
     def numbers(self, name: str) -> Array:
         """Return a column of numbers; -1 where the answer did not show it."""
         return self._columns[name] if name in self._columns else self.kinds.numbers(name).take(self.kind)
@@ -149,11 +153,6 @@ class Frame:
     def last_end(self) -> int:
         """When the last of the requests that came to an end did."""
         return int(self.end.max())
-
-    @cached_property
-    def outcome(self) -> Words:
-        """What became of each request."""
-        return self.words("outcome")
 
     @cached_property
     def lost(self) -> Array:

@@ -34,6 +34,10 @@ _ONE = np.int32(1)
 plain 1 meets an array of int32."""
 
 
+_ROW = (np.int16, np.int64, np.int32)
+"""Of a row that is kept: its batch, its value, and how many rows had it."""
+
+
 class _Cluster:
     def __init__(self, samples: list[Sample], atom: Array, buckets: int) -> None:
         self.samples = samples
@@ -46,9 +50,10 @@ class _Cluster:
         of_atom[atom] = np.arange(len(atom))
         self.inside = np.array([sample.kinds[of_atom] for sample in samples])
         """[sample, atom]."""
-        atoms, self.members = np.nonzero(self.inside.T)
-        """The samples of every atom, one atom after the other."""
-        self.members_from = np.searchsorted(atoms, np.arange(self.atoms))
+        owners, self.atoms_of = np.nonzero(self.inside)
+        """The atoms of every sample, one sample after the other."""
+        self.many_atoms = np.bincount(owners, minlength=len(samples))
+        self.atoms_from = self.many_atoms.cumsum() - self.many_atoms
 
 
 class Lens:
@@ -79,9 +84,10 @@ class Lens:
             at += bucket
             np.add.at(found, at, _ONE)
 
-    def hand_out(self, counts: list[Array]) -> None:
-        """Add what was counted to the samples."""
-        for cluster, found in zip(self.clusters, counts, strict=True):
+    def hand_out(self, counts: list[list[Array]]) -> None:
+        """Add what was counted, by several threads, to the samples."""
+        for cluster, *by_thread in zip(self.clusters, *counts, strict=True):
+            found = sum(by_thread[1:], by_thread[0])
             by_sample = sparse.csr_array(cluster.inside, dtype=np.int32) @ found.reshape(cluster.atoms, self._buckets)
             for sample, mine in zip(cluster.samples, by_sample, strict=True):
                 sample.counts += mine
@@ -96,64 +102,72 @@ def _numbered(codes: Array) -> Array:
 
 @dataclass(frozen=True)
 class Collected:
-    """What a reading found for one sample: the values in ranges of buckets, with the batch of each and how many rows
-    had it, and how many rows of every batch lie up to and in each level (between cuts)."""
+    """What was found for one sample: the values in some buckets, with the batch of each and how many rows had it, and
+    how many rows of every batch lie below each of them."""
 
-    ranges: list[tuple[int, int, Array, Array, Array]]
-    so_far: Array
-    """[level, batch]."""
-    cuts: Array
-
-    def below(self, bucket: int) -> Array:
-        """Return how many rows of each batch lie in lower buckets; a cut has to be there."""
-        hits: Array = self.so_far[int(np.searchsorted(self.cuts, bucket))].copy()
-        return hits
-
-    def sizes(self) -> Array:
-        """Return how many rows each batch has."""
-        sizes: Array = self.so_far[-1]
-        return sizes
+    rows: dict[int, tuple[Array, Array, Array]]
+    """By bucket: batches, values, weights."""
+    below: dict[int | None, Array]
+    """By bucket: of every batch. None: all rows."""
+    whole: Array
+    """Which batches are: what is left over at the end of a part is none."""
 
 
-class _Table:
-    """Of one cluster: what a row's atom and stripe mean. Its cells lie between the cuts of all samples of an atom."""
+class _Keep:
+    """Of one cluster: which rows of an atom and stripe are collected, and for which (sample, bucket)."""
 
     def __init__(self, cluster: _Cluster, wanted: Wanted) -> None:
         self.first = cluster.atom * wanted.stripes
-        """Where the stripes of each kind begin."""
-        cut = np.zeros((len(cluster.samples), wanted.stripes), bool)
-        for mine, sample in zip(cut, cluster.samples, strict=True):
-            mine[wanted.stripe_of(wanted.cuts[sample])] = True
-        marks = (sparse.csr_array(cluster.inside.T, dtype=np.int32) @ cut.astype(np.int32)) > 0
-        marks[:, [0, -1]] = True
-        first = np.flatnonzero(marks)
+        """Where the stripes of each kind begin: a place is that of an atom's stripe."""
+        self.samples = np.array([wanted.number[sample] for sample in cluster.samples])
+        own = np.zeros(len(wanted.samples), np.intp)
+        own[self.samples] = np.arange(len(self.samples))
+        self.column_of = own[wanted.owner]
+        """Of each (sample, bucket): which of the cluster's samples it is of."""
+        mine = np.flatnonzero(np.isin(wanted.owner, self.samples))
+        many = cluster.many_atoms[self.column_of[mine]]
+        which = np.repeat(mine, many)
+        step = np.arange(len(which)) - np.repeat(many.cumsum() - many, many)
+        atom = cluster.atoms_of[cluster.atoms_from[self.column_of[which]] + step]
+        place = atom * wanted.stripes + wanted.stripe_of_bucket[which]
+        kept = np.bincount(place, minlength=cluster.atoms * wanted.stripes)
+        # As small as can be: they are looked up at random, and so have to stay in the processor's cache.
+        self.many = kept.astype(np.uint16)
+        """How many keep the rows of a place; `begins` and `which` say who."""
+        self.any = self.many > 0
+        self.begins = (kept.cumsum() - kept).astype(np.int32)
+        self.which = which[np.argsort(place, kind="stable")]
+
+
+class _Levels:
+    """Of one cluster: what a row's place counts towards. The levels of a sample are separated by its buckets, and are
+    its **columns**; places of an atom between which no sample of it changes level are one **cell**."""
+
+    def __init__(self, cluster: _Cluster, wanted: Wanted, keep: _Keep) -> None:
+        begins = keep.any.reshape(-1, wanted.stripes).copy()
+        begins[:, [0, -1]] = True
+        first = np.flatnonzero(begins)
         self.cells = len(first)
         number = np.arange(self.cells, dtype=np.uint16 if self.cells < 1 << 16 else np.int32)
-        self.cell: Array = np.repeat(number, np.diff(first, append=marks.size))
-        """The cell of each atom and stripe."""
-        self.samples = np.array([wanted.number[sample] for sample in cluster.samples])
-        levels = wanted.levels[self.samples]
-        self.level_0 = np.cumsum(levels) - levels
-        """The first column of each sample; a column is a level of a sample."""
+        self.cell: Array = np.repeat(number, np.diff(first, append=begins.size))
+        """The cell of each place."""
+        levels = wanted.levels[keep.samples]
+        self.first = levels.cumsum() - levels
+        """The first column of each sample."""
         self.columns = int(levels.sum())
         self.owner = np.repeat(np.arange(len(levels)), levels)
-        atom, first = np.divmod(first, wanted.stripes)
-        many = np.where(first < wanted.stripes - 1, cluster.inside.sum(axis=0)[atom], 0)
-        cell = np.repeat(np.arange(self.cells), many)
-        place = np.arange(len(cell)) - (np.cumsum(many) - many)[cell]
-        whose = cluster.members[cluster.members_from[atom[cell]] + place]
-        column = self.level_0[whose] + np.cumsum(cut, axis=1)[whose, first[cell]]
-        # As small as can be: they are looked up at random, and so have to stay in the processor's cache.
+        self.level = np.arange(self.columns) - self.first[self.owner]
+        atom, stripe = np.divmod(first, wanted.stripes)
+        level_of = np.cumsum(wanted.cut[keep.samples], axis=1)
+        level_of += self.first[:, None]
+        cell, whose = np.nonzero(cluster.inside.T[atom] & (stripe < wanted.nowhere)[:, None])
+        column = level_of.ravel().take(whose * wanted.stripes + stripe[cell])
+        many = np.bincount(cell, minlength=self.cells)
+        place = np.arange(len(cell)) - np.repeat(many.cumsum() - many, many)
         small = np.uint16 if self.columns < 1 << 16 else np.int32
         self.column = np.full((max(1, int(many.max())), self.cells), self.columns, small)
         """The columns of a cell, one for each of the samples it belongs to; the last one is nobody's."""
         self.column[place, cell] = column
-        kept = wanted.kept[wanted.first[self.samples][whose] + column - self.level_0[whose]]
-        self.many_kept = np.bincount(cell[kept], minlength=self.cells)
-        """How many of the cell's columns are collected; `kept_from` and `kept_list` say which."""
-        self.any_kept = self.many_kept > 0
-        self.kept_from = np.cumsum(self.many_kept) - self.many_kept
-        self.kept_list = column[kept]
 
     @cached_property
     def member(self) -> sparse.csr_array:
@@ -164,163 +178,178 @@ class _Table:
 
 
 class Wanted:
-    """What one pass collects of the samples of a metric: the rows in `ranges` of buckets.
+    """What one pass collects of the samples of a metric: the rows in some `buckets` of each.
 
-    Buckets between which no sample has a cut are one **stripe**: there are fewer of these, so that the tables they are
+    Buckets between which nobody asks for one are one **stripe**: there are fewer of these, so that the tables they are
     looked up in stay in the processor's cache. The last one is for rows without a value, as with buckets.
     """
 
-    def __init__(self, samples: list[Sample], ranges: dict[Sample, list[tuple[int, int]]], buckets: int) -> None:
-        self.samples, self.ranges = samples, ranges
+    def __init__(self, samples: list[Sample], buckets: dict[Sample, list[int]], many: int) -> None:
+        self.samples = samples
+        self.buckets = [buckets[sample] for sample in samples]
+        """Of each sample, in order."""
         self.number = {sample: number for number, sample in enumerate(samples)}
-        self.cuts = {
-            s: np.array(sorted({cut for low, high in ranges[s] for cut in (low, high + 1)}), np.intp) for s in samples
-        }
-        self._edges = np.unique(np.concatenate([[0, buckets - 1], *self.cuts.values()])).astype(np.intp)
+        self.levels = np.array([len(mine) + 1 for mine in self.buckets], np.intp)
+        """How many levels each sample has, which its buckets separate."""
+        self.owner = np.repeat(np.arange(len(samples)), self.levels - 1)
+        """The number of the sample of each (sample, bucket), one sample after the other."""
+        asked = np.array([bucket for mine in self.buckets for bucket in mine], np.intp)
+        edges = np.unique(np.concatenate([[0, many - 1], asked, asked + 1]))
         """The first bucket of each stripe."""
-        self.stripes = len(self._edges)
-        self.nowhere = self.stripes - 1
-        self.stripe = self.stripe_of(np.arange(buckets)).astype(np.uint16)
+        self.stripes, self.nowhere = len(edges), len(edges) - 1
+        self.stripe = (np.searchsorted(edges, np.arange(many), "right") - 1).astype(np.uint16)
         """The stripe of each bucket."""
+        self.stripe_of_bucket = self.stripe[asked].astype(np.intp)
+        """Of each (sample, bucket)."""
         self.near = np.zeros(self.stripes, bool)
         """Which stripes any sample collects rows of."""
-        for first, last in {found for sample in samples for found in ranges[sample]}:
-            self.near[self.stripe[first] : self.stripe[last] + 1] = True
-        self.levels = np.array([len(self.cuts[s]) + 1 for s in samples], np.intp)
-        """How many levels, between cuts, each sample has."""
-        self.first = np.cumsum(self.levels) - self.levels
-        """The number of its first one among all."""
-        self.kept = np.zeros(int(self.levels.sum()), bool)
-        """Which levels are collected."""
-        self.dtype = np.uint16 if len(self.kept) < 1 << 16 else np.int32
-        """Of the numbers of levels: small ones are sorted by their digits, which is linear."""
-        places: list[Array] = [np.zeros((2, 0), np.intp)]
-        for sample, first in zip(samples, self.first, strict=True):
-            low, high = np.array(ranges[sample], np.intp).reshape(-1, 2).T
-            places.append(first + np.searchsorted(self.cuts[sample], (low, high + 1)) + 1)
-            for begin, end in places[-1].T.tolist():
-                self.kept[begin:end] = True
-        self.places = np.concatenate(places, axis=1).astype(self.dtype)
-        """[from or until, range]: the levels of all samples' ranges, one sample after the other."""
-        self._tables: dict[Lens, list[_Table]] = {}
+        self.near[self.stripe_of_bucket] = True
+        self.cut = np.zeros((len(samples), self.stripes), bool)
+        """[sample, stripe]: where it has another level than before."""
+        self.cut[self.owner, self.stripe_of_bucket] = True
+        self.dtype = np.uint16 if len(asked) < 1 << 16 else np.int32
+        """Of the numbers of (sample, bucket): small ones are sorted by their digits, which is linear."""
+        self._keeps: dict[Lens, list[_Keep]] = {}
+        self._levels: dict[Lens, list[_Levels]] = {}
 
-    def stripe_of(self, buckets: Array) -> Array:
-        """Return the stripe that each bucket lies in."""
-        found: Array = np.searchsorted(self._edges, buckets, "right") - 1
-        return found
-
-    def tables(self, lens: Lens) -> list[_Table]:
-        """Return the tables of a lens' clusters, made once for all parts."""
+    def keeps(self, lens: Lens) -> list[_Keep]:
+        """Return what is collected of a lens' clusters; made once for all parts."""
         with lens.making:
-            if lens not in self._tables:
-                self._tables[lens] = [_Table(cluster, self) for cluster in lens.clusters]
-            return self._tables[lens]
+            if lens not in self._keeps:
+                self._keeps[lens] = [_Keep(cluster, self) for cluster in lens.clusters]
+            return self._keeps[lens]
+
+    def levels_of(self, lens: Lens) -> list[_Levels]:
+        """Return what is counted of a lens' clusters; made once for all parts."""
+        keeps = self.keeps(lens)
+        with lens.making:
+            if lens not in self._levels:
+                both = zip(lens.clusters, keeps, strict=True)
+                self._levels[lens] = [_Levels(cluster, self, keep) for cluster, keep in both]
+            return self._levels[lens]
 
 
 class Reading:
     """One pass over a part that collects what is `wanted`; with `series` it counts batches as well."""
 
     def __init__(self, wanted: Wanted, *, series: bool) -> None:
-        self._wanted = wanted
+        self.wanted = wanted
         samples, self._levels = wanted.samples, wanted.levels
         self._batches = np.array([len(s) // s.batch + 1 if series else 0 for s in samples])
         self._first = np.concatenate([[0], np.cumsum(self._batches * self._levels)])
         self._counts = np.zeros(int(self._first[-1]), np.int32)
         self._place = np.zeros(len(samples), np.int64)
         self._size = np.array([s.batch for s in samples])
-        self._rows: list[tuple[Array, ...]] = []
+        self.rows: list[tuple[Array, ...]] = []
+        """Of rows kept: for which (sample, bucket), and `_ROW`."""
 
     def read(self, lens: Lens, kind: Array, stripe: Array, values: Array, fine: Array | None) -> None:
         """Take the next rows in due order; `fine` is the fine batch of each, from 0, with `series`."""
         if fine is None:
-            near = np.flatnonzero(self._wanted.near.take(stripe))
+            near = np.flatnonzero(self.wanted.near.take(stripe))
             kind, stripe, values = kind.take(near), stripe.take(near), values.take(near)
-        for table in self._wanted.tables(lens):
-            at = table.first.take(kind)
-            at += stripe
-            cell = table.cell.take(at)
-            batch = None if fine is None else self._count(table, cell, fine)
-            rows = np.flatnonzero(table.any_kept.take(cell))
+        for number, keep in enumerate(self.wanted.keeps(lens)):
+            place = keep.first.take(kind)
+            place += stripe
+            batch = None
+            if fine is not None:
+                levels = self.wanted.levels_of(lens)[number]
+                batch = self._count(keep, levels, levels.cell.take(place), fine)
+            rows = np.flatnonzero(keep.any.take(place))
             if not len(rows):
                 continue
-            cell = cell.take(rows)
-            many = table.many_kept.take(cell)
-            ends = np.cumsum(many)
+            place = place.take(rows)
+            many = keep.many.take(place)
+            ends = np.cumsum(many, dtype=np.intp)
             chosen = np.repeat(rows, many)
-            column = table.kept_list.take(
-                np.repeat(table.kept_from.take(cell) - (ends - many), many) + np.arange(ends[-1])
-            )
+            which = keep.which.take(np.repeat(keep.begins.take(place) - (ends - many), many) + np.arange(ends[-1]))
             if batch is None or fine is None:
-                place = np.zeros(len(chosen), np.int16)
+                batches = np.zeros(len(chosen), np.int16)
             else:
-                place = batch[fine[chosen], table.owner.take(column)]
-            self._keep(table, column, place, values.take(chosen))
+                batches = batch[fine[chosen], keep.column_of.take(which)]
+            self._keep(which, batches, values.take(chosen))
 
-    def _keep(self, table: _Table, column: Array, batch: Array, values: Array) -> None:
+    def _keep(self, which: Array, batch: Array, values: Array) -> None:
         weights = np.ones(len(values), np.int32)
         if len(values) > FEW and values.min() == values.max():  # as lateness in a closed loop: told once, with a number
-            first, which = distinct([column, batch])
-            weights = np.bincount(which).astype(np.int32)
-            column, batch, values = column[first], batch[first], values[first]
-        owner = table.owner.take(column)
-        level = self._wanted.first[table.samples].take(owner) + column - table.level_0.take(owner)
-        self._rows.append((level.astype(self._wanted.dtype), batch.astype(np.int16), values, weights))
+            first, same = distinct([which, batch])
+            weights = np.bincount(same).astype(np.int32)
+            which, batch, values = which[first], batch[first], values[first]
+        self.rows.append((which.astype(self.wanted.dtype), batch.astype(np.int16), values, weights))
 
-    def _count(self, table: _Table, cell: Array, fine: Array) -> Array:
+    def _count(self, keep: _Keep, levels: _Levels, cell: Array, fine: Array) -> Array:
         """Count rows by batch and column; return the batch of every sample that each fine batch belongs to.
 
         A fine batch belongs, whole, to the batch that its first row is in.
         """
-        most = max(1, SUMS // (table.columns + 1))
+        most = max(1, SUMS // (levels.columns + 1))
         ends = np.searchsorted(fine, np.arange(0, int(fine[-1]) + 1 + most, most)).tolist()
         parts = [
-            self._count_some(table, cell[begin:end], fine[begin:end] - number * most)
+            self._count_some(keep.samples, levels, cell[begin:end], fine[begin:end] - number * most)
             for number, (begin, end) in enumerate(pairwise(ends))
             if end > begin
         ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def _count_some(self, table: _Table, cell: Array, fine: Array) -> Array:
+    def _count_some(self, mine: Array, levels: _Levels, cell: Array, fine: Array) -> Array:
         many = int(fine[-1]) + 1
-        if many * table.cells < len(cell):
-            counted = np.bincount(fine * table.cells + cell, minlength=many * table.cells)
-            by_column = np.asarray(table.member @ counted.reshape(many, table.cells).T.astype(np.int32)).T
+        if many * levels.cells < len(cell):
+            counted = np.bincount(fine * levels.cells + cell, minlength=many * levels.cells)
+            by_column = np.asarray(levels.member @ counted.reshape(many, levels.cells).T.astype(np.int32)).T
         else:
-            width = table.columns + 1
+            width = levels.columns + 1
             sums = np.zeros(many * width, np.int32)
             row, cell, at = fine * width, cell.astype(np.intp), np.empty(len(cell), np.intp)
-            for column in table.column:
+            for column in levels.column:
                 np.add(row, column.take(cell), out=at)
                 np.add.at(sums, at, _ONE)
             by_column = sums.reshape(many, width)[:, :-1]
-        sizes = np.add.reduceat(by_column, table.level_0, axis=1)
-        mine = table.samples
+        sizes = np.add.reduceat(by_column, levels.first, axis=1)
         before = self._place[mine] + np.cumsum(sizes, axis=0) - sizes
         batch: Array = before // self._size[mine]
         self._place[mine] += sizes.sum(axis=0)
-        level = np.arange(table.columns) - table.level_0[table.owner]
-        at = batch[:, table.owner]
-        at += self._first[mine][table.owner] + level * self._batches[mine][table.owner]
+        at = batch[:, levels.owner]
+        at += self._first[mine][levels.owner] + levels.level * self._batches[mine][levels.owner]
         np.add.at(self._counts, at.ravel(), by_column.ravel())
         return batch
 
-    def collected(self) -> Iterator[tuple[Sample, Collected]]:
-        """Yield what was found, sample by sample."""
-        kinds = (self._wanted.dtype, np.int16, np.int64, np.int32)
-        level, batch, values, weights = (
-            np.concatenate([np.zeros(0, kind), *(rows[i] for rows in self._rows)]) for i, kind in enumerate(kinds)
-        )
-        self._rows.clear()
-        order = np.argsort(level, kind="stable").astype(np.int32)
-        level, batch, values, weights = level[order], batch[order], values[order], weights[order]
-        bounds = iter(np.searchsorted(level, self._wanted.places).T.tolist())
-        for number, sample in enumerate(self._wanted.samples):
-            ranges = []
-            for low, high in self._wanted.ranges[sample]:
-                rows = slice(*next(bounds))
-                ranges.append((low, high, values[rows], batch[rows], weights[rows]))
-            counts = self._counts[self._first[number] : self._first[number + 1]]
-            used = -(-int(self._place[number]) // int(self._size[number]))
-            by_level = counts.reshape(self._levels[number], self._batches[number])[:, :used]
-            so_far = np.cumsum(by_level, axis=0, dtype=np.int32)
-            yield sample, Collected(ranges, so_far, self._wanted.cuts[sample])
+    def used(self) -> Array:
+        """Return how many batches each sample has; the last of them may not be whole."""
+        used: Array = -(-self._place // self._size)
+        return used
+
+    def by_level(self, number: int) -> tuple[Array, Array]:
+        """Return how many rows of a sample lie in each level of every batch, and which of these are whole."""
+        whole, rest = divmod(int(self._place[number]), int(self._size[number]))
+        counts = self._counts[self._first[number] : self._first[number + 1]]
+        counts = counts.reshape(self._levels[number], self._batches[number])
+        return counts[:, : whole + (rest > 0)], np.arange(whole + (rest > 0)) < whole
+
+
+def together(readings: list[Reading]) -> Iterator[tuple[Sample, Collected]]:
+    """Yield what readings of the parts, in due order, found of each sample."""
+    wanted = readings[0].wanted
+    used = np.array([reading.used() for reading in readings])
+    pieces: list[tuple[Array, ...]] = [tuple(np.zeros(0, kind) for kind in (wanted.dtype, *_ROW))]
+    for reading, before in zip(readings, used.cumsum(axis=0) - used, strict=True):
+        first = before[wanted.owner].astype(np.int16)
+        pieces += [(which, batch + first.take(which), *rest) for which, batch, *rest in reading.rows]
+        reading.rows.clear()
+    which, *columns = (np.concatenate(column) for column in zip(*pieces, strict=True))
+    pieces.clear()
+    order = np.argsort(which, kind="stable")
+    columns = [column[order] for column in columns]
+    bounds = iter(pairwise(np.searchsorted(which[order], np.arange(len(wanted.owner) + 1)).tolist()))
+    for number, (sample, buckets) in enumerate(zip(wanted.samples, wanted.buckets, strict=True)):
+        rows = {bucket: _rows(columns, *next(bounds)) for bucket in buckets}
+        found = [reading.by_level(number) for reading in readings]
+        below = np.concatenate([counts for counts, _ in found], axis=1)
+        for level in range(1, len(below)):  # numpy's own running sum takes longer along rows than this
+            below[level] += below[level - 1]
+        whole = np.concatenate([whole for _, whole in found])
+        yield sample, Collected(rows, dict(zip([*buckets, None], below, strict=True)), whole)
+
+
+def _rows(columns: list[Array], begin: int, end: int) -> tuple[Array, Array, Array]:
+    batches, values, weights = (column[begin:end] for column in columns)
+    return batches, values, weights

@@ -13,7 +13,7 @@ from harness.model.findings import Group, LoadFindings
 from harness.model.request import BAD, Outcome
 
 if TYPE_CHECKING:
-    from harness.analysis.frame import Array, Kinds
+    from harness.analysis.frame import Kinds
     from harness.analysis.orders import Orders
     from harness.analysis.sample import Sample
     from harness.analysis.timeline import Span, Timeline
@@ -22,7 +22,6 @@ Dimension = Literal["phase", "agent", "team", "tenant", "provider", "name"]
 COLUMNS: tuple[Dimension, ...] = ("agent", "team", "tenant", "provider", "name")
 ASKED: tuple[Dimension, ...] = ("agent", "team", "tenant", "name", "provider")
 """The same, those first that tell apart the same requests: what is alike is looked up together (`grouping`)."""
-OUTCOMES = tuple(Outcome)
 PERCENTS = (50, 95, 99)
 
 
@@ -35,15 +34,12 @@ class _Group:
         self.response: Sample = orders.ask("response_time", chosen.narrowed(kinds.told("response_time")), PERCENTS)
         self.service: Sample = orders.ask("service_time", chosen.narrowed(kinds.told("service_time")), PERCENTS)
 
-    def counts(self) -> Array:
-        """Requests by kind."""
-        counts: Array = self._orders.counts(self._chosen.spans) * self._chosen.kinds
-        return counts
-
     def found(self) -> Group:
         """Return what the group says."""
-        by_kind = self.counts()
-        counts = {o: int(by_kind[self._outcome.among([o])].sum()) if len(by_kind) else 0 for o in OUTCOMES}
+        codes, words = self._outcome.codes, self._outcome.words
+        by_kind = self._orders.counts(self._chosen.spans) * self._chosen.kinds
+        by_word = dict(zip(words, np.bincount(codes, by_kind, len(words)).astype(int).tolist(), strict=True))
+        counts = {outcome: by_word.get(outcome, 0) for outcome in Outcome}
         requests, dropped, lost = sum(counts.values()), counts[Outcome.DROPPED], counts[Outcome.LOST]
         bad = sum(counts[outcome] for outcome in BAD)
         response_ms = percentiles_ms(self.response)
@@ -83,7 +79,7 @@ class LoadGroups:
         `rate_per_s` counts requests sent, per second of the measured part (of the phase, for a phase).
         """
         by = {
-            column: {word: group.found() for word, group in self._by[column].items() if group.counts().any()}
+            column: {word: said for word, group in self._by[column].items() if (said := group.found()).requests}
             for column in ("phase", *COLUMNS)
         }
         return LoadFindings(**dict(self._whole.found()), by=by)

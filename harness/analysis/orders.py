@@ -23,14 +23,13 @@ import numpy as np
 
 from harness.analysis.buckets import Buckets, fine_bucket, how_many
 from harness.analysis.frame import ALWAYS, LOWER_BOUNDS, METRICS, NEEDS
-from harness.analysis.grouping import Lens, Reading, Wanted
+from harness.analysis.grouping import Lens, Reading, Wanted, together
 from harness.analysis.sample import Sample, Sums
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Sequence
 
     from harness.analysis.frame import Array, Frame, Selection
-    from harness.analysis.grouping import Collected
     from harness.analysis.scan import Scan
     from harness.analysis.timeline import Span
 
@@ -169,11 +168,14 @@ class Orders:
         """Count all requests, and let others look at them."""
         probes = _Counts(self._counts[:0])
         self._add(probes, self._pieces(None), canary=True)
+        found: dict[Lens, list[list[Array]]] = {}
         for counts in (probes, *self._counted(looks)):
-            for lens, found in counts.by_bucket.items():
-                lens.hand_out(found)
+            for lens, mine in counts.by_bucket.items():
+                found.setdefault(lens, []).append(mine)
             for sample, values, buckets in counts.lost:
                 sample.lose(values, buckets)
+        for lens, by_thread in found.items():
+            lens.hand_out(by_thread)
 
     def _counted(self, looks: Sequence[Look]) -> Iterable[_Counts]:
         """Count the load's requests by stretch and kind, and return by bucket what each thread counted: block by block,
@@ -213,38 +215,48 @@ class Orders:
 
     def _collect(self, parts: list[Span | None], buckets: dict[Sample, set[int]], *, series: bool) -> None:
         """Read the rows of some buckets of each sample; with `series`, its batches too."""
-        wanted = {sample: sample.ranges(found) for sample, found in buckets.items()}
-        if not any(wanted.values()) and not (series and any(s.mean for s in self._varying)):
+        missing = {sample: sample.missing(found) for sample, found in buckets.items()}
+        if not any(missing.values()) and not (series and any(s.mean for s in self._varying)):
             return
-        whole = self._counts.sum(axis=1)
-        asked = {
-            metric: Wanted([s for s in self._varying if s.metric == metric], wanted, self._many)
+        wanted = {
+            metric: Wanted([s for s in self._varying if s.metric == metric], missing, self._many)
             for metric in self._buckets
         }
-        stripes = {metric: asked[metric].stripe.take(buckets.of_fine) for metric, buckets in self._buckets.items()}
+        stripes = {metric: wanted[metric].stripe.take(buckets.of_fine) for metric, buckets in self._buckets.items()}
+        asked = {sample for sample, mine in missing.items() if mine or series}
+        parts_read = self._load.threads.map(lambda part: self._read(part, wanted, stripes, asked, series=series), parts)
+        found = list(parts_read)[::-1]  # in due order
+        for metric in self._buckets:
+            for sample, rows in together([readings[metric] for readings, _ in found]):
+                sample.collected(rows, series=series)
+                if series and sample.mean:
+                    sample.summed([sums[sample] for _, sums in found])
 
-        def collected(part: Span | None) -> tuple[dict[Sample, Collected], dict[Sample, Sums]]:
-            readings = {metric: Reading(asked[metric], series=series) for metric in self._buckets}
-            sums = {sample: Sums(sample) for sample in self._varying if series and sample.mean}
-            place = np.zeros(len(self._edges) + 1, np.int64)
-            for segment, kind, frame in self._pieces(part):
-                fine = _fine(int(place[segment]), len(kind), int(whole[segment])) if series else None
-                place[segment] += len(kind)
-                for lens in self._lenses_in(segment, canary=part is None):
-                    if not series and not any(wanted[sample] for sample in lens.samples):
-                        continue
-                    stripe, values, told = _placed(lens.metric, frame, stripes[lens.metric], asked[lens.metric].nowhere)
-                    readings[lens.metric].read(lens, kind, stripe, values, fine)
-                    for sample in lens.samples:
-                        if sample in sums:
-                            sums[sample].add(kind, values, told)
-            return {sample: found for reading in readings.values() for sample, found in reading.collected()}, sums
-
-        found = list(self._load.threads.map(collected, parts))[::-1]  # in due order
-        for sample in self._varying:
-            sample.collected([part[sample] for part, _ in found], series=series)
-            if series and sample.mean:
-                sample.summed([sums[sample] for _, sums in found])
+    def _read(
+        self,
+        part: Span | None,
+        wanted: dict[str, Wanted],
+        stripes: dict[str, Array],
+        asked: set[Sample],
+        *,
+        series: bool,
+    ) -> tuple[dict[str, Reading], dict[Sample, Sums]]:
+        """Return what a part has of the samples asked for, by metric, and the sums of those whose mean is."""
+        readings = {metric: Reading(mine, series=series) for metric, mine in wanted.items()}
+        sums = {sample: Sums(sample) for sample in self._varying if series and sample.mean}
+        place, whole = np.zeros(len(self._edges) + 1, np.int64), self._counts.sum(axis=1)
+        for segment, kind, frame in self._pieces(part):
+            fine = _fine(int(place[segment]), len(kind), int(whole[segment])) if series else None
+            place[segment] += len(kind)
+            for lens in self._lenses_in(segment, canary=part is None):
+                if asked.isdisjoint(lens.samples):
+                    continue
+                stripe, values, told = _placed(lens.metric, frame, stripes[lens.metric], wanted[lens.metric].nowhere)
+                readings[lens.metric].read(lens, kind, stripe, values, fine)
+                for sample in lens.samples:
+                    if sample in sums:
+                        sums[sample].add(kind, values, told)
+        return readings, sums
 
     def _pieces(self, part: Span | None) -> Iterator[tuple[int, Array, Frame]]:
         """Yield (stretch, kinds, requests) of a part of the load, or the canary's, each within one stretch."""

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 ROWS = 1 << 16
 """About as many requests are held at a time, and those of two windows more."""
+EARLY = 8
+"""The first look at an outage is at a stretch so many times shorter."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,10 @@ class Search:
     def __init__(self, felt: Felt, t0: int, off: int, until: int, observed: int) -> None:
         self._felt, self._t0, self._off, self._until = felt, t0, off, until
         self._window = felt.window_ns
-        self._length = max(self._window, round((until - t0) * ROWS / max(1, observed)), NS_PER_S)
+        self._most = max(self._window, round((until - t0) * ROWS / max(1, observed)), NS_PER_S)
+        self._least = max(self._most // EARLY, NS_PER_S)
+        """The first stretch is as long, as outages begin to hurt at once and most are over soon; each later one twice
+        as long as that before it, up to `most`."""
         self._last = until - self._window + 1
         """Windows begin before this."""
 
@@ -44,9 +49,9 @@ class Search:
 
         As (due time, how many requests due at the same moment come before it, due time of the one before it).
         """
-        at, before = self._t0, None
+        at, before, length = self._t0, None, self._least
         while at < min(self._last, self._off):
-            end = min(at + self._length, self._last)
+            end = min(at + length, self._last)
             part = self._felt.stretch(at, min(self._until, end + self._window))
             windows = part.windows(at, end + self._window - 1)
             found = np.flatnonzero(~windows.meets & (part.due[windows.first] < self._off))
@@ -54,14 +59,14 @@ class Search:
                 return self._place(part, int(windows.first[found[0]]), before)
             rows = part.rows(at, end)
             before = int(part.due[rows.stop - 1]) if rows.stop > rows.start else before
-            at = end
+            at, length = end, min(2 * length, self._most)
         return None
 
     def good(self, since: tuple[int, int, int | None]) -> Good | None:
         """Return from when on service was good again, after a window as `broken` tells it; None if never."""
-        at, skip, before = since
+        (at, skip, before), length = since, self._least
         while True:
-            end = at + self._length
+            end = at + length
             final = end + self._window >= self._last
             part = self._felt.stretch(at, min(self._until, end + 2 * self._window))
             windows = part.windows(at, min(end + self._window, self._last) + self._window - 1).since(skip)
@@ -78,6 +83,7 @@ class Search:
                 at, skip = min(self._until, end + 2 * self._window), 0
             else:
                 at, skip, before = self._place(part, onward, before)
+            length = min(2 * length, self._most)
 
     @staticmethod
     def _place(part: Service, row: int, before: int | None) -> tuple[int, int, int | None]:
@@ -93,4 +99,4 @@ class Search:
                 return int(part.due[row + asked[0]])
             if end >= self._until:
                 return due
-            part, row, end = self._felt.stretch(end, end + self._length), 0, end + self._length
+            part, row, end = self._felt.stretch(end, end + self._most), 0, end + self._most

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.analysis import stats
-from harness.analysis.dependence import batch_size, effective_size_of
+from harness.analysis.dependence import batch_size, effective_size_of, effective_sizes_of
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -34,8 +34,10 @@ class Sample:
         self.counts = np.zeros(buckets, np.int64)
         self._n = 0
         self._so_far = self.counts
-        self._ranges: list[tuple[int, int, Array, Array]] = []
-        """First and last bucket, the values in them and how many lie up to each, in order."""
+        self._held: dict[int, tuple[Array, Array]] = {}
+        """By bucket: the values in it and how many lie up to each, in order."""
+        self._at: dict[int, int] = {}
+        """What was found by rank: each is asked for several times."""
         self._lost: list[Array] = []
         self._lost_counts: Array | None = None
         """As `counts`, of lost requests alone."""
@@ -66,7 +68,7 @@ class Sample:
     def all_zero(self, n: int) -> None:
         """Take n requests, all of them of the value 0, which lies in the first bucket."""
         self.counts[0] = n
-        self._ranges.append((0, 0, np.zeros(1, np.int64), np.full(1, n)))
+        self._held[0] = np.zeros(1, np.int64), np.full(1, n)
 
     def counted(self) -> None:
         """All rows were counted."""
@@ -101,30 +103,32 @@ class Sample:
                 buckets.add(_bucket(self._known_so_far, high - 1))
         return buckets
 
-    def ranges(self, buckets: set[int]) -> list[tuple[int, int]]:
-        """Return those of the buckets, as first and last, whose rows were not collected yet."""
-        known = {low for low, *_ in self._ranges}
-        return [(b, b) for b in sorted(buckets - known)]
+    def missing(self, buckets: set[int]) -> list[int]:
+        """Return those of the buckets, in order, whose rows were not collected yet."""
+        return sorted(buckets - self._held.keys())
 
-    def collected(self, parts: list[Collected], *, series: bool) -> None:
-        """Take the rows of the buckets asked for, part by part, and the batches they are counted in."""
-        for same in zip(*(part.ranges for part in parts), strict=True):
-            low, high = same[0][:2]
-            values, weights = (np.concatenate([found[i] for found in same]) for i in (2, 4))
-            order = np.argsort(values)
-            self._ranges.append((low, high, values[order], np.cumsum(weights[order], dtype=np.int32)))
-        if not series or not self._n or self.bare:
+    def collected(self, found: Collected, *, series: bool) -> None:
+        """Take the rows of the buckets asked for, and the batches they are counted in."""
+        ordered = {bucket: np.argsort(values) for bucket, (_, values, _) in found.rows.items()}
+        for bucket, (_, values, weights) in found.rows.items():
+            order = ordered[bucket]
+            self._held[bucket] = values[order], weights[order].cumsum(dtype=np.int32)
+        if not series or not self._n or self.bare or not self.percents:
             return
-        whole = [int(part.sizes().sum()) // self.batch for part in parts]  # what is left over at the end is no batch
-        sizes = np.concatenate([part.sizes()[:full] for part, full in zip(parts, whole, strict=True)])
-        there = sizes > 0
-        for percent in self.percents:
-            value = stats.percentile(self, percent)
+        sizes = found.below[None]
+        at_or_below = np.empty((len(self.percents), len(sizes)))
+        values_of = [stats.percentile(self, percent) for percent in self.percents]
+        for i, (value, percent) in enumerate(zip(values_of, self.percents, strict=True)):
             bucket = _bucket(self._so_far, stats.place(self._n, percent)[0])
-            hits = [_hits(part, bucket, value) for part in parts]
-            share = sum(float(of_part.sum()) for of_part in hits) / self._n
-            below = np.concatenate([of_part[:full] for of_part, full in zip(hits, whole, strict=True)])
-            self._worth[value] = effective_size_of(self._n, share, share * (1 - share), below[there], sizes[there])
+            batches, values, weights = found.rows[bucket]
+            under = values <= value
+            in_bucket = np.bincount(batches[under], weights[under], minlength=len(sizes))
+            np.add(found.below[bucket], in_bucket, out=at_or_below[i])
+        shares = at_or_below.sum(axis=1) / self._n
+        there = np.flatnonzero(found.whole & (sizes > 0))
+        sums = at_or_below.take(there, axis=1)
+        worth = effective_sizes_of(self._n, shares, shares * (1 - shares), sums, sizes.take(there))
+        self._worth.update(zip(values_of, worth, strict=True))
 
     def summed(self, parts: list[Sums]) -> None:
         """Take the sums of every part towards the mean."""
@@ -142,16 +146,18 @@ class Sample:
 
     def at(self, rank: int) -> int:
         """Return the value with so many (0-based) below it in order, ns."""
-        bucket = _bucket(self._so_far, rank)
-        values, so_far = self._held(bucket)
-        return int(values[np.searchsorted(so_far, rank - _before(self._so_far, bucket), "right")])
+        if rank not in self._at:
+            bucket = _bucket(self._so_far, rank)
+            values, so_far = self._held[bucket]
+            self._at[rank] = int(values[_bucket(so_far, rank - _before(self._so_far, bucket))])
+        return self._at[rank]
 
     def known_at(self, rank: int) -> int:
         """Return the same without lost requests."""
         if not self._lost:
             return self.at(rank)
         bucket = _bucket(self._known_so_far, rank)
-        values, so_far = self._held(bucket)
+        values, so_far = self._held[bucket]
         known = np.diff(so_far, prepend=0)
         for lost in np.concatenate(self._lost).tolist():
             place = int(np.searchsorted(values, lost))
@@ -161,12 +167,6 @@ class Sample:
                     break
                 place += 1
         return int(values[np.searchsorted(np.cumsum(known), rank - _before(self._known_so_far, bucket), "right")])
-
-    def _held(self, bucket: int) -> tuple[Array, Array]:
-        for low, high, values, so_far in self._ranges:
-            if low <= bucket <= high:
-                return values, so_far
-        raise LookupError(f"bucket {bucket} was not asked for")
 
     def worth(self, value: float) -> int:
         """Return how many independent observations the share at or below a percentile asked for is worth."""
@@ -217,18 +217,8 @@ class Sums:
         return self._batches[:full], np.full(full, batch)
 
 
-def _hits(part: Collected, bucket: int, value: float) -> Array:
-    """Return how many rows of each batch lie at or below a value, which lies in this bucket."""
-    hits = part.below(bucket)
-    for low, _, values, batches, weights in part.ranges:
-        if low == bucket:
-            under = values <= value
-            np.add.at(hits, batches[under], weights[under].astype(hits.dtype))
-    return hits
-
-
 def _bucket(so_far: Array, rank: int) -> int:
-    return int(np.searchsorted(so_far, rank, "right"))
+    return int(so_far.searchsorted(rank, "right"))
 
 
 def _before(so_far: Array, bucket: int) -> int:

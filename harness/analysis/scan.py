@@ -168,7 +168,7 @@ class Scan:
             if found is not None and found >= min(group.last_ns, before - 1):
                 break
             frame = self._decode(group, ())
-            ends = frame.end[frame.outcome.among(outcomes) & (frame.end >= 0) & (frame.end < before)]
+            ends = frame.end[frame.ended_as(outcomes) & (frame.end >= 0) & (frame.end < before)]
             found = max(int(ends.max()), found or 0) if len(ends) else found
         return found
 

@@ -50,7 +50,7 @@ class Tokens:
         sent, streams = (np.bincount(kind, minlength=len(load.kinds)) for kind in (load.kind, load.kind[told >= 0]))
         self.count = np.where((told < 0) & unheard(load.kinds, sent, streams).take(load.kind), 0, told)
         self.streams = (self.count >= 0) & (load.answered | load.lost)
-        self._waited = load.lost | load.outcome.among([Outcome.TIMEOUT])
+        self._waited = load.lost | load.ended_as([Outcome.TIMEOUT])
         self._until = np.where(load.lost, load.last_ns, load.end)
         self._stalled = self._waited & (self.count > 0) & (self.last >= 0)
         """Tokens had come, and the next one was still waited for at the end."""
@@ -100,7 +100,7 @@ class Tokens:
         """Return how many streams were answered ok or degraded; lost ones could have been either."""
         chosen, load = mask & self.streams, self.load
         lost = int((chosen & load.lost).sum())
-        good = int((chosen & load.outcome.among((Outcome.OK, Outcome.DEGRADED))).sum())
+        good = int((chosen & load.ended_as((Outcome.OK, Outcome.DEGRADED))).sum())
         return Share(good, int(chosen.sum()) - lost, lost)
 
     @cached_property

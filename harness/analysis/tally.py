@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.analysis.cache import by_kind
-from harness.analysis.windows import running, succeeded
+from harness.analysis.windows import SUCCEEDED, running
 from harness.clock import NS_PER_S
 from harness.model.request import BAD, Outcome
 
@@ -114,7 +114,7 @@ class Tally:
         failed = frame.take(np.flatnonzero(self._unanswered.take(frame.kind)))
         self.failed += int(self._into(failed).sum())
         late = frame.take(np.flatnonzero(frame.response > self._felt.late_ns))
-        self.slow += int((self._into(late) & succeeded(late)).sum())
+        self.slow += int((self._into(late) & late.ended_as(SUCCEEDED)).sum())
 
     def _into(self, frame: Frame) -> Array:
         """Tell which requests were sent into the fault, or after it, and are its own."""
@@ -174,7 +174,7 @@ class _Stall:
         self._worst = 0
 
     def _ends(self, frame: Frame) -> Array:
-        ends: Array = frame.end[succeeded(frame) & (frame.end >= self._t0) & (frame.end < self._until)]
+        ends: Array = frame.end[frame.ended_as(SUCCEEDED) & (frame.end >= self._t0) & (frame.end < self._until)]
         return ends
 
     def add(self, frame: Frame) -> None:

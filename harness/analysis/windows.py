@@ -173,7 +173,7 @@ class Felt:
 
     def good(self, frame: Frame) -> Array:
         """Tell which requests were answered well and in time."""
-        good: Array = succeeded(frame) & (frame.response <= self.late_ns)
+        good: Array = frame.ended_as(SUCCEEDED) & (frame.response <= self.late_ns)
         return good
 
     def probes(self, begin_ns: int, end_ns: int) -> Frame:
@@ -209,7 +209,7 @@ class Felt:
             mine &= (frame.start >= begin_ns) | (frame.end >= begin_ns) | frame.lost
             starts.append(frame.start[mine])
             numbers.append(frame.numbers("request_id")[mine])
-            full.append(frame.outcome.among([Outcome.OK])[mine])
+            full.append(frame.ended_as([Outcome.OK])[mine])
         order = np.argsort(np.concatenate(starts), kind="stable")
         return np.concatenate(numbers)[order], np.concatenate(full)[order]
 
@@ -226,17 +226,13 @@ class Felt:
     def last_success(self, before_ns: int) -> int | None:
         """Return when the last request that succeeded, however late, was over before a moment; None if none was."""
         canary = self.canary
-        ends = canary.end[canary.outcome.among(SUCCEEDED) & (canary.end < before_ns)]
+        ends = canary.end[canary.ended_as(SUCCEEDED) & (canary.end < before_ns)]
         load = self.load.last_end(before_ns, SUCCEEDED)
         return max([*([int(ends.max())] if len(ends) else []), *([] if load is None else [load])], default=None)
 
 
 SUCCEEDED = (Outcome.OK, Outcome.DEGRADED)
-
-
-def succeeded(frame: Frame) -> Array:
-    """Tell which requests were answered well, however late; by kind, of which there are few."""
-    return frame.kinds.words("outcome").among(SUCCEEDED).take(frame.kind)
+"""Outcomes of requests that were answered well, however late."""
 
 
 def healthy_limit(orders: Orders, load: Kinds, canary: Kinds, healthy: list[Span]) -> Sample:

@@ -36,7 +36,7 @@ def rows(table: pa.Table, axis: Timeline) -> Rows:
     """Read the rows of a request table."""
     frame = Frame.of(table)
     told = frame.answered | frame.lost
-    return Rows((frame.due - axis.zero_ns) / 1e9, np.where(told, frame.response / 1e9, np.nan), frame.outcome)
+    return Rows((frame.due - axis.zero_ns) / 1e9, np.where(told, frame.response / 1e9, np.nan), frame.words("outcome"))
 
 
 @dataclass(frozen=True)

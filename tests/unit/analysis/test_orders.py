@@ -120,7 +120,7 @@ def test_a_scan_says_what_numpy_says(
         counts = dict.fromkeys(OUTCOMES, 0)
         for outcome, n in zip(load.kinds.words("outcome").codes, asked.counts([span]), strict=True):
             counts[load.kinds.words("outcome").words[outcome]] += int(n)
-        assert counts == {o: int((whole.outcome.among([o]) & whole.within([span])).sum()) for o in OUTCOMES}
+        assert counts == {o: int((whole.ended_as([o]) & whole.within([span])).sum()) for o in OUTCOMES}
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -369,8 +369,8 @@ def test_the_windows_of_a_soak_say_what_numpy_says(tmp_path: Path, monkeypatch: 
     for number, span in enumerate(pairwise(windows.edges.tolist())):
         inside = whole.within([span])
         assert sums["answered"][number] == (inside & whole.answered).sum()
-        assert sums["bad"][number] == (inside & whole.outcome.among(["failed", "timeout"])).sum()
-        assert sums["answers"][number] == (inside & whole.outcome.among(["ok", "degraded"])).sum()
+        assert sums["bad"][number] == (inside & whole.ended_as(["failed", "timeout"])).sum()
+        assert sums["answers"][number] == (inside & whole.ended_as(["ok", "degraded"])).sum()
         assert (sums["hits"][number], sums["lookups"][number]) == (0, inside.sum())
         times = whole.response[inside & told]
         empty += not len(times)
