@@ -56,5 +56,9 @@ class Buckets:
     @cached_property
     def of_fine(self) -> Array:
         """The bucket of every fine one."""
-        below = np.cumsum(self._counts) - self._counts
-        return (below * (self.nowhere - 1) // max(1, int(self._counts.sum()))).astype(np.uint16)
+        there = np.flatnonzero(self._counts)
+        low, high = (int(there[0]), int(there[-1]) + 1) if len(there) else (0, 0)
+        counts, of_fine = self._counts[low:high], np.zeros(FINE, np.uint16)
+        of_fine[low:high] = (counts.cumsum() - counts) * (self.nowhere - 1) // max(1, int(counts.sum()))
+        of_fine[high:] = self.nowhere - 1
+        return of_fine

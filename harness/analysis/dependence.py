@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ MAX_BATCHES = 4096
 """Longer series are summed in this many batches first: the cost of an interval stays that of a short series."""
 
 
+@lru_cache(1 << 12)
 def student(freedom: float, confidence: float = CONFIDENCE) -> float:
     """Return Student's t for a two-sided interval."""
     return float(special.stdtrit(freedom, (1 + confidence) / 2))

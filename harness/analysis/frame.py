@@ -123,8 +123,11 @@ class Frame:
 
     def take(self, rows: Array | slice) -> Frame:
         """Return some of the requests."""
-        columns = {name: column[rows] for name, column in self._columns.items()}
-        return Frame(self.kinds, self.kind[rows], columns, self.last_ns)
+        if isinstance(rows, slice):
+            columns = {name: column[rows] for name, column in self._columns.items()}
+            return Frame(self.kinds, self.kind[rows], columns, self.last_ns)
+        columns = {name: column.take(rows) for name, column in self._columns.items()}  # twice as fast as [rows]
+        return Frame(self.kinds, self.kind.take(rows), columns, self.last_ns)
 
     def words(self, name: str) -> Words:
         """Return a column of strings."""

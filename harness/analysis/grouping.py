@@ -29,6 +29,8 @@ ATOMS = 512
 FEW = 1024
 SUMS = 1 << 18
 """Most counts by fine batch and level that are held at a time."""
+ROWS = 1 << 16
+"""About as many rows are counted at a time."""
 _ONE = np.int32(1)
 """Of the counts' own type: numpy's `ufunc.at` takes 3 ns a row where nothing has to be cast, and 70 to 160 where a
 plain 1 meets an array of int32."""
@@ -165,16 +167,16 @@ class _Levels:
         many = np.bincount(cell, minlength=self.cells)
         place = np.arange(len(cell)) - np.repeat(many.cumsum() - many, many)
         small = np.uint16 if self.columns < 1 << 16 else np.int32
-        self.column = np.full((max(1, int(many.max())), self.cells), self.columns, small)
+        self.column = np.full((self.cells, max(1, int(many.max()))), self.columns, small)
         """The columns of a cell, one for each of the samples it belongs to; the last one is nobody's."""
-        self.column[place, cell] = column
+        self.column[cell, place] = column
 
     @cached_property
     def member(self) -> sparse.csr_array:
         """[column, cell]: 1 where the cell belongs to the column."""
-        place, cell = np.nonzero(self.column < self.columns)
+        cell, place = np.nonzero(self.column < self.columns)
         ones = np.ones(len(cell), np.int32)
-        return sparse.csr_array((ones, (self.column[place, cell], cell)), (self.columns, self.cells))
+        return sparse.csr_array((ones, (self.column[cell, place], cell)), (self.columns, self.cells))
 
 
 class Wanted:
@@ -282,33 +284,31 @@ class Reading:
 
         A fine batch belongs, whole, to the batch that its first row is in.
         """
-        most = max(1, SUMS // (levels.columns + 1))
+        most, batches = SUMS // (levels.columns + 1), int(fine[-1]) + 1
+        by_cell = batches * levels.cells < len(cell)
+        most = max(1, most if by_cell else min(most, ROWS * batches // len(cell)))
         ends = np.searchsorted(fine, np.arange(0, int(fine[-1]) + 1 + most, most)).tolist()
         parts = [
-            self._count_some(keep.samples, levels, cell[begin:end], fine[begin:end] - number * most)
+            self._count_some(keep.samples, levels, cell[begin:end], fine[begin:end] - number * most, by_cell=by_cell)
             for number, (begin, end) in enumerate(pairwise(ends))
             if end > begin
         ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def _count_some(self, mine: Array, levels: _Levels, cell: Array, fine: Array) -> Array:
+    def _count_some(self, mine: Array, levels: _Levels, cell: Array, fine: Array, *, by_cell: bool) -> Array:
         many = int(fine[-1]) + 1
-        if many * levels.cells < len(cell):
+        if by_cell:
             counted = np.bincount(fine * levels.cells + cell, minlength=many * levels.cells)
             by_column = np.asarray(levels.member @ counted.reshape(many, levels.cells).T.astype(np.int32)).T
         else:
             width = levels.columns + 1
-            sums = np.zeros(many * width, np.int32)
-            row, cell, at = fine * width, cell.astype(np.intp), np.empty(len(cell), np.intp)
-            for column in levels.column:
-                np.add(row, column.take(cell), out=at)
-                np.add.at(sums, at, _ONE)
-            by_column = sums.reshape(many, width)[:, :-1]
+            at = levels.column.take(cell, axis=0) + (fine * width)[:, None]
+            by_column = np.bincount(at.ravel(), minlength=many * width).astype(np.int32).reshape(many, width)[:, :-1]
         sizes = np.add.reduceat(by_column, levels.first, axis=1)
         before = self._place[mine] + np.cumsum(sizes, axis=0) - sizes
         batch: Array = before // self._size[mine]
         self._place[mine] += sizes.sum(axis=0)
-        at = batch[:, levels.owner]
+        at = batch.take(levels.owner, axis=1)
         at += self._first[mine][levels.owner] + levels.level * self._batches[mine][levels.owner]
         np.add.at(self._counts, at.ravel(), by_column.ravel())
         return batch

@@ -25,6 +25,7 @@ from harness.analysis.buckets import Buckets, fine_bucket, how_many
 from harness.analysis.frame import ALWAYS, LOWER_BOUNDS, METRICS, NEEDS
 from harness.analysis.grouping import Lens, Reading, Wanted, together
 from harness.analysis.sample import Sample, Sums
+from harness.analysis.scan import BLOCK
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Sequence
@@ -37,8 +38,8 @@ FINE = 1024
 """Batches that a long stretch of the recording is cut into; a sample's own are made of these."""
 SHORT = 8192
 """In stretches shorter than this every row is one."""
-SAMPLED = 8
-"""Row groups from which the buckets are chosen."""
+SAMPLED, SAMPLED_ROWS = 8, 1 << 18
+"""Row groups, and about how many of their rows, from which the buckets are chosen."""
 WAITING = 4
 """Blocks that wait to be counted while the next are looked at."""
 
@@ -143,9 +144,11 @@ class Orders:
         for sample in self._samples:
             sample.constant = self._load.punctual and sample.metric == "lateness" and not sample.mean
         self._buckets = {metric: Buckets(self._many) for metric in dict.fromkeys(s.metric for s in self._varying)}
+        step = max(1, min(self._load.rows, SAMPLED * BLOCK) // SAMPLED_ROWS)
         for frame in self._load.some(SAMPLED, own=self._needed):
+            some = frame.take(slice(None, None, step))
             for metric, buckets in self._buckets.items():
-                values, told = METRICS[metric](frame)
+                values, told = METRICS[metric](some)
                 buckets.sample(values if told is None else values[told])
         for segment in range(len(self._edges) + 1):  # before threads share them
             self._lenses_in(segment, canary=False)

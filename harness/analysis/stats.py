@@ -25,6 +25,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 NS_PER_MS = 1e6
 CLAIM_SHARES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 """The claims a report counts towards."""
+SURELY_BOUND = 10
+"""So many observations expected on both sides of a quantile bound it: none on one has a chance of exp(-10)."""
 MAX_TRIALS = 100_000
 """More outages than anybody will ever run: a claim that needs more is out of reach."""
 
@@ -209,12 +211,12 @@ def _between(first: float, second: float, weight: float) -> float:
 @lru_cache(1 << 12)
 def interval_ranks(n: int, worth: int, share: float) -> tuple[int | None, int | None]:
     """Return the ranks between which a quantile of n observations lies that are worth fewer."""
-    plain_low, plain_high = rank_interval(n, share)
     low, high = rank_interval(worth, share)
-    return (
-        None if plain_low is None else max(1, math.floor((low or 0) * n / worth)),
-        None if plain_high is None else min(n, math.ceil((high or worth) * n / worth)),
-    )
+    ranks = max(1, math.floor((low or 0) * n / worth)), min(n, math.ceil((high or worth) * n / worth))
+    if n * min(share, 1 - share) >= SURELY_BOUND:
+        return ranks
+    plain = rank_interval(n, share)
+    return None if plain[0] is None else ranks[0], None if plain[1] is None else ranks[1]
 
 
 def percentiles_ms(times: Observed) -> Percentiles:

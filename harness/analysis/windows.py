@@ -184,7 +184,9 @@ class Felt:
     def stretch(self, begin_ns: int, end_ns: int) -> Service:
         """Return the requests due in a stretch."""
         load = self.load.whole(begin_ns, end_ns)
-        frames = (load.take(np.flatnonzero(~load.dropped)), self.probes(begin_ns, end_ns))
+        if load.dropped.any():
+            load = load.take(np.flatnonzero(~load.dropped))
+        frames = (load, self.probes(begin_ns, end_ns))
         order = np.argsort(np.concatenate([frame.due for frame in frames]), kind="stable")
 
         def column(of: Callable[[Frame], Array]) -> Array:
