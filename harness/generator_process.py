@@ -40,21 +40,29 @@ class GeneratorProcess:
             self._said = self._complaints.read().decode(errors="replace")
         return self._said
 
-    def kill(self) -> None:
-        """End it now, with all it has started. May be called again."""
-        if self.process.poll() is None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-        self.complaints()
+    def kill(self) -> str:
+        """End it now, with all it has started, and return its complaints; "" when called again."""
+        end_now(self.process)
+        if self._complaints.closed:
+            return ""
+        said = self.complaints()
         self._complaints.close()
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
+        return said
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.kill()
+
+
+def end_now(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process with its whole group, which it leads, and close our ends of its pipes. May be called again."""
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with contextlib.suppress(OSError):
+                pipe.close()

@@ -64,9 +64,6 @@ class Generator:
         with contextlib.suppress(OSError):
             lines = _lines(self._log.read_text(errors="replace"))
             mine = [line for line in lines if f" {self.name} " in line] if self._shared_log else lines
-            if before:
-                with self._log.open("a") as log:
-                    log.write(before)
         mine = _lines(before) or mine
         return f"({how}){f': {mine[-1]}' if mine else ''}"
 
@@ -76,10 +73,15 @@ class Generator:
             self.process.terminate()
 
     def kill(self, *, leaving: bool = False) -> None:
-        """End it now, with all it has started; one that is `leaving` by itself has a few seconds to."""
+        """End it now, with all it has started; one that is `leaving` by itself has a few seconds to.
+
+        What it wrote before it was told of its log is put there.
+        """
         if leaving:
             self.code()
-        self._own.kill()
+        if said := self._own.kill():
+            with contextlib.suppress(OSError), self._log.open("a") as log:
+                log.write(said)
 
 
 def _lines(text: str) -> list[str]:

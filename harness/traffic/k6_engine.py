@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import queue
-import signal
 import subprocess
 import sys
 import threading
@@ -22,6 +20,7 @@ import pyarrow as pa
 
 from harness.clock import NS_PER_S
 from harness.errors import PlanError, TrafficFailed
+from harness.generator_process import end_now
 from harness.model.request import first_request_id
 from harness.programs import K6, Program
 from harness.recording import layout
@@ -201,14 +200,7 @@ class K6Engine:
         if self._ended:  # it is leaving by itself
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_END_S)
-        if process.poll() is None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)  # k6 is on its leash, and goes with it
-            process.wait()
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
+        end_now(process)  # k6 is on its leash, and goes with it
 
     def describe(self) -> dict[str, Any]:
         """Return what belongs in the manifest: version, process id, VUs, how well k6's clock is known."""

@@ -217,10 +217,11 @@ def _serve(
         link.follow_the_masters_clock()
     announce("joined", worker=order["worker"], clock=link.clock())
     watch = gevent.spawn(link.watch)
-    with tempfile.TemporaryDirectory(prefix="agentstorm-") as folder:
+    with contextlib.ExitStack() as until_then:
         if answer["files"] is not None:
-            workload_files.unpack(answer["files"], Path(folder))
-            order["workload"] = str(Path(folder) / Path(order["workload"]).name)
+            folder = Path(until_then.enter_context(tempfile.TemporaryDirectory(prefix="agentstorm-")))
+            workload_files.unpack(answer["files"], folder)
+            order["workload"] = str(folder / Path(order["workload"]).name)
         why = _generate(order, link, environment, _asked(commands, link))
     link.leave()
     watch.kill()
