@@ -7,40 +7,26 @@ not once a sample.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import pairwise
 from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse
 
-from harness.recording.ordered import distinct
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from harness.analysis.frame import Array
     from harness.analysis.sample import Sample
 
 ATOMS = 512
 """Most atoms of a cluster: with more its tables would not stay in the processor's cache."""
-FEW = 1024
-SUMS = 1 << 18
-"""Most counts by fine batch and level that are held at a time."""
-ROWS = 1 << 16
-"""About as many rows are counted at a time."""
 _ONE = np.int32(1)
 """Of the counts' own type: numpy's `ufunc.at` takes 3 ns a row where nothing has to be cast, and 70 to 160 where a
 plain 1 meets an array of int32."""
 
 
-_ROW = (np.int16, np.int64, np.int32)
-"""Of a row that is kept: its batch, its value, and how many rows had it."""
+class Cluster:
+    """Samples of a lens that need few atoms."""
 
-
-class _Cluster:
     def __init__(self, samples: list[Sample], atom: Array, buckets: int) -> None:
         self.samples = samples
         self.atom = atom.astype(np.intp)
@@ -53,7 +39,7 @@ class _Cluster:
         self.inside = np.array([sample.kinds[of_atom] for sample in samples])
         """[sample, atom]."""
         owners, self.atoms_of = np.nonzero(self.inside)
-        """The atoms of every sample, one sample after the other."""
+        """The atoms of every sample, one sample after the other: how many each has, and where they begin."""
         self.many_atoms = np.bincount(owners, minlength=len(samples))
         self.atoms_from = self.many_atoms.cumsum() - self.many_atoms
 
@@ -63,16 +49,16 @@ class Lens:
 
     def __init__(self, metric: str, samples: list[Sample], buckets: int) -> None:
         self.metric, self.samples, self._buckets = metric, samples, buckets
-        self.clusters: list[_Cluster] = []
+        self.clusters: list[Cluster] = []
         mine: list[Sample] = []
         atom = np.zeros(len(samples[0].kinds), np.int64)
         for sample in samples:
             finer = _numbered(2 * atom + sample.kinds)
             if mine and finer.max() >= ATOMS:
-                self.clusters.append(_Cluster(mine, atom, buckets))
+                self.clusters.append(Cluster(mine, atom, buckets))
                 mine, finer = [], _numbered(sample.kinds.astype(np.int64))
             mine, atom = [*mine, sample], finer
-        self.clusters.append(_Cluster(mine, atom, buckets))
+        self.clusters.append(Cluster(mine, atom, buckets))
         self.making = Lock()
         """Held while tables for this lens are made: those for others may be made at the same time."""
 
@@ -100,256 +86,3 @@ def _numbered(codes: Array) -> Array:
     there = np.zeros(int(codes.max(initial=0)) + 1, bool)
     there[codes] = True
     return (np.cumsum(there) - 1)[codes]
-
-
-@dataclass(frozen=True)
-class Collected:
-    """What was found for one sample: the values in some buckets, with the batch of each and how many rows had it, and
-    how many rows of every batch lie below each of them."""
-
-    rows: dict[int, tuple[Array, Array, Array]]
-    """By bucket: batches, values, weights."""
-    below: dict[int | None, Array]
-    """By bucket: of every batch. None: all rows."""
-    whole: Array
-    """Which batches are: what is left over at the end of a part is none."""
-
-
-class _Keep:
-    """Of one cluster: which rows of an atom and stripe are collected, and for which (sample, bucket)."""
-
-    def __init__(self, cluster: _Cluster, wanted: Wanted) -> None:
-        self.first = cluster.atom * wanted.stripes
-        """Where the stripes of each kind begin: a place is that of an atom's stripe."""
-        self.samples = np.array([wanted.number[sample] for sample in cluster.samples])
-        own = np.zeros(len(wanted.samples), np.intp)
-        own[self.samples] = np.arange(len(self.samples))
-        self.column_of = own[wanted.owner]
-        """Of each (sample, bucket): which of the cluster's samples it is of."""
-        mine = np.flatnonzero(np.isin(wanted.owner, self.samples))
-        many = cluster.many_atoms[self.column_of[mine]]
-        which = np.repeat(mine, many)
-        step = np.arange(len(which)) - np.repeat(many.cumsum() - many, many)
-        atom = cluster.atoms_of[cluster.atoms_from[self.column_of[which]] + step]
-        place = atom * wanted.stripes + wanted.stripe_of_bucket[which]
-        kept = np.bincount(place, minlength=cluster.atoms * wanted.stripes)
-        # As small as can be: they are looked up at random, and so have to stay in the processor's cache.
-        self.many = kept.astype(np.uint16)
-        """How many keep the rows of a place; `begins` and `which` say who."""
-        self.any = self.many > 0
-        self.begins = (kept.cumsum() - kept).astype(np.int32)
-        self.which = which[np.argsort(place, kind="stable")]
-
-
-class _Levels:
-    """Of one cluster: what a row's place counts towards. The levels of a sample are separated by its buckets, and are
-    its **columns**; places of an atom between which no sample of it changes level are one **cell**."""
-
-    def __init__(self, cluster: _Cluster, wanted: Wanted, keep: _Keep) -> None:
-        begins = keep.any.reshape(-1, wanted.stripes).copy()
-        begins[:, [0, -1]] = True
-        first = np.flatnonzero(begins)
-        self.cells = len(first)
-        number = np.arange(self.cells, dtype=np.uint16 if self.cells < 1 << 16 else np.int32)
-        self.cell: Array = np.repeat(number, np.diff(first, append=begins.size))
-        """The cell of each place."""
-        levels = wanted.levels[keep.samples]
-        self.first = levels.cumsum() - levels
-        """The first column of each sample."""
-        self.columns = int(levels.sum())
-        self.owner = np.repeat(np.arange(len(levels)), levels)
-        self.level = np.arange(self.columns) - self.first[self.owner]
-        atom, stripe = np.divmod(first, wanted.stripes)
-        level_of = np.cumsum(wanted.cut[keep.samples], axis=1)
-        level_of += self.first[:, None]
-        cell, whose = np.nonzero(cluster.inside.T[atom] & (stripe < wanted.nowhere)[:, None])
-        column = level_of.ravel().take(whose * wanted.stripes + stripe[cell])
-        many = np.bincount(cell, minlength=self.cells)
-        place = np.arange(len(cell)) - np.repeat(many.cumsum() - many, many)
-        small = np.uint16 if self.columns < 1 << 16 else np.int32
-        self.column = np.full((self.cells, max(1, int(many.max()))), self.columns, small)
-        """The columns of a cell, one for each of the samples it belongs to; the last one is nobody's."""
-        self.column[cell, place] = column
-
-    @cached_property
-    def member(self) -> sparse.csr_array:
-        """[column, cell]: 1 where the cell belongs to the column."""
-        cell, place = np.nonzero(self.column < self.columns)
-        ones = np.ones(len(cell), np.int32)
-        return sparse.csr_array((ones, (self.column[cell, place], cell)), (self.columns, self.cells))
-
-
-class Wanted:
-    """What one pass collects of the samples of a metric: the rows in some `buckets` of each.
-
-    Buckets between which nobody asks for one are one **stripe**: there are fewer of these, so that the tables they are
-    looked up in stay in the processor's cache. The last one is for rows without a value, as with buckets.
-    """
-
-    def __init__(self, samples: list[Sample], buckets: dict[Sample, list[int]], many: int) -> None:
-        self.samples = samples
-        self.buckets = [buckets[sample] for sample in samples]
-        """Of each sample, in order."""
-        self.number = {sample: number for number, sample in enumerate(samples)}
-        self.levels = np.array([len(mine) + 1 for mine in self.buckets], np.intp)
-        """How many levels each sample has, which its buckets separate."""
-        self.owner = np.repeat(np.arange(len(samples)), self.levels - 1)
-        """The number of the sample of each (sample, bucket), one sample after the other."""
-        asked = np.array([bucket for mine in self.buckets for bucket in mine], np.intp)
-        edges = np.unique(np.concatenate([[0, many - 1], asked, asked + 1]))
-        """The first bucket of each stripe."""
-        self.stripes, self.nowhere = len(edges), len(edges) - 1
-        self.stripe = (np.searchsorted(edges, np.arange(many), "right") - 1).astype(np.uint16)
-        """The stripe of each bucket."""
-        self.stripe_of_bucket = self.stripe[asked].astype(np.intp)
-        """Of each (sample, bucket)."""
-        self.near = np.zeros(self.stripes, bool)
-        """Which stripes any sample collects rows of."""
-        self.near[self.stripe_of_bucket] = True
-        self.cut = np.zeros((len(samples), self.stripes), bool)
-        """[sample, stripe]: where it has another level than before."""
-        self.cut[self.owner, self.stripe_of_bucket] = True
-        self.dtype = np.uint16 if len(asked) < 1 << 16 else np.int32
-        """Of the numbers of (sample, bucket): small ones are sorted by their digits, which is linear."""
-        self._keeps: dict[Lens, list[_Keep]] = {}
-        self._levels: dict[Lens, list[_Levels]] = {}
-
-    def keeps(self, lens: Lens) -> list[_Keep]:
-        """Return what is collected of a lens' clusters; made once for all parts."""
-        with lens.making:
-            if lens not in self._keeps:
-                self._keeps[lens] = [_Keep(cluster, self) for cluster in lens.clusters]
-            return self._keeps[lens]
-
-    def levels_of(self, lens: Lens) -> list[_Levels]:
-        """Return what is counted of a lens' clusters; made once for all parts."""
-        keeps = self.keeps(lens)
-        with lens.making:
-            if lens not in self._levels:
-                both = zip(lens.clusters, keeps, strict=True)
-                self._levels[lens] = [_Levels(cluster, self, keep) for cluster, keep in both]
-            return self._levels[lens]
-
-
-class Reading:
-    """One pass over a part that collects what is `wanted`; with `series` it counts batches as well."""
-
-    def __init__(self, wanted: Wanted, *, series: bool) -> None:
-        self.wanted = wanted
-        samples, self._levels = wanted.samples, wanted.levels
-        self._batches = np.array([len(s) // s.batch + 1 if series else 0 for s in samples])
-        self._first = np.concatenate([[0], np.cumsum(self._batches * self._levels)])
-        self._counts = np.zeros(int(self._first[-1]), np.int32)
-        self._place = np.zeros(len(samples), np.int64)
-        self._size = np.array([s.batch for s in samples])
-        self.rows: list[tuple[Array, ...]] = []
-        """Of rows kept: for which (sample, bucket), and `_ROW`."""
-
-    def read(self, lens: Lens, kind: Array, stripe: Array, values: Array, fine: Array | None) -> None:
-        """Take the next rows in due order; `fine` is the fine batch of each, from 0, with `series`."""
-        if fine is None:
-            near = np.flatnonzero(self.wanted.near.take(stripe))
-            kind, stripe, values = kind.take(near), stripe.take(near), values.take(near)
-        for number, keep in enumerate(self.wanted.keeps(lens)):
-            place = keep.first.take(kind)
-            place += stripe
-            batch = None
-            if fine is not None:
-                levels = self.wanted.levels_of(lens)[number]
-                batch = self._count(keep, levels, levels.cell.take(place), fine)
-            rows = np.flatnonzero(keep.any.take(place))
-            if not len(rows):
-                continue
-            place = place.take(rows)
-            many = keep.many.take(place)
-            ends = np.cumsum(many, dtype=np.intp)
-            chosen = np.repeat(rows, many)
-            which = keep.which.take(np.repeat(keep.begins.take(place) - (ends - many), many) + np.arange(ends[-1]))
-            if batch is None or fine is None:
-                batches = np.zeros(len(chosen), np.int16)
-            else:
-                batches = batch[fine[chosen], keep.column_of.take(which)]
-            self._keep(which, batches, values.take(chosen))
-
-    def _keep(self, which: Array, batch: Array, values: Array) -> None:
-        weights = np.ones(len(values), np.int32)
-        if len(values) > FEW and values.min() == values.max():  # as lateness in a closed loop: told once, with a number
-            first, same = distinct([which, batch])
-            weights = np.bincount(same).astype(np.int32)
-            which, batch, values = which[first], batch[first], values[first]
-        self.rows.append((which.astype(self.wanted.dtype), batch.astype(np.int16), values, weights))
-
-    def _count(self, keep: _Keep, levels: _Levels, cell: Array, fine: Array) -> Array:
-        """Count rows by batch and column; return the batch of every sample that each fine batch belongs to.
-
-        A fine batch belongs, whole, to the batch that its first row is in.
-        """
-        most, batches = SUMS // (levels.columns + 1), int(fine[-1]) + 1
-        by_cell = batches * levels.cells < len(cell)
-        most = max(1, most if by_cell else min(most, ROWS * batches // len(cell)))
-        ends = np.searchsorted(fine, np.arange(0, int(fine[-1]) + 1 + most, most)).tolist()
-        parts = [
-            self._count_some(keep.samples, levels, cell[begin:end], fine[begin:end] - number * most, by_cell=by_cell)
-            for number, (begin, end) in enumerate(pairwise(ends))
-            if end > begin
-        ]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-    def _count_some(self, mine: Array, levels: _Levels, cell: Array, fine: Array, *, by_cell: bool) -> Array:
-        many = int(fine[-1]) + 1
-        if by_cell:
-            counted = np.bincount(fine * levels.cells + cell, minlength=many * levels.cells)
-            by_column = np.asarray(levels.member @ counted.reshape(many, levels.cells).T.astype(np.int32)).T
-        else:
-            width = levels.columns + 1
-            at = levels.column.take(cell, axis=0) + (fine * width)[:, None]
-            by_column = np.bincount(at.ravel(), minlength=many * width).astype(np.int32).reshape(many, width)[:, :-1]
-        sizes = np.add.reduceat(by_column, levels.first, axis=1)
-        before = self._place[mine] + np.cumsum(sizes, axis=0) - sizes
-        batch: Array = before // self._size[mine]
-        self._place[mine] += sizes.sum(axis=0)
-        at = batch.take(levels.owner, axis=1)
-        at += self._first[mine][levels.owner] + levels.level * self._batches[mine][levels.owner]
-        np.add.at(self._counts, at.ravel(), by_column.ravel())
-        return batch
-
-    def used(self) -> Array:
-        """Return how many batches each sample has; the last of them may not be whole."""
-        used: Array = -(-self._place // self._size)
-        return used
-
-    def by_level(self, number: int) -> tuple[Array, Array]:
-        """Return how many rows of a sample lie in each level of every batch, and which of these are whole."""
-        whole, rest = divmod(int(self._place[number]), int(self._size[number]))
-        counts = self._counts[self._first[number] : self._first[number + 1]]
-        counts = counts.reshape(self._levels[number], self._batches[number])
-        return counts[:, : whole + (rest > 0)], np.arange(whole + (rest > 0)) < whole
-
-
-def together(readings: list[Reading]) -> Iterator[tuple[Sample, Collected]]:
-    """Yield what readings of the parts, in due order, found of each sample."""
-    wanted = readings[0].wanted
-    used = np.array([reading.used() for reading in readings])
-    pieces: list[tuple[Array, ...]] = [tuple(np.zeros(0, kind) for kind in (wanted.dtype, *_ROW))]
-    for reading, before in zip(readings, used.cumsum(axis=0) - used, strict=True):
-        first = before[wanted.owner].astype(np.int16)
-        pieces += [(which, batch + first.take(which), *rest) for which, batch, *rest in reading.rows]
-        reading.rows.clear()
-    which, *columns = (np.concatenate(column) for column in zip(*pieces, strict=True))
-    pieces.clear()
-    order = np.argsort(which, kind="stable")
-    columns = [column[order] for column in columns]
-    bounds = iter(pairwise(np.searchsorted(which[order], np.arange(len(wanted.owner) + 1)).tolist()))
-    for number, (sample, buckets) in enumerate(zip(wanted.samples, wanted.buckets, strict=True)):
-        rows = {bucket: _rows(columns, *next(bounds)) for bucket in buckets}
-        found = [reading.by_level(number) for reading in readings]
-        below = np.concatenate([counts for counts, _ in found], axis=1)
-        for level in range(1, len(below)):  # numpy's own running sum takes longer along rows than this
-            below[level] += below[level - 1]
-        whole = np.concatenate([whole for _, whole in found])
-        yield sample, Collected(rows, dict(zip([*buckets, None], below, strict=True)), whole)
-
-
-def _rows(columns: list[Array], begin: int, end: int) -> tuple[Array, Array, Array]:
-    batches, values, weights = (column[begin:end] for column in columns)
-    return batches, values, weights

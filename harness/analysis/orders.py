@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from harness.analysis.buckets import Buckets, fine_bucket, how_many
+from harness.analysis.collecting import Reading, Wanted, together
 from harness.analysis.frame import ALWAYS, LOWER_BOUNDS, METRICS, NEEDS
-from harness.analysis.grouping import Lens, Reading, Wanted, together
+from harness.analysis.grouping import Lens
 from harness.analysis.sample import Sample, Sums
 from harness.analysis.scan import BLOCK
 

@@ -13,8 +13,8 @@ from harness.analysis.dependence import batch_size, effective_size_of, effective
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
+    from harness.analysis.collecting import Collected
     from harness.analysis.frame import Array
-    from harness.analysis.grouping import Collected
     from harness.analysis.timeline import Span
 
 
