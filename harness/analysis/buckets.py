@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.seeds import generator
+
 if TYPE_CHECKING:
     from harness.analysis.frame import Array
 
@@ -23,6 +25,14 @@ FINE = 1 << (31 - _DROPPED_BITS)
 def how_many(rows: int) -> int:
     """Return how many buckets a recording of so many rows is worth, a power of two."""
     return min(MOST, max(FEWEST, 1 << (rows // ROWS).bit_length()))
+
+
+def scattered(many: int, some: int) -> Array:
+    """Return about `some` of many rows, one at a random place of each stretch: every n-th would be of one sort where
+    a load takes turns. Which ones changes no number, only how many rows are collected."""
+    begins = np.arange(0, many, max(1, many // some))
+    rows: Array = begins + generator(many, "scattered").integers(np.diff(begins, append=many))
+    return rows
 
 
 def fine_bucket(values: Array) -> Array:

@@ -23,8 +23,8 @@ FEW = 1024
 """Rows that are kept one by one, even if they are all of one value."""
 SUMS = 1 << 18
 """Most counts by fine batch and level that are held at a time."""
-ROWS = 1 << 16
-"""About as many rows are counted at a time."""
+COUNTED = 1 << 20
+"""About as many numbers of columns, of rows that are counted, are held at a time."""
 _ROW = (np.int16, np.int64, np.int32)
 """Of a row that is kept: its batch, its value, and how many rows had it."""
 
@@ -43,43 +43,53 @@ class Collected:
 
 
 class _Keep:
-    """Of one cluster: which rows of an atom and stripe are collected, and for which (sample, bucket)."""
+    """Of one cluster: which rows are collected, and for which (sample, bucket). Rows are looked up by their **place**,
+    which is a stripe of an atom."""
 
     def __init__(self, cluster: Cluster, wanted: Wanted) -> None:
-        self.first = cluster.atom * wanted.stripes
-        """Where the stripes of each kind begin: a place is that of an atom's stripe."""
         self.samples = np.array([wanted.number[sample] for sample in cluster.samples])
-        own = np.zeros(len(wanted.samples), np.intp)
+        own = np.full(len(wanted.samples), -1, np.int32)
         own[self.samples] = np.arange(len(self.samples))
         self.column_of = own[wanted.owner]
         """Of each (sample, bucket): which of the cluster's samples it is of."""
-        mine = np.flatnonzero(np.isin(wanted.owner, self.samples))
+        mine = np.flatnonzero(self.column_of >= 0)
         many = cluster.many_atoms[self.column_of[mine]]
         which = np.repeat(mine, many)
         step = np.arange(len(which)) - np.repeat(many.cumsum() - many, many)
         atom = cluster.atoms_of[cluster.atoms_from[self.column_of[which]] + step]
         place = atom * wanted.stripes + wanted.stripe_of_bucket[which]
-        kept = np.bincount(place, minlength=cluster.atoms * wanted.stripes)
-        # As small as can be: they are looked up at random, and so have to stay in the processor's cache.
-        self.many = kept.astype(np.uint16)
-        """How many keep the rows of a place; `begins` and `which` say who."""
-        self.any = self.many > 0
-        self.begins = (kept.cumsum() - kept).astype(np.int32)
-        self.which = which[np.argsort(place, kind="stable")]
+        self.places = cluster.atoms * wanted.stripes
+        kept, slot = distinct([place])
+        self.kept = place[kept]
+        """The places whose rows are collected. Each has a slot: its number among these, from 1 on."""
+        self.many = np.bincount(slot + 1, minlength=len(kept) + 1)
+        """How many collect the rows of a slot; `begins` and `which` say who."""
+        self.begins = self.many.cumsum() - self.many
+        self.which = which[np.argsort(slot, kind="stable")]
+
+    def slots(self) -> Array:
+        """Return the slot of every place; 0 where nothing is collected."""
+        # As small as can be: it is looked up at random, and so has to stay in the processor's cache.
+        slots = np.zeros(self.places, np.uint16 if len(self.many) < 1 << 16 else np.int32)
+        slots[self.kept] = np.arange(1, len(self.kept) + 1)
+        return slots
 
 
 class _Levels:
-    """Of one cluster: what a row's place counts towards. The levels of a sample are separated by its buckets, and are
-    its **columns**; places of an atom between which no sample of it changes level are one **cell**."""
+    """Of one cluster: what a row counts towards. The levels of a sample are separated by its buckets, and are its
+    **columns**; places of an atom between which nobody asks for one are one **cell**."""
 
     def __init__(self, cluster: Cluster, wanted: Wanted, keep: _Keep) -> None:
-        begins = keep.any.reshape(-1, wanted.stripes).copy()
-        begins[:, [0, -1]] = True
-        first = np.flatnonzero(begins)
+        begins = np.zeros(keep.places + 1, bool)
+        begins[keep.kept] = begins[keep.kept + 1] = True  # so what is collected is told by the cell, too
+        begins[:: wanted.stripes] = begins[wanted.nowhere :: wanted.stripes] = True
+        first = np.flatnonzero(begins[:-1])
         self.cells = len(first)
         number = np.arange(self.cells, dtype=np.uint16 if self.cells < 1 << 16 else np.int32)
-        self.cell: Array = np.repeat(number, np.diff(first, append=begins.size))
+        self.cell: Array = np.repeat(number, np.diff(first, append=keep.places))
         """The cell of each place."""
+        self.slot = keep.slots().take(first)
+        """The slot of each cell."""
         levels = wanted.levels[keep.samples]
         self.first = levels.cumsum() - levels
         """The first column of each sample."""
@@ -106,15 +116,27 @@ class _Levels:
         return sparse.csr_array((ones, (self.column[cell, place], cell)), (self.columns, self.cells))
 
 
+class _Table:
+    """What rows of one cluster are looked up in: `first`, where the places of each kind begin, and `slot`, by place, or
+    by cell where batches are counted."""
+
+    def __init__(self, cluster: Cluster, wanted: Wanted) -> None:
+        self.keep = _Keep(cluster, wanted)
+        self.first = cluster.atom * wanted.stripes
+        self.levels = _Levels(cluster, wanted, self.keep) if wanted.series else None
+        self.slot = self.levels.slot if self.levels else self.keep.slots()
+
+
 class Wanted:
-    """What one pass collects of the samples of a metric: the rows in some `buckets` of each.
+    """What one pass collects of the samples of a metric: the rows in some `buckets` of each; with `series` it counts
+    batches as well.
 
     Buckets between which nobody asks for one are one **stripe**: there are fewer of these, so that the tables they are
     looked up in stay in the processor's cache. The last one is for rows without a value, as with buckets.
     """
 
-    def __init__(self, samples: list[Sample], buckets: dict[Sample, list[int]], many: int) -> None:
-        self.samples = samples
+    def __init__(self, samples: list[Sample], buckets: dict[Sample, list[int]], many: int, *, series: bool) -> None:
+        self.samples, self.series = samples, series
         self.buckets = [buckets[sample] for sample in samples]
         """Of each sample, in order."""
         self.number = {sample: number for number, sample in enumerate(samples)}
@@ -138,37 +160,26 @@ class Wanted:
         self.cut[self.owner, self.stripe_of_bucket] = True
         self.dtype = np.uint16 if len(asked) < 1 << 16 else np.int32
         """Of the numbers of (sample, bucket): small ones are sorted by their digits, which is linear."""
-        self._keeps: dict[Lens, list[_Keep]] = {}
-        self._levels: dict[Lens, list[_Levels]] = {}
+        self._tables: dict[Lens, list[_Table]] = {}
 
-    def keeps(self, lens: Lens) -> list[_Keep]:
-        """Return what is collected of a lens' clusters; made once for all parts."""
+    def tables(self, lens: Lens) -> list[_Table]:
+        """Return the tables of a lens' clusters, made once for all parts."""
         with lens.making:
-            if lens not in self._keeps:
-                self._keeps[lens] = [_Keep(cluster, self) for cluster in lens.clusters]
-            return self._keeps[lens]
-
-    def levels_of(self, lens: Lens) -> list[_Levels]:
-        """Return what is counted of a lens' clusters; made once for all parts."""
-        keeps = self.keeps(lens)
-        with lens.making:
-            if lens not in self._levels:
-                both = zip(lens.clusters, keeps, strict=True)
-                self._levels[lens] = [_Levels(cluster, self, keep) for cluster, keep in both]
-            return self._levels[lens]
+            if lens not in self._tables:
+                self._tables[lens] = [_Table(cluster, self) for cluster in lens.clusters]
+            return self._tables[lens]
 
 
 class Reading:
-    """One pass over a part that collects what is `wanted`; with `series` it counts batches as well."""
+    """One pass over a part that collects what is `wanted`."""
 
-    def __init__(self, wanted: Wanted, *, series: bool) -> None:
+    def __init__(self, wanted: Wanted) -> None:
         self.wanted = wanted
-        samples, self._levels = wanted.samples, wanted.levels
-        self._batches = np.array([len(s) // s.batch + 1 if series else 0 for s in samples])
-        self._first = np.concatenate([[0], np.cumsum(self._batches * self._levels)])
+        self._batches = np.array([len(s) // s.batch + 1 if wanted.series else 0 for s in wanted.samples])
+        self._first = np.concatenate([[0], np.cumsum(self._batches * wanted.levels)])
         self._counts = np.zeros(int(self._first[-1]), np.int32)
-        self._place = np.zeros(len(samples), np.int64)
-        self._size = np.array([s.batch for s in samples])
+        self._place = np.zeros(len(wanted.samples), np.int64)
+        self._size = np.array([s.batch for s in wanted.samples])
         self.rows: list[tuple[Array, ...]] = []
         """Of rows kept: for which (sample, bucket), and `_ROW`."""
 
@@ -177,28 +188,29 @@ class Reading:
         if fine is None:
             near = np.flatnonzero(self.wanted.near.take(stripe))
             kind, stripe, values = kind.take(near), stripe.take(near), values.take(near)
-        for number, keep in enumerate(self.wanted.keeps(lens)):
-            place = keep.first.take(kind)
-            place += stripe
+        for table in self.wanted.tables(lens):
+            at = table.first.take(kind)
+            at += stripe
             batch = None
-            if fine is not None:
-                levels = self.wanted.levels_of(lens)[number]
-                batch = self._count(keep, levels, levels.cell.take(place), fine)
-            rows = np.flatnonzero(keep.any.take(place))
+            if fine is not None and table.levels is not None:
+                at = table.levels.cell.take(at)
+                batch = self._count(table.keep.samples, table.levels, at, fine)
+            slot = table.slot.take(at)
+            rows = np.flatnonzero(slot > 0)
             if not len(rows):
                 continue
-            place = place.take(rows)
-            many = keep.many.take(place)
-            ends = np.cumsum(many, dtype=np.intp)
+            keep, slot = table.keep, slot.take(rows)
+            many = keep.many.take(slot)
+            ends = np.cumsum(many)
             chosen = np.repeat(rows, many)
-            which = keep.which.take(np.repeat(keep.begins.take(place) - (ends - many), many) + np.arange(ends[-1]))
+            which = keep.which.take(np.repeat(keep.begins.take(slot) - (ends - many), many) + np.arange(ends[-1]))
             if batch is None or fine is None:
                 batches = np.zeros(len(chosen), np.int16)
             else:
                 batches = batch[fine[chosen], keep.column_of.take(which)]
-            self._keep(which, batches, values.take(chosen))
+            self._store(which, batches, values.take(chosen))
 
-    def _keep(self, which: Array, batch: Array, values: Array) -> None:
+    def _store(self, which: Array, batch: Array, values: Array) -> None:
         weights = np.ones(len(values), np.int32)
         if len(values) > FEW and values.min() == values.max():  # as lateness in a closed loop: told once, with a number
             first, same = distinct([which, batch])
@@ -206,17 +218,19 @@ class Reading:
             which, batch, values = which[first], batch[first], values[first]
         self.rows.append((which.astype(self.wanted.dtype), batch.astype(np.int16), values, weights))
 
-    def _count(self, keep: _Keep, levels: _Levels, cell: Array, fine: Array) -> Array:
+    def _count(self, mine: Array, levels: _Levels, cell: Array, fine: Array) -> Array:
         """Count rows by batch and column; return the batch of every sample that each fine batch belongs to.
 
         A fine batch belongs, whole, to the batch that its first row is in.
         """
         most, batches = SUMS // (levels.columns + 1), int(fine[-1]) + 1
         by_cell = batches * levels.cells < len(cell)
-        most = max(1, most if by_cell else min(most, ROWS * batches // len(cell)))
-        ends = np.searchsorted(fine, np.arange(0, int(fine[-1]) + 1 + most, most)).tolist()
+        if not by_cell:
+            most = min(most, COUNTED * batches // (len(cell) * levels.column.shape[1]))
+        most = max(1, most)
+        ends = np.searchsorted(fine, np.arange(0, batches + most, most)).tolist()
         parts = [
-            self._count_some(keep.samples, levels, cell[begin:end], fine[begin:end] - number * most, by_cell=by_cell)
+            self._count_some(mine, levels, cell[begin:end], fine[begin:end] - number * most, by_cell=by_cell)
             for number, (begin, end) in enumerate(pairwise(ends))
             if end > begin
         ]
@@ -249,7 +263,7 @@ class Reading:
         """Return how many rows of a sample lie in each level of every batch, and which of these are whole."""
         whole, rest = divmod(int(self._place[number]), int(self._size[number]))
         counts = self._counts[self._first[number] : self._first[number + 1]]
-        counts = counts.reshape(self._levels[number], self._batches[number])
+        counts = counts.reshape(self.wanted.levels[number], self._batches[number])
         return counts[:, : whole + (rest > 0)], np.arange(whole + (rest > 0)) < whole
 
 

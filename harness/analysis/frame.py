@@ -122,7 +122,7 @@ class Frame:
         return len(self.due)
 
     def take(self, rows: Array | slice) -> Frame:
-        """Return some of the requests."""
+        """Return some of the requests: those with the given numbers, or of a slice."""
         if isinstance(rows, slice):
             columns = {name: column[rows] for name, column in self._columns.items()}
             return Frame(self.kinds, self.kind[rows], columns, self.last_ns)

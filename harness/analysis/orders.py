@@ -21,12 +21,11 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from harness.analysis.buckets import Buckets, fine_bucket, how_many
+from harness.analysis.buckets import Buckets, fine_bucket, how_many, scattered
 from harness.analysis.collecting import Reading, Wanted, together
 from harness.analysis.frame import ALWAYS, LOWER_BOUNDS, METRICS, NEEDS
 from harness.analysis.grouping import Lens
 from harness.analysis.sample import Sample, Sums
-from harness.analysis.scan import BLOCK
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Sequence
@@ -39,8 +38,8 @@ FINE = 1024
 """Batches that a long stretch of the recording is cut into; a sample's own are made of these."""
 SHORT = 8192
 """In stretches shorter than this every row is one."""
-SAMPLED, SAMPLED_ROWS = 8, 1 << 18
-"""Row groups, and about how many of their rows, from which the buckets are chosen."""
+SAMPLED, SAMPLED_ROWS = 8, 1 << 16
+"""Row groups, and about how many rows of each, from which the buckets are chosen."""
 WAITING = 4
 """Blocks that wait to be counted while the next are looked at."""
 
@@ -145,9 +144,8 @@ class Orders:
         for sample in self._samples:
             sample.constant = self._load.punctual and sample.metric == "lateness" and not sample.mean
         self._buckets = {metric: Buckets(self._many) for metric in dict.fromkeys(s.metric for s in self._varying)}
-        step = max(1, min(self._load.rows, SAMPLED * BLOCK) // SAMPLED_ROWS)
         for frame in self._load.some(SAMPLED, own=self._needed):
-            some = frame.take(slice(None, None, step))
+            some = frame.take(scattered(len(frame), SAMPLED_ROWS)) if len(frame) > SAMPLED_ROWS else frame
             for metric, buckets in self._buckets.items():
                 values, told = METRICS[metric](some)
                 buckets.sample(values if told is None else values[told])
@@ -223,7 +221,7 @@ class Orders:
         if not any(missing.values()) and not (series and any(s.mean for s in self._varying)):
             return
         wanted = {
-            metric: Wanted([s for s in self._varying if s.metric == metric], missing, self._many)
+            metric: Wanted([s for s in self._varying if s.metric == metric], missing, self._many, series=series)
             for metric in self._buckets
         }
         stripes = {metric: wanted[metric].stripe.take(buckets.of_fine) for metric, buckets in self._buckets.items()}
@@ -246,7 +244,7 @@ class Orders:
         series: bool,
     ) -> tuple[dict[str, Reading], dict[Sample, Sums]]:
         """Return what a part has of the samples asked for, by metric, and the sums of those whose mean is."""
-        readings = {metric: Reading(mine, series=series) for metric, mine in wanted.items()}
+        readings = {metric: Reading(mine) for metric, mine in wanted.items()}
         sums = {sample: Sums(sample) for sample in self._varying if series and sample.mean}
         place, whole = np.zeros(len(self._edges) + 1, np.int64), self._counts.sum(axis=1)
         for segment, kind, frame in self._pieces(part):

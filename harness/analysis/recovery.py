@@ -64,25 +64,25 @@ class Search:
 
     def good(self, since: tuple[int, int, int | None]) -> Good | None:
         """Return from when on service was good again, after a window as `broken` tells it; None if never."""
-        (at, skip, before), length = since, self._least
+        (at, skip, before), length, cut = since, self._least, False
         while True:
             end = at + length
             final = end + self._window >= self._last
             part = self._felt.stretch(at, min(self._until, end + 2 * self._window))
             windows = part.windows(at, min(end + self._window, self._last) + self._window - 1).since(skip)
             stop = None if final else part.rows(at, end).stop
-            found, onward = windows.good_before(part.harmed, stop)
+            found, onward = windows.good_before(part.harmed, stop, cut=cut)
             if found is not None:
                 before = int(part.due[found - 1]) if found else before
                 return Good(before, int(part.due[found]), self._proof(part, found))
             if final:
                 return None
-            onward = max(onward, stop or 0)
-            if onward >= len(part.due):  # nobody asked for longer than a window
+            row, cut = max(onward.at, stop or 0), onward.cut
+            if row >= len(part.due):  # nobody asked for longer than a window
                 before = int(part.due[-1]) if len(part.due) else before
                 at, skip = min(self._until, end + 2 * self._window), 0
             else:
-                at, skip, before = self._place(part, onward, before)
+                at, skip, before = self._place(part, row, before)
             length = min(2 * length, self._most)
 
     @staticmethod
@@ -99,4 +99,5 @@ class Search:
                 return int(part.due[row + asked[0]])
             if end >= self._until:
                 return due
-            part, row, end = self._felt.stretch(end, end + self._most), 0, end + self._most
+            part, row = self._felt.stretch(end, min(self._until, end + self._most)), 0
+            end += self._most

@@ -109,9 +109,8 @@ class Sample:
 
     def collected(self, found: Collected, *, series: bool) -> None:
         """Take the rows of the buckets asked for, and the batches they are counted in."""
-        ordered = {bucket: np.argsort(values) for bucket, (_, values, _) in found.rows.items()}
         for bucket, (_, values, weights) in found.rows.items():
-            order = ordered[bucket]
+            order = np.argsort(values)
             self._held[bucket] = values[order], weights[order].cumsum(dtype=np.int32)
         if not series or not self._n or self.bare or not self.percents:
             return

@@ -89,6 +89,15 @@ class Service:
 
 
 @dataclass(frozen=True)
+class Onward:
+    """The observation to go on from, among windows that are looked at later."""
+
+    at: int
+    cut: bool = False
+    """A window's tail ends right before it: if the one that begins here meets, all is well from here on."""
+
+
+@dataclass(frozen=True)
 class Windows:
     """Windows of W over a series of observations: each from its first up to, not including, its until."""
 
@@ -105,26 +114,34 @@ class Windows:
 
         The window that begins behind the tail has to meet as well. None: no such window was seen.
         """
-        return self.good_before(harmed, None, drift)[0]
+        found, _ = self.good_before(harmed, None, drift=drift)
+        return found
 
-    def good_before(self, harmed: Array, stop: int | None, drift: float = CHANGE_DRIFT) -> tuple[int | None, int]:
-        """Return the same among windows that begin before observation `stop`, and the observation to go on from.
+    def good_before(
+        self, harmed: Array, stop: int | None, *, cut: bool = False, drift: float = CHANGE_DRIFT
+    ) -> tuple[int | None, Onward]:
+        """Return the same among windows that begin before observation `stop`, and where to go on.
 
-        Beyond `stop` there have to be as many windows as one window is long, or all there are.
+        Beyond `stop` there have to be as many windows as one window is long, or all there are. With `cut` the first
+        window begins behind a tail that windows before it had.
         """
+        if cut and len(self.first) and self.meets[0]:
+            return int(self.first[0]), Onward(int(self.first[0]))
         candidates = np.flatnonzero(self.meets)
         at = 0
         while at < len(candidates):
             index = candidates[at]
             if stop is not None and self.first[index] >= stop:
-                return None, int(self.first[index])
+                return None, Onward(int(self.first[index]))
             skip = tail(harmed[self.first[index] : self.until[index]], drift)
             behind = int(self.first[index]) + skip
             later = int(np.searchsorted(self.first, behind))
             if later < len(self.first) and self.meets[later]:
-                return behind, behind
+                return behind, Onward(behind)
+            if later == len(self.first) and stop is not None:
+                return None, Onward(behind, cut=True)
             at = int(np.searchsorted(candidates, later))
-        return None, int(self.first[-1]) + 1 if len(self.first) else 0
+        return None, Onward(int(self.first[-1]) + 1) if len(self.first) else Onward(0, cut=cut)
 
 
 def slow_allowed(n: Array) -> Array:

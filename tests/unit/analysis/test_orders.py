@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.analysis import buckets, grouping, orders, scan, soak_series
+from harness.analysis import buckets, collecting, grouping, orders, scan, soak_series
 from harness.analysis.dependence import effective_size
 from harness.analysis.frame import ALWAYS, METRICS, Frame, Selection
 from harness.analysis.orders import Orders
@@ -36,8 +36,10 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ordered, "GROUP_ROWS", 16)
     monkeypatch.setattr(scan, "BLOCK", 7)
     monkeypatch.setattr(grouping, "ATOMS", 4)
-    monkeypatch.setattr(grouping, "SUMS", 64)
-    monkeypatch.setattr(grouping, "FEW", 2)
+    monkeypatch.setattr(collecting, "SUMS", 64)
+    monkeypatch.setattr(collecting, "COUNTED", 32)
+    monkeypatch.setattr(collecting, "FEW", 2)
+    monkeypatch.setattr(orders, "SAMPLED_ROWS", 5)
 
 
 row = st.fixed_dictionaries(
@@ -243,13 +245,22 @@ def test_what_stays_decoded_is_read_once_while_there_is_room(tmp_path: Path, mon
     assert twice() == 20, "of long recordings nothing is held"
 
 
+@pytest.mark.parametrize("period", [2, 3, 4, 8, 64])
+def test_the_rows_that_choose_the_buckets_are_of_every_sort_where_a_load_takes_turns(period: int) -> None:
+    rows = buckets.scattered(1 << 18, 1 << 15)
+    assert (np.diff(rows) > 0).all()
+    assert rows[0] >= 0
+    assert rows[-1] < 1 << 18
+    assert np.bincount(rows % period, minlength=period) == pytest.approx(np.full(period, len(rows) / period), rel=0.2)
+
+
 @pytest.mark.parametrize("ties", [False, True])
 def test_long_stretches_are_worth_the_same_in_batches_as_in_numpys(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, ties: bool
 ) -> None:
     monkeypatch.setattr(ordered, "GROUP_ROWS", 1 << 13)
     monkeypatch.setattr(scan, "BLOCK", 1 << 12)
-    monkeypatch.setattr(grouping, "SUMS", 1 << 16)
+    monkeypatch.setattr(collecting, "SUMS", 1 << 16)
     random = np.random.default_rng(7)
     n = 40_000
     drift = np.repeat(random.normal(0, 0.5, n // 400), 400)
