@@ -31,8 +31,8 @@ def scattered(many: int, some: int) -> Array:
     """Return about `some` of many rows, one at a random place of each stretch: every n-th would be of one sort where
     a load takes turns. Which ones changes no number, only how many rows are collected."""
     begins = np.arange(0, many, max(1, many // some))
-    rows: Array = begins + generator(many, "scattered").integers(np.diff(begins, append=many))
-    return rows
+    apart = np.diff(begins, append=many)
+    return begins + (generator(many, "scattered").random(len(begins)) * apart).astype(np.intp)
 
 
 def fine_bucket(values: Array) -> Array:

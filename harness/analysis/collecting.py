@@ -58,21 +58,19 @@ class _Keep:
         step = np.arange(len(which)) - np.repeat(many.cumsum() - many, many)
         atom = cluster.atoms_of[cluster.atoms_from[self.column_of[which]] + step]
         place = atom * wanted.stripes + wanted.stripe_of_bucket[which]
-        self.places = cluster.atoms * wanted.stripes
-        kept, slot = distinct([place])
-        self.kept = place[kept]
+        there = np.zeros(cluster.atoms * wanted.stripes, bool)
+        there[place] = True
+        self.kept = np.flatnonzero(there)
         """The places whose rows are collected. Each has a slot: its number among these, from 1 on."""
-        self.many = np.bincount(slot + 1, minlength=len(kept) + 1)
+        # As small as can be: it is looked up at random, and so has to stay in the processor's cache.
+        self.slot: Array = np.zeros(len(there), np.uint16 if len(self.kept) < (1 << 16) - 1 else np.int32)
+        """The slot of every place; 0 where nothing is collected."""
+        self.slot[self.kept] = np.arange(1, len(self.kept) + 1)
+        slot = self.slot.take(place)
+        self.many = np.bincount(slot, minlength=len(self.kept) + 1)
         """How many collect the rows of a slot; `begins` and `which` say who."""
         self.begins = self.many.cumsum() - self.many
         self.which = which[np.argsort(slot, kind="stable")]
-
-    def slots(self) -> Array:
-        """Return the slot of every place; 0 where nothing is collected."""
-        # As small as can be: it is looked up at random, and so has to stay in the processor's cache.
-        slots = np.zeros(self.places, np.uint16 if len(self.many) < 1 << 16 else np.int32)
-        slots[self.kept] = np.arange(1, len(self.kept) + 1)
-        return slots
 
 
 class _Levels:
@@ -80,15 +78,15 @@ class _Levels:
     **columns**; places of an atom between which nobody asks for one are one **cell**."""
 
     def __init__(self, cluster: Cluster, wanted: Wanted, keep: _Keep) -> None:
-        begins = np.zeros(keep.places + 1, bool)
+        begins = np.zeros(len(keep.slot) + 1, bool)
         begins[keep.kept] = begins[keep.kept + 1] = True  # so what is collected is told by the cell, too
         begins[:: wanted.stripes] = begins[wanted.nowhere :: wanted.stripes] = True
         first = np.flatnonzero(begins[:-1])
         self.cells = len(first)
         number = np.arange(self.cells, dtype=np.uint16 if self.cells < 1 << 16 else np.int32)
-        self.cell: Array = np.repeat(number, np.diff(first, append=keep.places))
+        self.cell: Array = np.repeat(number, np.diff(first, append=len(keep.slot)))
         """The cell of each place."""
-        self.slot = keep.slots().take(first)
+        self.slot = keep.slot.take(first)
         """The slot of each cell."""
         levels = wanted.levels[keep.samples]
         self.first = levels.cumsum() - levels
@@ -117,14 +115,15 @@ class _Levels:
 
 
 class _Table:
-    """What rows of one cluster are looked up in: `first`, where the places of each kind begin, and `slot`, by place, or
-    by cell where batches are counted."""
+    """What rows of one cluster are looked up in: `first`, where the places of each kind begin, and the slots of `keep`,
+    by place, or by cell where batches are counted."""
 
     def __init__(self, cluster: Cluster, wanted: Wanted) -> None:
         self.keep = _Keep(cluster, wanted)
         self.first = cluster.atom * wanted.stripes
         self.levels = _Levels(cluster, wanted, self.keep) if wanted.series else None
-        self.slot = self.levels.slot if self.levels else self.keep.slots()
+        if self.levels is not None:
+            self.keep.slot = self.levels.slot
 
 
 class Wanted:
@@ -195,11 +194,11 @@ class Reading:
             if fine is not None and table.levels is not None:
                 at = table.levels.cell.take(at)
                 batch = self._count(table.keep.samples, table.levels, at, fine)
-            slot = table.slot.take(at)
+            keep, slot = table.keep, table.keep.slot.take(at)
             rows = np.flatnonzero(slot > 0)
             if not len(rows):
                 continue
-            keep, slot = table.keep, slot.take(rows)
+            slot = slot.take(rows)
             many = keep.many.take(slot)
             ends = np.cumsum(many)
             chosen = np.repeat(rows, many)
