@@ -42,60 +42,29 @@ class Collected:
     """Which batches are: what is left over at the end of a part is none."""
 
 
-class _Keep:
-    """Of one cluster: which rows are collected, and for which (sample, bucket). Rows are looked up by their **place**,
-    which is a stripe of an atom."""
-
-    def __init__(self, cluster: Cluster, wanted: Wanted) -> None:
-        self.samples = np.array([wanted.number[sample] for sample in cluster.samples])
-        own = np.full(len(wanted.samples), -1, np.int32)
-        own[self.samples] = np.arange(len(self.samples))
-        self.column_of = own[wanted.owner]
-        """Of each (sample, bucket): which of the cluster's samples it is of."""
-        mine = np.flatnonzero(self.column_of >= 0)
-        many = cluster.many_atoms[self.column_of[mine]]
-        which = np.repeat(mine, many)
-        step = np.arange(len(which)) - np.repeat(many.cumsum() - many, many)
-        atom = cluster.atoms_of[cluster.atoms_from[self.column_of[which]] + step]
-        place = atom * wanted.stripes + wanted.stripe_of_bucket[which]
-        there = np.zeros(cluster.atoms * wanted.stripes, bool)
-        there[place] = True
-        self.kept = np.flatnonzero(there)
-        """The places whose rows are collected. Each has a slot: its number among these, from 1 on."""
-        # As small as can be: it is looked up at random, and so has to stay in the processor's cache.
-        self.slot: Array = np.zeros(len(there), np.uint16 if len(self.kept) < (1 << 16) - 1 else np.int32)
-        """The slot of every place; 0 where nothing is collected."""
-        self.slot[self.kept] = np.arange(1, len(self.kept) + 1)
-        slot = self.slot.take(place)
-        self.many = np.bincount(slot, minlength=len(self.kept) + 1)
-        """How many collect the rows of a slot; `begins` and `which` say who."""
-        self.begins = self.many.cumsum() - self.many
-        self.which = which[np.argsort(slot, kind="stable")]
-
-
 class _Levels:
     """Of one cluster: what a row counts towards. The levels of a sample are separated by its buckets, and are its
     **columns**; places of an atom between which nobody asks for one are one **cell**."""
 
-    def __init__(self, cluster: Cluster, wanted: Wanted, keep: _Keep) -> None:
-        begins = np.zeros(len(keep.slot) + 1, bool)
-        begins[keep.kept] = begins[keep.kept + 1] = True  # so what is collected is told by the cell, too
+    def __init__(self, cluster: Cluster, wanted: Wanted, mine: Array, kept: Array) -> None:
+        """`mine`: the numbers of the cluster's samples; `kept`: which places somebody asks for."""
+        begins = kept.copy()
+        begins[1:] |= kept[:-1]  # so that what is collected is told by the cell, too
         begins[:: wanted.stripes] = begins[wanted.nowhere :: wanted.stripes] = True
-        first = np.flatnonzero(begins[:-1])
-        self.cells = len(first)
+        self.begins = np.flatnonzero(begins)
+        """The first place of each cell."""
+        self.cells = len(self.begins)
         number = np.arange(self.cells, dtype=np.uint16 if self.cells < 1 << 16 else np.int32)
-        self.cell: Array = np.repeat(number, np.diff(first, append=len(keep.slot)))
+        self.cell: Array = np.repeat(number, np.diff(self.begins, append=len(kept)))
         """The cell of each place."""
-        self.slot = keep.slot.take(first)
-        """The slot of each cell."""
-        levels = wanted.levels[keep.samples]
+        levels = wanted.levels[mine]
         self.first = levels.cumsum() - levels
         """The first column of each sample."""
         self.columns = int(levels.sum())
         self.owner = np.repeat(np.arange(len(levels)), levels)
         self.level = np.arange(self.columns) - self.first[self.owner]
-        atom, stripe = np.divmod(first, wanted.stripes)
-        level_of = np.cumsum(wanted.cut[keep.samples], axis=1)
+        atom, stripe = np.divmod(self.begins, wanted.stripes)
+        level_of = np.cumsum(wanted.cut[mine], axis=1)
         level_of += self.first[:, None]
         cell, whose = np.nonzero(cluster.inside.T[atom] & (stripe < wanted.nowhere)[:, None])
         column = level_of.ravel().take(whose * wanted.stripes + stripe[cell])
@@ -115,15 +84,37 @@ class _Levels:
 
 
 class _Table:
-    """What rows of one cluster are looked up in: `first`, where the places of each kind begin, and the slots of `keep`,
-    by place, or by cell where batches are counted."""
+    """Of one cluster: which rows are collected, and for which (sample, bucket). Rows are looked up by their **place**,
+    which is a stripe of an atom, or by its cell where they are counted as well (`levels`)."""
 
     def __init__(self, cluster: Cluster, wanted: Wanted) -> None:
-        self.keep = _Keep(cluster, wanted)
         self.first = cluster.atom * wanted.stripes
-        self.levels = _Levels(cluster, wanted, self.keep) if wanted.series else None
-        if self.levels is not None:
-            self.keep.slot = self.levels.slot
+        """Where the places of each kind begin."""
+        self.samples = np.array([wanted.number[sample] for sample in cluster.samples])
+        own = np.full(len(wanted.samples), -1, np.int32)
+        own[self.samples] = np.arange(len(self.samples))
+        self.column_of = own[wanted.owner]
+        """Of each (sample, bucket): which of the cluster's samples it is of."""
+        mine = np.flatnonzero(self.column_of >= 0)
+        many = cluster.many_atoms[self.column_of[mine]]
+        which = np.repeat(mine, many)
+        step = np.arange(len(which)) - np.repeat(many.cumsum() - many, many)
+        atom = cluster.atoms_of[cluster.atoms_from[self.column_of[which]] + step]
+        place = atom * wanted.stripes + wanted.stripe_of_bucket[which]
+        there = np.zeros(cluster.atoms * wanted.stripes, bool)
+        there[place] = True
+        kept = np.flatnonzero(there)
+        # As small as can be: it is looked up at random, and so has to stay in the processor's cache.
+        slot: Array = np.zeros(len(there), np.uint16 if len(kept) < (1 << 16) - 1 else np.int32)
+        slot[kept] = np.arange(1, len(kept) + 1)
+        of_which = slot.take(place)
+        self.many = np.bincount(of_which, minlength=len(kept) + 1)
+        """How many (sample, bucket) collect the rows of a slot; `begins` and `which` say which."""
+        self.begins = self.many.cumsum() - self.many
+        self.which = which[np.argsort(of_which, kind="stable")]
+        self.levels = _Levels(cluster, wanted, self.samples, there) if wanted.series else None
+        self.slot = slot if self.levels is None else slot.take(self.levels.begins)
+        """The slot of every place, or of every cell: its number among those that are collected, from 1 on; or 0."""
 
 
 class Wanted:
@@ -193,20 +184,20 @@ class Reading:
             batch = None
             if fine is not None and table.levels is not None:
                 at = table.levels.cell.take(at)
-                batch = self._count(table.keep.samples, table.levels, at, fine)
-            keep, slot = table.keep, table.keep.slot.take(at)
+                batch = self._count(table.samples, table.levels, at, fine)
+            slot = table.slot.take(at)
             rows = np.flatnonzero(slot > 0)
             if not len(rows):
                 continue
             slot = slot.take(rows)
-            many = keep.many.take(slot)
+            many = table.many.take(slot)
             ends = np.cumsum(many)
             chosen = np.repeat(rows, many)
-            which = keep.which.take(np.repeat(keep.begins.take(slot) - (ends - many), many) + np.arange(ends[-1]))
+            which = table.which.take(np.repeat(table.begins.take(slot) - (ends - many), many) + np.arange(ends[-1]))
             if batch is None or fine is None:
                 batches = np.zeros(len(chosen), np.int16)
             else:
-                batches = batch[fine[chosen], keep.column_of.take(which)]
+                batches = batch[fine[chosen], table.column_of.take(which)]
             self._store(which, batches, values.take(chosen))
 
     def _store(self, which: Array, batch: Array, values: Array) -> None:
