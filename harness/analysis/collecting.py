@@ -25,17 +25,15 @@ SUMS = 1 << 18
 """Most counts by fine batch and level that are held at a time."""
 COUNTED = 1 << 20
 """About as many numbers of columns, of rows that are counted, are held at a time."""
-_ROW = (np.int16, np.int64, np.int32)
-"""Of a row that is kept: its batch, its value, and how many rows had it."""
 
 
 @dataclass(frozen=True)
 class Collected:
-    """What was found for one sample: the values in some buckets, with the batch of each and how many rows had it, and
-    how many rows of every batch lie below each of them."""
+    """What was found for one sample: the values in some buckets, with the batch of each and how many rows had it (None:
+    one each), and how many rows of every batch lie below each of them."""
 
-    rows: dict[int, tuple[Array, Array, Array]]
-    """By bucket: batches, values, weights."""
+    rows: dict[int, tuple[Array, Array, Array | None]]
+    """By bucket: values, batches, weights."""
     below: dict[int | None, Array]
     """By bucket: of every batch. None: all rows."""
     whole: Array
@@ -170,8 +168,8 @@ class Reading:
         self._counts = np.zeros(int(self._first[-1]), np.int32)
         self._place = np.zeros(len(wanted.samples), np.int64)
         self._size = np.array([s.batch for s in wanted.samples])
-        self.rows: list[tuple[Array, ...]] = []
-        """Of rows kept: for which (sample, bucket), and `_ROW`."""
+        self.rows: list[tuple[Array, Array, Array, Array | None]] = []
+        """Rows that are kept: for which (sample, bucket), values, batches, and how many rows had them (None: one)."""
 
     def read(self, lens: Lens, kind: Array, stripe: Array, values: Array, fine: Array | None) -> None:
         """Take the next rows in due order; `fine` is the fine batch of each, from 0, with `series`."""
@@ -201,12 +199,12 @@ class Reading:
             self._store(which, batches, values.take(chosen))
 
     def _store(self, which: Array, batch: Array, values: Array) -> None:
-        weights = np.ones(len(values), np.int32)
+        weights = None
         if len(values) > FEW and values.min() == values.max():  # as lateness in a closed loop: told once, with a number
             first, same = distinct([which, batch])
             weights = np.bincount(same).astype(np.int32)
             which, batch, values = which[first], batch[first], values[first]
-        self.rows.append((which.astype(self.wanted.dtype), batch.astype(np.int16), values, weights))
+        self.rows.append((which.astype(self.wanted.dtype), values, batch.astype(np.int16), weights))
 
     def _count(self, mine: Array, levels: _Levels, cell: Array, fine: Array) -> Array:
         """Count rows by batch and column; return the batch of every sample that each fine batch belongs to.
@@ -261,26 +259,29 @@ def together(readings: list[Reading]) -> Iterator[tuple[Sample, Collected]]:
     """Yield what readings of the parts, in due order, found of each sample."""
     wanted = readings[0].wanted
     used = np.array([reading.used() for reading in readings])
-    pieces: list[tuple[Array, ...]] = [tuple(np.zeros(0, kind) for kind in (wanted.dtype, *_ROW))]
+    empty = np.zeros(0, wanted.dtype), np.zeros(0, np.int64), np.zeros(0, np.int16), None
+    pieces: list[tuple[Array, Array, Array, Array | None]] = [empty]
     for reading, before in zip(readings, used.cumsum(axis=0) - used, strict=True):
         first = before[wanted.owner].astype(np.int16)
-        pieces += [(which, batch + first.take(which), *rest) for which, batch, *rest in reading.rows]
+        pieces += [(which, values, batch + first.take(which), many) for which, values, batch, many in reading.rows]
         reading.rows.clear()
-    which, *columns = (np.concatenate(column) for column in zip(*pieces, strict=True))
+    which, values, batches = (np.concatenate([piece[i] for piece in pieces]) for i in range(3))
+    weights = None
+    if any(many is not None for *_, many in pieces):
+        weights = np.concatenate([np.ones(len(w), np.int32) if many is None else many for w, *_, many in pieces])
     pieces.clear()
     order = np.argsort(which, kind="stable")
-    columns = [column[order] for column in columns]
-    bounds = iter(pairwise(np.searchsorted(which[order], np.arange(len(wanted.owner) + 1)).tolist()))
+    which, values, batches = which[order], values[order], batches[order]
+    weights = None if weights is None else weights[order]
+    bounds = iter(pairwise(np.searchsorted(which, np.arange(len(wanted.owner) + 1)).tolist()))
     for number, (sample, buckets) in enumerate(zip(wanted.samples, wanted.buckets, strict=True)):
-        rows = {bucket: _rows(columns, *next(bounds)) for bucket in buckets}
+        rows = {}
+        for bucket, (begin, end) in zip(buckets, bounds, strict=False):
+            many = None if weights is None else weights[begin:end]
+            rows[bucket] = values[begin:end], batches[begin:end], many
         found = [reading.by_level(number) for reading in readings]
         below = np.concatenate([counts for counts, _ in found], axis=1)
         for level in range(1, len(below)):  # numpy's own running sum takes longer along rows than this
             below[level] += below[level - 1]
         whole = np.concatenate([whole for _, whole in found])
         yield sample, Collected(rows, dict(zip([*buckets, None], below, strict=True)), whole)
-
-
-def _rows(columns: list[Array], begin: int, end: int) -> tuple[Array, Array, Array]:
-    batches, values, weights = (column[begin:end] for column in columns)
-    return batches, values, weights

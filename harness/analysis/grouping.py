@@ -14,11 +14,15 @@ import numpy as np
 from scipy import sparse
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from harness.analysis.frame import Array
     from harness.analysis.sample import Sample
 
 ATOMS = 512
 """Most atoms of a cluster: with more its tables would not stay in the processor's cache."""
+AT_ONCE = 1 << 22
+"""Samples times kinds for which these are compared at once: as a rule one cluster is enough."""
 _ONE = np.int32(1)
 """Of the counts' own type: numpy's `ufunc.at` takes 3 ns a row where nothing has to be cast, and 70 to 160 where a
 plain 1 meets an array of int32."""
@@ -49,16 +53,7 @@ class Lens:
 
     def __init__(self, metric: str, samples: list[Sample], buckets: int) -> None:
         self.metric, self.samples, self._buckets = metric, samples, buckets
-        self.clusters: list[Cluster] = []
-        mine: list[Sample] = []
-        atom = np.zeros(len(samples[0].kinds), np.int64)
-        for sample in samples:
-            finer = _numbered(2 * atom + sample.kinds)
-            if mine and finer.max() >= ATOMS:
-                self.clusters.append(Cluster(mine, atom, buckets))
-                mine, finer = [], _numbered(sample.kinds.astype(np.int64))
-            mine, atom = [*mine, sample], finer
-        self.clusters.append(Cluster(mine, atom, buckets))
+        self.clusters = [Cluster(mine, atom, buckets) for mine, atom in _clusters(samples)]
         self.making = Lock()
         """Held while tables for this lens are made: those for others may be made at the same time."""
 
@@ -79,6 +74,24 @@ class Lens:
             by_sample = sparse.csr_array(cluster.inside, dtype=np.int32) @ found.reshape(cluster.atoms, self._buckets)
             for sample, mine in zip(cluster.samples, by_sample, strict=True):
                 sample.counts += mine
+
+
+def _clusters(samples: list[Sample]) -> Iterator[tuple[list[Sample], Array]]:
+    """Yield samples that need few atoms together, and the atom of each kind."""
+    if len(samples) * len(samples[0].kinds) <= AT_ONCE:
+        alike = np.ascontiguousarray(np.packbits([sample.kinds for sample in samples], axis=0).T)
+        atoms, atom = np.unique(alike.view(f"V{alike.shape[1]}").ravel(), return_inverse=True)
+        if len(atoms) <= ATOMS:
+            yield samples, atom
+            return
+    mine: list[Sample] = []
+    for sample in samples:
+        finer = _numbered(2 * atom + sample.kinds) if mine else _numbered(sample.kinds.astype(np.int64))
+        if mine and finer.max() >= ATOMS:
+            yield mine, atom
+            mine, finer = [], _numbered(sample.kinds.astype(np.int64))
+        mine, atom = [*mine, sample], finer
+    yield mine, atom
 
 
 def _numbered(codes: Array) -> Array:

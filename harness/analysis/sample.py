@@ -34,8 +34,8 @@ class Sample:
         self.counts = np.zeros(buckets, np.int64)
         self._n = 0
         self._so_far = self.counts
-        self._held: dict[int, tuple[Array, Array]] = {}
-        """By bucket: the values in it and how many lie up to each, in order."""
+        self._held: dict[int, tuple[Array, Array | None]] = {}
+        """By bucket: the values in it and how many lie up to each, in order (None: each is there once)."""
         self._at: dict[int, int] = {}
         """What was found by rank: each is asked for several times."""
         self._lost: list[Array] = []
@@ -109,9 +109,12 @@ class Sample:
 
     def collected(self, found: Collected, *, series: bool) -> None:
         """Take the rows of the buckets asked for, and the batches they are counted in."""
-        for bucket, (_, values, weights) in found.rows.items():
-            order = np.argsort(values)
-            self._held[bucket] = values[order], weights[order].cumsum(dtype=np.int32)
+        for bucket, (values, _, weights) in found.rows.items():
+            if weights is None:
+                self._held[bucket] = np.sort(values), None
+            else:
+                order = np.argsort(values)
+                self._held[bucket] = values[order], weights[order].cumsum(dtype=np.int32)
         if not series or not self._n or self.bare or not self.percents:
             return
         sizes = found.below[None]
@@ -119,9 +122,9 @@ class Sample:
         values_of = [stats.percentile(self, percent) for percent in self.percents]
         for i, (value, percent) in enumerate(zip(values_of, self.percents, strict=True)):
             bucket = _bucket(self._so_far, stats.place(self._n, percent)[0])
-            batches, values, weights = found.rows[bucket]
+            values, batches, weights = found.rows[bucket]
             under = values <= value
-            in_bucket = np.bincount(batches[under], weights[under], minlength=len(sizes))
+            in_bucket = np.bincount(batches[under], None if weights is None else weights[under], len(sizes))
             np.add(found.below[bucket], in_bucket, out=at_or_below[i])
         shares = at_or_below.sum(axis=1) / self._n
         there = np.flatnonzero(found.whole & (sizes > 0))
@@ -148,7 +151,8 @@ class Sample:
         if rank not in self._at:
             bucket = _bucket(self._so_far, rank)
             values, so_far = self._held[bucket]
-            self._at[rank] = int(values[_bucket(so_far, rank - _before(self._so_far, bucket))])
+            within = rank - _before(self._so_far, bucket)
+            self._at[rank] = int(values[within if so_far is None else _bucket(so_far, within)])
         return self._at[rank]
 
     def known_at(self, rank: int) -> int:
@@ -157,7 +161,7 @@ class Sample:
             return self.at(rank)
         bucket = _bucket(self._known_so_far, rank)
         values, so_far = self._held[bucket]
-        known = np.diff(so_far, prepend=0)
+        known = np.ones(len(values), np.int32) if so_far is None else np.diff(so_far, prepend=0)
         for lost in np.concatenate(self._lost).tolist():
             place = int(np.searchsorted(values, lost))
             while place < len(values) and values[place] == lost:
