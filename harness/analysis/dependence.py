@@ -130,16 +130,16 @@ def _long_run(centred: Array, covariance: Array, small: Array, in_a_row: int) ->
     last = small.tobytes().find(b"\1" * in_a_row)
     last = last if last >= 0 else most - in_a_row
     lags = np.arange(1, min(2 * last, most) + 1)
-    weighted = np.minimum(2 - lags / max(1, last), 1) * covariance[1 : len(lags) + 1]
+    weighted = np.minimum(2 * (1 - lags / max(1, 2 * last)), 1) * covariance[1 : len(lags) + 1]
     flat_top = float(covariance[0] + 2 * weighted.sum())
     if last == 0 or flat_top <= 0:
         return float(covariance[0]), n
-    chosen = (2 * (2 * float(lags @ weighted)) ** 2 / (4 / 3 * flat_top**2) * n) ** (1 / 3)
+    chosen = (2 * (2 * (lags * weighted).sum()) ** 2 / (4 / 3 * flat_top**2) * n) ** (1 / 3)
     block = min(max(2 * math.ceil(chosen), 1), n // 3)
     sums = np.zeros(n + 1)
     centred.cumsum(out=sums[1:])
-    of_blocks = sums[block:] - sums[:-block]
-    return max(flat_top, float(of_blocks @ of_blocks) / (len(of_blocks) * block)), n / block
+    means = (sums[block:] - sums[:-block]) / block
+    return max(flat_top, float((means**2).mean()) * block), n / block
 
 
 def _autocovariances(centred: Array, lags: int) -> Array:
