@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.clock import NS_PER_S
 from harness.model.instrument import CPU_LIMIT, LATENESS_LIMIT_MS, SUSTAINED
-from harness.model.request import Outcome
+from harness.model.request import SUCCEEDED
 from harness.settling import Level
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from harness.settling import Array
     from harness.traffic import Pulse, Pulses
 
-_GOOD = (Outcome.OK, Outcome.DEGRADED)
 _LOOK_NS = NS_PER_S // 10
 """How finely the number in flight is looked at."""
 _ENOUGH = 5
@@ -52,7 +51,7 @@ class LevelWatch:
             mine = due >= self.begin_ns
             words = batch.column("outcome")
             answered = np.isin(
-                np.asarray(words.indices), [i for i, w in enumerate(words.dictionary.to_pylist()) if w in _GOOD]
+                np.asarray(words.indices), [i for i, w in enumerate(words.dictionary.to_pylist()) if w in SUCCEEDED]
             )
             self._due.append(due[mine])
             self._end.append(end[mine])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from harness.model.findings import Attribution
-from harness.model.request import Outcome
+from harness.model.request import SUCCEEDED, Outcome
 
 if TYPE_CHECKING:
     from harness.analysis.frame import Array, Frame, Kinds
@@ -50,7 +50,7 @@ class _Named:
 
     def __init__(self, kinds: Kinds, bit: dict[str, int]) -> None:
         provider = kinds.words("provider")
-        self.compared = kinds.words("outcome").among([Outcome.OK, Outcome.DEGRADED]) & ~provider.among([""])
+        self.compared = kinds.words("outcome").among(SUCCEEDED) & ~provider.among([""])
         named = np.array([sum(bit[n] for n in _named(word)) for word in provider.words] or [0], np.int64)
         self.said = named.take(provider.codes)
 

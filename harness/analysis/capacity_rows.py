@@ -16,11 +16,11 @@ from harness.analysis import stats
 from harness.analysis.capacity_slo import Trial, bad_share
 from harness.analysis.dependence import effective_size, long_run, student
 from harness.analysis.usl import Points
-from harness.analysis.windows import SUCCEEDED
 from harness.clock import NS_PER_S
 from harness.model.capacity import Level, Little, SloMet
 from harness.model.estimate import Estimate
 from harness.model.instrument import LATENESS_LIMIT_MS
+from harness.model.request import SUCCEEDED
 
 if TYPE_CHECKING:
     from harness.analysis.capacity_levels import Stretch

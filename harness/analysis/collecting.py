@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import sparse
 
+from harness.analysis.frame import within_groups
 from harness.recording.ordered import distinct
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class _Levels:
         cell, whose = np.nonzero(cluster.inside.T[atom] & (stripe < wanted.nowhere)[:, None])
         column = level_of.ravel().take(whose * wanted.stripes + stripe[cell])
         many = np.bincount(cell, minlength=self.cells)
-        place = np.arange(len(cell)) - np.repeat(many.cumsum() - many, many)
+        place = within_groups(many)
         small = np.uint16 if self.columns < 1 << 16 else np.int32
         self.column = np.full((self.cells, max(1, int(many.max()))), self.columns, small)
         """The columns of a cell, one for each of the samples it belongs to; the last one is nobody's."""
@@ -96,8 +97,7 @@ class _Table:
         mine = np.flatnonzero(self.column_of >= 0)
         many = cluster.many_atoms[self.column_of[mine]]
         which = np.repeat(mine, many)
-        step = np.arange(len(which)) - np.repeat(many.cumsum() - many, many)
-        atom = cluster.atoms_of[cluster.atoms_from[self.column_of[which]] + step]
+        atom = cluster.atoms_of[cluster.atoms_from[self.column_of[which]] + within_groups(many)]
         place = atom * wanted.stripes + wanted.stripe_of_bucket[which]
         there = np.zeros(cluster.atoms * wanted.stripes, bool)
         there[place] = True

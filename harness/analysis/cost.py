@@ -14,7 +14,7 @@ import numpy as np
 from harness.analysis.frame import merged, overlap
 from harness.clock import NS_PER_S
 from harness.model.cost import CacheSaving, CostFindings, Spend
-from harness.model.request import Outcome
+from harness.model.request import SUCCEEDED
 
 if TYPE_CHECKING:
     from harness.analysis.frame import Array, Frame, Kinds
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from harness.analysis.timeline import Span, Timeline
     from harness.model.load import Load
     from harness.model.prices import Prices
-
-ANSWERS = (Outcome.OK, Outcome.DEGRADED)
 
 
 def cost(
@@ -112,7 +110,7 @@ class _Account:
             chosen = chosen & calls[self._ours]
         rows = self._ours[chosen]
         requests = int(counts[~self._kinds.dropped].sum())
-        answers = int(counts[self._kinds.words("outcome").among(ANSWERS)].sum())
+        answers = int(counts[self._kinds.words("outcome").among(SUCCEEDED)].sum())
         spent = float(self._paid[rows].sum())
         return Spend(
             spent=spent,
@@ -141,7 +139,7 @@ class _Account:
         A hit spares a call like those that were made; of an agent without any call nobody knows the price.
         """
         counts, hits = self._orders.counts(self._measured), self._kinds.numbers("cache_hits")
-        hits = np.where(self._kinds.words("outcome").among(ANSWERS), np.maximum(hits, 0), 0) * counts
+        hits = np.where(self._kinds.words("outcome").among(SUCCEEDED), np.maximum(hits, 0), 0) * counts
         if not (self._kinds.numbers("cache_hits") >= 0).any():
             return None
         agents = self._kinds.words("agent")

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from harness.analysis.stats import Times
 from harness.model.experiment import names_of
-from harness.model.request import ANSWERED, Outcome
+from harness.model.request import ANSWERED, SUCCEEDED, Outcome
 from harness.recording import ordered
 from harness.recording.columns import values
 
@@ -41,6 +41,12 @@ class Words:
         wanted = {str(word) for word in wanted}
         chosen = np.array([word in wanted for word in self.words] or [False])
         return chosen.take(self.codes)
+
+
+def within_groups(sizes: Array) -> Array:
+    """Return the place of each element in its group, from 0, of groups of these sizes that lie one after the other."""
+    places: Array = np.arange(int(sizes.sum())) - np.repeat(sizes.cumsum() - sizes, sizes)
+    return places
 
 
 def words(table: pa.Table, name: str) -> Words:
@@ -300,7 +306,7 @@ def unheard(kinds: Kinds, sent: Array, streams: Array) -> Array:
     `sent` and `streams` count the requests of each kind, and those of them that were seen to be streams.
     """
     outcome, names, status = kinds.words("outcome"), kinds.words("name"), kinds.numbers("status")
-    good = outcome.among((Outcome.OK, Outcome.DEGRADED))
+    good = outcome.among(SUCCEEDED)
     all_of, streams_of = (np.bincount(names.codes, counts * good, len(names.words)) for counts in (sent, streams))
     silent: Array = outcome.among((Outcome.TIMEOUT, Outcome.LOST)) & (status <= 0)
     return silent & (2 * streams_of > all_of)[names.codes]

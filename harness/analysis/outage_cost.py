@@ -15,9 +15,9 @@ from harness.analysis.attribution import accounted
 from harness.analysis.cache import by_kind
 from harness.analysis.frame import Selection
 from harness.analysis.stats import percentile_ms, ratio_estimate
-from harness.analysis.windows import SUCCEEDED, from_cache
+from harness.analysis.windows import from_cache
 from harness.model.findings import AnswerTimes, Estimate, PerAnswer, ResponseShift
-from harness.model.request import Outcome
+from harness.model.request import SUCCEEDED, Outcome
 
 if TYPE_CHECKING:
     from harness.analysis.frame import Array, Frame, Kinds

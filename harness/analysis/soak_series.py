@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from harness.analysis.by_bucket import ByBucket, bucket_of, cuts
-from harness.analysis.cost import ANSWERS
 from harness.analysis.frame import LOWER_BOUNDS, METRICS, merged, numbers, words
 from harness.analysis.stats import NS_PER_MS, percentiles
 from harness.clock import NS_PER_S
-from harness.model.request import ANSWERED, BAD, UNKNOWN
+from harness.model.request import ANSWERED, BAD, SUCCEEDED, UNKNOWN
 from harness.recording.ordered import distinct
 
 if TYPE_CHECKING:
@@ -295,7 +294,7 @@ class _Sums:
         lookups, hits = (kinds.numbers(f"cache_{name}").astype(np.int64) for name in ("lookups", "hits"))
         shown = (lookups != UNKNOWN) & (hits != UNKNOWN)
         weights = {
-            "answered": outcome.among(ANSWERED), "bad": outcome.among(BAD), "answers": outcome.among(ANSWERS),
+            "answered": outcome.among(ANSWERED), "bad": outcome.among(BAD), "answers": outcome.among(SUCCEEDED),
             "hits": hits * shown, "lookups": lookups * shown,
         }  # fmt: skip
         columns = [weight.astype(np.int64) for weight in weights.values()]

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from harness.analysis.frame import numbers, unheard
+from harness.analysis.frame import numbers, unheard, within_groups
 from harness.analysis.stats import Gaps, Share, Times, percentile_ms, percentiles_ms, share_estimate
 from harness.clock import NS_PER_S
 from harness.model.findings import Rates, StreamGroup, Streams
-from harness.model.request import Outcome
+from harness.model.request import SUCCEEDED, Outcome
 from harness.recording.layout import TOKEN_SCHEMA
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Tokens:
         between = np.maximum(size[rows] - 1, 0)
         sizes = between + self._stalled[rows]
         # For each gap the place of its first token: where its stream begins, and how far into the stream it is.
-        within = np.arange(int(sizes.sum())) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        within = within_groups(sizes)
         at, open_end = np.repeat(begin[rows], sizes) + within, within == np.repeat(between, sizes)
         values = np.zeros(len(at), np.int64)
         values[~open_end] = self._times[at[~open_end] + 1] - self._times[at[~open_end]]
@@ -100,7 +100,7 @@ class Tokens:
         """Return how many streams were answered ok or degraded; lost ones could have been either."""
         chosen, load = mask & self.streams, self.load
         lost = int((chosen & load.lost).sum())
-        good = int((chosen & load.ended_as((Outcome.OK, Outcome.DEGRADED))).sum())
+        good = int((chosen & load.ended_as(SUCCEEDED)).sum())
         return Share(good, int(chosen.sum()) - lost, lost)
 
     @cached_property

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.analysis.cache import by_kind
-from harness.analysis.windows import SUCCEEDED, running
+from harness.analysis.windows import running
 from harness.clock import NS_PER_S
-from harness.model.request import BAD, Outcome
+from harness.model.request import BAD, SUCCEEDED, Outcome
 
 if TYPE_CHECKING:
     from harness.analysis.frame import Array, Frame

@@ -17,7 +17,7 @@ import numpy as np
 from harness.analysis import stats
 from harness.analysis.frame import Selection
 from harness.clock import NS_PER_S
-from harness.model.request import Outcome
+from harness.model.request import SUCCEEDED, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -248,10 +248,6 @@ class Felt:
         ends = canary.end[canary.ended_as(SUCCEEDED) & (canary.end < before_ns)]
         load = self.load.last_end(before_ns, SUCCEEDED)
         return max([*([int(ends.max())] if len(ends) else []), *([] if load is None else [load])], default=None)
-
-
-SUCCEEDED = (Outcome.OK, Outcome.DEGRADED)
-"""Outcomes of requests that were answered well, however late."""
 
 
 def healthy_limit(orders: Orders, load: Kinds, canary: Kinds, healthy: list[Span]) -> Sample:

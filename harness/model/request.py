@@ -24,6 +24,8 @@ class Outcome(StrEnum):
 
 
 ANSWERED = (Outcome.OK, Outcome.DEGRADED, Outcome.FAILED, Outcome.TIMEOUT)
+SUCCEEDED = (Outcome.OK, Outcome.DEGRADED)
+"""Answered well, however late."""
 BAD = (Outcome.FAILED, Outcome.TIMEOUT)
 
 

@@ -14,7 +14,7 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 from harness.clock import NS_PER_S, now_ns
-from harness.model.request import UNKNOWN, Outcome, first_request_id, traceparent
+from harness.model.request import SUCCEEDED, UNKNOWN, Outcome, first_request_id, traceparent
 from harness.observe import Answer, Reading
 from harness.probes.exchange import Endpoint, Exchange
 from harness.recording.layout import CANARY
@@ -191,7 +191,7 @@ class Canary:
             reading = self._observation.read(Answer(got.status, got.headers, bytes(got.body), streamed=streamed))
         outcome = exchange.outcome or reading.outcome
         if outcome is not Outcome.DROPPED:
-            self.ok = outcome in (Outcome.OK, Outcome.DEGRADED)
+            self.ok = outcome in SUCCEEDED
         writer.add(
             due_ns=due_ns,
             start_ns=exchange.start_ns,
