@@ -4,9 +4,10 @@
 
 It asks the primary until a call fails (refused, or no answer within `patience`). From then on it answers 503 for
 exactly `delay` seconds, then asks the secondary. In the background it tries the primary ten times a second and goes
-back to it as soon as it answers. Every fourth question is answered from a "cache". Each turn is a line of the log:
+back to it as soon as it answers. Every fourth question is answered from a "cache". Each turn is a line of the log, and
+the first answer of the secondary after each switch, between asking for it and having it:
 
-    {"noticed_ns", "switch_ns"}  ·  {"back_ns"}
+    {"noticed_ns", "switch_ns"}  ·  {"asked_ns", "served_ns"}  ·  {"back_ns"}
 
 `/metrics` has the cache's counters and the breaker; all times are CLOCK_MONOTONIC.
 """
@@ -36,6 +37,8 @@ class Scripted:
         self.delay_ns = round(options.delay * 1e9)
         self.log = Path(options.log).open("a", buffering=1)  # noqa: SIM115 - open as long as the process
         self.switch_ns: int | None = None
+        self.served = False
+        """Whether the secondary has answered since the switch."""
         self.asked = self.hits = self.misses = 0
 
     def write(self, **line: int) -> None:
@@ -69,11 +72,14 @@ class Scripted:
                 return 200, "primary", "miss"
             if self.switch_ns is None:
                 noticed = time.monotonic_ns()
-                self.switch_ns = noticed + self.delay_ns
+                self.switch_ns, self.served = noticed + self.delay_ns, False
                 self.write(noticed_ns=noticed, switch_ns=self.switch_ns)
-        if time.monotonic_ns() < self.switch_ns:
+        if (asked := time.monotonic_ns()) < self.switch_ns or not await self.call(self.secondary, traceparent):
             return 503, "", "miss"
-        return (200, "secondary", "miss") if await self.call(self.secondary, traceparent) else (503, "", "miss")
+        if not self.served:
+            self.served = True
+            self.write(asked_ns=asked, served_ns=time.monotonic_ns())
+        return 200, "secondary", "miss"
 
     async def look_for_primary(self) -> None:
         while True:

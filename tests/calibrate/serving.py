@@ -76,19 +76,21 @@ def bare_bias_ms(url: str, path: str, *, rate: float = 1000 / 60, seconds: float
     return bias_ms(list(seen.values()), [server[_trace(number)] for number in seen])
 
 
-def expect_no_bias(measure: Callable[[int], tuple[Any, Any]], url: str, path: str, *, tries: int = 4) -> None:
-    """Fail unless one of a few tries of `measure` -> (client's, server's times, ms) lies within 1, 1.5 and 2 ms.
+def expect_no_bias(measure: Callable[[int], Any], url: str, path: str = "/ms/50", *, tries: int = 6) -> None:
+    """Fail unless the least of a few tries of `measure` -> biases at p50, p95 and p99, ms, lie within 1, 1.5 and 2.
 
-    Noise only ever adds, so the best try shows the instrument itself. A machine that wakes up too slowly for any client
-    to come so near tells nothing of ours: there, the limits count from what a bare client shows in the same minutes.
+    `measure` may return several rows of three. Noise only ever adds, so the best try shows the instrument itself. A
+    machine that wakes up too slowly for any client to come so near tells nothing of ours: there, the limits count from
+    what a bare client shows in the same minutes; and where that is more than the limit, as much again is allowed,
+    because whoever makes a load wakes up more often for a request than a client that does nothing else.
     """
     limits, best, bare = np.array([1, 1.5, 2]), np.full(3, np.inf), np.full(3, np.inf)
     for attempt in range(tries):
-        best = np.minimum(best, bias_ms(*measure(attempt)))
+        best = np.minimum(best, np.abs(measure(attempt)))
         if (best < limits).all():
             return
-        bare = np.minimum(bare, bare_bias_ms(url, path))
-        if (best - bare.clip(min=0) < limits).all():
+        bare = np.minimum(bare, bare_bias_ms(url, path).clip(min=0))
+        if (best < bare + np.maximum(limits, bare)).all():
             return
     ours, floor = best.round(2).tolist(), bare.round(2).tolist()
     pytest.fail(f"least bias at p50, p95, p99, ms: {ours}; a bare client's: {floor}")

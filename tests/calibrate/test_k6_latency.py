@@ -18,8 +18,9 @@ from harness.model.plan import Plan, Scenario
 from harness.model.target import ExternalSystem, Target
 from harness.recording.reader import read_stream
 from harness.traffic import K6Engine
-from tests.calibrate.serving import ask, expect_no_bias, serving
+from tests.calibrate.serving import Percentiles, ask, bias_ms, expect_no_bias, serving
 from tests.having_k6 import k6_or_skip
+from tests.k6_times import expect_even
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
@@ -97,11 +98,7 @@ def measure(
 def test_a_thousand_a_minute_are_due_at_even_times(tmp_path: Path, url: str) -> None:
     load = {"kind": "rate", "rate": "1000/min", "warmup": "0s", "hold": "18s"}
     seen = measure(tmp_path / "run", url, "/ms/5", load)
-    assert len(seen) == 300
-    # When k6 began is known from how soon its first arrivals were dispatched; one that is faster still was due then.
-    early = np.arange(300) * 60_000_000 - (seen.due - seen.due[0])
-    assert ((early >= 0) & (early <= 0.1 * NS_PER_MS)).all(), early[early != 0]
-    assert np.count_nonzero(early) <= 10
+    expect_even(seen.due, 60_000_000, 300)
     assert 0 <= seen.due[0] < 0.25 * NS_PER_S
 
 
@@ -129,12 +126,12 @@ LOADS: dict[str, tuple[dict[str, Any], float]] = {
 def test_service_time_agrees_with_the_servers_own_log(tmp_path: Path, url: str, name: str, path: str) -> None:
     load, wait = LOADS[name]
 
-    def times(attempt: int) -> tuple[pd.Series, pd.Series]:
+    def biases(attempt: int) -> Percentiles:
         seen = measure(tmp_path / str(attempt), url, path, load, wait=wait)
         assert len(seen) > 150
         # The client's time holds the server's: the two clocks are tied together to well below the time on the wire.
         assert (seen.there > 0).all()
         assert (seen.back > 0).all()
-        return seen.service, seen.server
+        return bias_ms(seen.service, seen.server)
 
-    expect_no_bias(times, url, path)
+    expect_no_bias(biases, url, path)

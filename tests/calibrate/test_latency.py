@@ -19,7 +19,7 @@ from harness.model.plan import Plan, Scenario
 from harness.model.target import ExternalSystem, Target
 from harness.recording.reader import read_stream
 from harness.traffic import LocustEngine
-from tests.calibrate.serving import ask, expect_no_bias, serving
+from tests.calibrate.serving import Percentiles, ask, bias_ms, expect_no_bias, serving
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
@@ -116,11 +116,11 @@ LOADS: dict[str, tuple[dict[str, Any], float]] = {
 def test_service_time_agrees_with_the_servers_own_log(tmp_path: Path, url: str, name: str, path: str) -> None:
     load, wait = LOADS[name]
 
-    def times(attempt: int) -> tuple[pd.Series, pd.Series]:
+    def biases(attempt: int) -> Percentiles:
         seen = measure(tmp_path / str(attempt), url, path, load, wait=wait)
         assert len(seen) > 150
         # The client's time holds the server's, and the wire and two wake-ups besides.
         assert (seen.service > seen.server).all()
-        return seen.service, seen.server
+        return bias_ms(seen.service, seen.server)
 
-    expect_no_bias(times, url, path)
+    expect_no_bias(biases, url, path)
