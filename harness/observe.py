@@ -14,25 +14,34 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from harness import json_path
 from harness.json_path import ABSENT
 from harness.model.request import UNKNOWN, Outcome
-from harness.sse import Message, messages, parse_json
+from harness.sse import Message, messages, paced, parse_json
 from harness.tokens import TokenReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from harness.model.target import Observe, Observer
+    from harness.sse import Pause
 
 
 class Answer:
     """One answer as it arrived. `headers` has lower-case keys; `body` is decoded once, only when a source asks.
 
-    `streamed` tells that the body is server-sent events.
+    `streamed` tells that the body is server-sent events; between a few of them `pause` is called.
     """
 
-    __slots__ = ("_json", "_messages", "_text", "body", "headers", "status", "streamed")
+    __slots__ = ("_json", "_messages", "_text", "body", "headers", "pause", "status", "streamed")
 
-    def __init__(self, status: int, headers: Mapping[str, str], body: bytes, *, streamed: bool = False) -> None:
-        self.status, self.headers, self.body, self.streamed = status, headers, body, streamed
+    def __init__(
+        self,
+        status: int,
+        headers: Mapping[str, str],
+        body: bytes,
+        *,
+        streamed: bool = False,
+        pause: Pause | None = None,
+    ) -> None:
+        self.status, self.headers, self.body, self.streamed, self.pause = status, headers, body, streamed, pause
         self._text: str | None = None
         self._json: Any = _UNREAD
         self._messages: list[Message] | None = None
@@ -55,7 +64,7 @@ class Answer:
     def messages(self) -> list[Message]:
         """The events of a stream that carry JSON, in order."""
         if self._messages is None:
-            self._messages = messages(self.body) if self.streamed else []
+            self._messages = messages(self.body, pause=self.pause) if self.streamed else []
         return self._messages
 
 
@@ -78,7 +87,8 @@ def _sse(query: str) -> Callable[[Answer], Any]:
     def last(answer: Answer) -> Any:
         if not answer.streamed:
             return ABSENT
-        return next((value for m in reversed(answer.messages) if (value := read(m.data)) is not ABSENT), ABSENT)
+        latest = paced(reversed(answer.messages), answer.pause)
+        return next((value for m in latest if (value := read(m.data)) is not ABSENT), ABSENT)
 
     return last
 

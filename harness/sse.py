@@ -11,8 +11,11 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
+    Pause = Callable[[], object]
+
+_AT_ONCE = 16
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
@@ -35,9 +38,22 @@ def parse_json(text: str) -> Any:
         return None
 
 
-def messages(body: bytes | bytearray, start: int = 0, *, ended: bool = True) -> list[Message]:
+def messages(
+    body: bytes | bytearray, start: int = 0, *, ended: bool = True, pause: Pause | None = None
+) -> list[Message]:
     """Return the events from offset `start` on that carry JSON; of a body that has not `ended`, only whole ones."""
-    return list(_messages(body, start, ended=ended))
+    return list(paced(_messages(body, start, ended=ended), pause))
+
+
+def paced(events: Iterable[Message], pause: Pause | None) -> Iterator[Message]:
+    """Go through events, and call `pause` between a few of them: a long stream's take milliseconds."""
+    if pause is None:
+        yield from events
+        return
+    for number, event in enumerate(events, 1):
+        yield event
+        if number % _AT_ONCE == 0:
+            pause()
 
 
 def _messages(body: bytes | bytearray, start: int, *, ended: bool) -> Iterator[Message]:

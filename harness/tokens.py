@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from harness import json_path
 from harness.model.request import UNKNOWN
-from harness.sse import messages
+from harness.sse import messages, paced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -170,8 +170,9 @@ def hear(reader: TokenReader, answer: Answer, arrivals: Arrivals | None, passing
     if passing is None:
         found, times, cut = answer.messages, array("q"), 0
     else:
-        found, times, cut = messages(answer.body, passing.unread), passing.times, passing.cut
-    ends = [m.end + cut for m in found if reader.is_token(m)]
+        found = messages(answer.body, passing.unread, pause=answer.pause)
+        times, cut = passing.times, passing.cut
+    ends = [m.end + cut for m in paced(found, answer.pause) if reader.is_token(m)]
     if arrivals is None:
         return Heard(len(ends), times)
     times.extend(map(arrivals.at, ends))

@@ -1,4 +1,4 @@
-"""Waking up on time. Only for the Locust subprocess.
+"""Waking up on time, and giving way. Only for the Locust subprocess.
 
 libev, under gevent, waits in whole milliseconds and rounds up, so that whoever sleeps wakes 0.6 ms late at the median.
 A timerfd (timerfd_create(2), Linux) wakes the same loop within 0.1 ms. Elsewhere it stays as it was.
@@ -19,6 +19,14 @@ _CLOCK_MONOTONIC = 1
 _READ = 1
 _SHORTEST_NS = 20_000
 """Less than this is not worth the two system calls of an alarm."""
+
+
+def take_a_breath() -> None:
+    """Let everybody go first whose turn it is, or whose bytes have come.
+
+    ``gevent.sleep(0)`` is not that: whoever does it again and again keeps gevent for 5 ms from looking at sockets.
+    """
+    gevent.sleep(1e-9)
 
 
 class _Times(ctypes.Structure):

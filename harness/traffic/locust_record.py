@@ -12,6 +12,7 @@ import itertools
 import logging
 import os
 import weakref
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -19,11 +20,12 @@ import requests
 from geventhttpclient.response import HTTPConnectionClosed, HTTPParseError
 from greenlet import GreenletExit
 
-from harness.clock import now_ns
+from harness.clock import NS_PER_MS, now_ns
 from harness.model.request import UNKNOWN, Outcome, first_request_id
 from harness.observe import Answer, Observation, Reading
 from harness.recording.requests import MOST_BYTES
 from harness.tokens import NOTHING_HEARD, Passing, hear
+from harness.traffic.locust_alarm import take_a_breath
 from harness.traffic.locust_complaints import told
 from harness.traffic.locust_hosts import ForeignHostError
 from harness.traffic.locust_turn import prepared_ns, take_due
@@ -37,8 +39,15 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("agentstorm")
 _BODY_LIMIT, _BODY_HEAD, _BODY_TAIL = 1 << 20, 1 << 19, 1 << 16
-_AT_ONCE = 32
-"""Reading more answers at once would hold up the loop: 32 take about 0.2 ms."""
+_SEVERAL = 32
+"""Answers are read so many in a row: the second costs a third of the first, as the code for it is in the CPU's cache
+by then."""
+_LONG = 2048
+"""Bytes of a body that is read as soon as may be: as many answers of that size would take milliseconds."""
+_HOLD_NS = NS_PER_MS // 4
+"""For no longer than this, and one step more, does reading answers hold up whoever sends and hears them."""
+_BACKLOG = 256
+"""Answers waiting to be read. From here on they come sooner than they can be read in between."""
 _UNSEEN = Reading(Outcome.FAILED, "", "", UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN)
 UNREAD = "stream not read to its end by the workload"
 
@@ -125,7 +134,9 @@ class Exchange:
             self._recorder.write(self)
 
     def __del__(self) -> None:
-        self.write()
+        if not self.written and self.start_ns >= 0:
+            self.written = True
+            self._recorder.keep(self)
 
 
 class Recorder:
@@ -145,7 +156,9 @@ class Recorder:
         self._stream_end = stream_end.encode()
         self.next_id = itertools.count(first_request_id(stream)).__next__
         """Return a new request number."""
-        self._over: list[Exchange] = []
+        self._over: deque[Exchange] = deque()
+        self._reader: gevent.Greenlet | None = None
+        self._read_since_ns = 0
         self._open: dict[int, weakref.ref[Exchange]] = {}
         self.sent = self.dropped = self.misread = 0
         self.lateness_ns: list[int] = []
@@ -173,24 +186,46 @@ class Recorder:
 
     def write(self, x: Exchange) -> None:
         """Take an exchange that is over; its row is written with the next few."""
+        self.keep(x)
+        if x.open_stream:  # it may go on being read, which would not count
+            self._take(self._over.pop())
+        elif self._reader is None and (len(x.body) > _LONG or len(self._over) >= _SEVERAL):
+            self._reader = gevent.spawn(self._read_all)
+
+    def keep(self, x: Exchange) -> None:
+        """Take an exchange that is over; its row is written by and by. For any thread: the collector runs in any."""
         self._open.pop(x.request_id, None)
         if x.end_ns < 0:
             x.end_ns = x.last_byte_ns if x.last_byte_ns >= 0 else now_ns()
         self._over.append(x)
-        if x.open_stream or len(self._over) >= _AT_ONCE:  # an open stream may go on being read, which would not count
-            self.settle()
 
     def settle(self) -> None:
-        """Read the answers that are in and write their rows.
+        """Wait until the answers that are in are read and their rows written."""
+        while self._over or self._reader is not None:
+            self._reader = self._reader or gevent.spawn(self._read_all)
+            self._reader.join()
 
-        Several in a row, because the second costs a third of the first: by then the code for it is in the CPU's cache.
-        """
-        over, self._over = self._over, []
-        for x in over:
-            try:
-                self._record(x)
-            except Exception as error:  # noqa: BLE001 - whatever one answer does to us, the others' rows are written
-                self._misread(x, error)
+    def _read_all(self) -> None:
+        """Read the answers that are in. In a greenlet of its own: nobody ends it between an answer and its row."""
+        self._read_since_ns = now_ns()
+        try:
+            while self._over:
+                self._take(self._over.popleft())
+                self._breathe()
+        finally:
+            self._reader = None
+
+    def _breathe(self) -> None:
+        """Let whoever sends and hears go on, if they have been held up for long."""
+        if now_ns() - self._read_since_ns > _HOLD_NS and len(self._over) < _BACKLOG:
+            take_a_breath()
+            self._read_since_ns = now_ns()
+
+    def _take(self, x: Exchange) -> None:
+        try:
+            self._record(x)
+        except Exception as error:  # noqa: BLE001 - whatever one answer does to us, the others' rows are written
+            self._misread(x, error)
 
     def _misread(self, x: Exchange, error: Exception) -> None:
         """Count a row that could not be made as it should be, and write what is known."""
@@ -273,7 +308,8 @@ class Recorder:
                 body, arrivals = inflated
             if inflated is None or x.passing is not None:
                 tokens = None  # neither gzip nor deflate, or its middle is missing: when it could be read is not known
-        answer = Answer(x.status, headers, body, streamed=streamed)
+        pause = self._breathe if gevent.getcurrent() is self._reader else None
+        answer = Answer(x.status, headers, body, streamed=streamed, pause=pause)
         heard = NOTHING_HEARD if tokens is None else hear(tokens, answer, arrivals, x.passing)
         return self._observation.read(answer), heard
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from array import array
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +14,7 @@ from harness.clock import NS_PER_S, now_ns
 from harness.model.target import Observe
 from harness.observe import Observation
 from harness.recording import layout
-from harness.recording.requests import WORDS, RequestWriter
-from harness.recording.spool import Nowhere
+from harness.recording.requests import RequestWriter
 from harness.recording.tokens import TokenWriter
 from harness.traffic import (
     locust_complaints,
@@ -25,8 +23,10 @@ from harness.traffic import (
     locust_phase,
     locust_session,
     locust_turn,
+    locust_warm,
     locust_workload,
 )
+from harness.traffic.locust_alarm import take_a_breath
 from harness.traffic.locust_levels import LevelsLoad
 from harness.traffic.locust_measuring import Measuring
 from harness.traffic.locust_pulse import PulseMaker
@@ -42,9 +42,6 @@ if TYPE_CHECKING:
     from harness.recording.spool import Sink
 
 _FLUSH_S = 1.0
-_ROWS = 1000
-_WORDS = [name for name in WORDS if name != "worker"]
-_NUMBERS = [name for name in layout.REQUEST_SCHEMA.names if name not in WORDS]
 _HOPELESS = 20
 """A workload that raised so often and made no request never will."""
 logger = logging.getLogger("agentstorm")
@@ -59,20 +56,6 @@ def load_workload(order: dict[str, Any], environment: Environment) -> None:
     environment.user_classes = locust_workload.load(workload, weighted=order["load"]["open_loop"])
     environment.locustfile = workload.name
     environment.events.init.fire(environment=environment, runner=environment.runner, web_ui=None)
-
-
-def _warm_up() -> None:
-    """Write rows nowhere: the first batches of a process take milliseconds, for code and memory that nothing has used.
-
-    None of them shall hold up the load.
-    """
-    requests, tokens = RequestWriter(Nowhere(), ""), TokenWriter(Nowhere())
-    for batch in range(3):
-        for number in range(_ROWS):
-            requests.add(**dict.fromkeys(_NUMBERS, number), **dict.fromkeys(_WORDS, str(batch)))  # type: ignore[arg-type]
-            tokens.add(number, array("q", (number,)))
-        requests.flush()
-        tokens.flush()
 
 
 class Run:
@@ -91,20 +74,22 @@ class Run:
         self._load_spec, self._announce, self._environment = order["load"], announce, environment
         self._worker = order["worker"]
         seed = order["seed"]
-        _warm_up()
+        locust_warm.rows()
         self._statistics = Statistics(environment)
         load_workload(order, environment)
         observe = Observe.model_validate(order["observe"])
         self._writer, self._tokens = RequestWriter(out(layout.REQUESTS), self._worker), TokenWriter(out(layout.TOKENS))
+        observation = Observation(observe)
         self._recorder = Recorder(
             self._writer,
             self._tokens,
-            Observation(observe),
+            observation,
             stream_end=observe.stream_end or "",
             stream=order["stream"],
         )
         locust_hosts.allow(order["allow_hosts"])
         locust_session.install(self._environment, self._recorder, self._statistics, order["run_id"])
+        locust_warm.requests(environment.user_classes, observation)
         part = locust_load.Part(self._environment, self._recorder, seed, *order["share"])
         self._load = locust_load.make(part, order["load"])
         self._over, self._cut = Event(), Event()
@@ -200,16 +185,17 @@ class Run:
         return ""
 
     def _flush(self, pulses: PulseMaker) -> None:
-        self._recorder.settle()
-        self._tokens.flush()
-        self._writer.flush()
-        self._statistics.settle()
+        # Each of these takes a millisecond or two after a second of other work: the load goes on in between.
+        for step in (self._recorder.settle, self._tokens.flush, self._writer.flush, self._statistics.settle):
+            step()
+            take_a_breath()
         pulse = {
             "worker": self._worker,
             "trouble": self._writer.trouble or self._tokens.trouble,
             "unrecorded": self._writer.unrecorded + self._tokens.unrecorded,
             **pulses.pulse(self._load, self._recorder),
         }
+        take_a_breath()
         self._announce("flushed", worker=self._worker, batches=self._writer.batches, pulse=pulse)
 
     def _flush_often(self, pulses: PulseMaker) -> None:

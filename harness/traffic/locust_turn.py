@@ -19,6 +19,7 @@ from locust.exception import StopUser
 
 from harness.clock import now_ns
 from harness.seeds import python_random
+from harness.traffic.locust_alarm import take_a_breath
 
 if TYPE_CHECKING:
     from harness.traffic.locust_open import Session
@@ -73,7 +74,7 @@ class Turn(Greenlet):
         Other greenlets run meanwhile, and the processor stays awake: who sleeps here is late by what waking up takes.
         """
         while self.due_ns >= 0 and now_ns() < self.due_ns:
-            gevent.sleep(0)
+            take_a_breath()
         if self.called_off:
             raise StopUser
 

@@ -252,6 +252,33 @@ def test_a_workload_that_prints_reads_and_exits_disturbs_nothing(driver: Driver,
     assert '"batches": 99' in driver.log
 
 
+@pytest.mark.parametrize("client", ["FastHttpUser", "HttpUser"])
+def test_the_first_request_is_not_the_first_of_its_process(driver: Driver, url: str, client: str) -> None:
+    """What it would be the first to import makes it late; whatever was done beforehand is nobody's request."""
+    workload = """
+        import sys
+        from locust import events
+
+        @events.test_start.add_listener
+        def before(**_):
+            global known
+            known = set(sys.modules)
+
+        @events.test_stop.add_listener
+        def after(environment, **_):
+            print("imported under load:", sorted(set(sys.modules) - known), flush=True)
+            print("counted:", environment.stats.total.num_requests, flush=True)
+    """
+    body = "self.client.get('/ms/1')\nself.client.post('/ms/1', json={'a': 1})\nself.client.get('/stream/3/5')"
+    task = once(body).replace("FastHttpUser", client)
+    frame = driver.run(textwrap.dedent(workload) + task, ONE, url)
+    assert list(frame.outcome) == ["ok"] * 3
+    assert len(server_log(url)) == 3
+    assert "imported under load: []" in driver.log
+    assert "counted: 3" in driver.log
+    assert "before the load" not in driver.log
+
+
 # --- one request, one row
 
 

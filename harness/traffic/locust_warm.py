@@ -1,0 +1,114 @@
+"""What a load will do over and over, done beforehand where nobody counts it. Only for the Locust subprocess.
+
+The first request of a process would be 10 to 20 ms late on its way, for modules that nothing has imported, memory that
+nothing has touched and code that no cache has; the first rows would hold up the loop as long.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from array import array
+from typing import TYPE_CHECKING, Any
+
+import gevent
+from gevent.server import StreamServer
+from locust import FastHttpUser, HttpUser
+from locust.env import Environment
+from locust.event import Events
+
+from harness.recording import layout
+from harness.recording.requests import WORDS, RequestWriter
+from harness.recording.spool import Nowhere
+from harness.recording.tokens import TokenWriter
+from harness.traffic.locust_measuring import Measuring
+from harness.traffic.locust_record import Recorder
+from harness.traffic.locust_stats import Statistics
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from harness.observe import Observation
+
+_ROWS = 1000
+_WORDS = [name for name in WORDS if name != "worker"]
+_NUMBERS = [name for name in layout.REQUEST_SCHEMA.names if name not in WORDS]
+_PATIENCE_S = 2.0
+_EVENTS = 20
+logger = logging.getLogger("agentstorm")
+
+
+def rows() -> None:
+    """Write rows nowhere."""
+    requests, tokens = RequestWriter(Nowhere(), ""), TokenWriter(Nowhere())
+    for batch in range(3):
+        for number in range(_ROWS):
+            requests.add(**dict.fromkeys(_NUMBERS, number), **dict.fromkeys(_WORDS, str(batch)))  # type: ignore[arg-type]
+            tokens.add(number, array("q", (number,)))
+        requests.flush()
+        tokens.flush()
+
+
+def requests(users: Collection[type], observation: Observation) -> None:
+    """Send requests to ourselves, with the clients (`FastHttpUser`, `HttpUser`) that users of these classes have.
+
+    Neither Locust nor the recording counts them. A load is none the worse if they fail, but for its first requests.
+    """
+    environment = Environment(events=Events())
+    recorder = Recorder(
+        RequestWriter(Nowhere(), ""), TokenWriter(Nowhere()), observation, stream_end="data: [DONE]", stream=0
+    )
+    kept = Measuring.recorder, Measuring.statistics
+    Measuring.recorder, Measuring.statistics = recorder, Statistics(environment)
+    server = StreamServer(("127.0.0.1", 0), _serve)
+    try:
+        with gevent.Timeout(_PATIENCE_S):
+            server.start()
+            for client in (FastHttpUser, HttpUser):
+                if any(issubclass(user, client) for user in users):
+                    _ask(client, environment, f"http://127.0.0.1:{server.server_port}")
+            recorder.settle()
+    except (Exception, gevent.Timeout) as error:  # noqa: BLE001 - nothing depends on it
+        logger.warning("no request could be made before the load: %s", error)
+    finally:
+        server.stop(timeout=0)
+        Measuring.recorder, Measuring.statistics = kept
+
+
+def _ask(client: type, environment: Environment, url: str) -> None:
+    session: Any = type("Nobody", (client,), {"host": url, "abstract": True})(environment).client
+    for _ in range(2):  # on a new connection, and on one that is kept
+        session.get("/", name="nobody")
+        session.post("/", json={"question": "?"}, headers={"x-nobody": "1"}, name="nobody")
+        with session.get("/stream", stream=True, catch_response=True, name="nobody") as answer:
+            for _ in answer.iter_content():
+                pass
+        session.get("/stream", name="nobody")
+
+
+def _serve(sock: Any, _: Any) -> None:
+    with sock, sock.makefile("rb") as asked:
+        while path := asked.readline().split()[1:2]:
+            length = 0
+            while line := asked.readline().strip():
+                name, _, value = line.partition(b":")
+                length = int(value) if name.lower() == b"content-length" else length
+            asked.read(length)
+            if path == [b"/stream"]:
+                _stream(sock)
+            else:
+                sock.sendall(_head("application/json", "content-length: 17") + b'{"answer": "yes"}')
+
+
+def _stream(sock: Any) -> None:
+    sock.sendall(_head("text/event-stream", "transfer-encoding: chunked"))
+    for number in range(_EVENTS):
+        choices = [{"index": 0, "delta": {"content": f"word {number}"}, "finish_reason": None}]
+        event = f"data: {json.dumps({'object': 'chat.completion.chunk', 'choices': choices})}\n\n".encode()
+        sock.sendall(b"%x\r\n%b\r\n" % (len(event), event))
+        gevent.sleep(0)
+    sock.sendall(b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n")
+
+
+def _head(kind: str, more: str) -> bytes:
+    return f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\n{more}\r\n\r\n".encode()

@@ -1,0 +1,142 @@
+"""Nothing of the generator's own holds up the loop that stamps when answers come.
+
+In a process of its own: importing what is tested has gevent patch the process.
+"""
+
+from __future__ import annotations
+
+from tests.unit.traffic.test_locust_client import passes
+
+RECORDER = """
+import json
+import tempfile
+from array import array
+from pathlib import Path
+import gevent
+from gevent.monkey import patch_all; patch_all()
+from harness.model.target import Observe
+from harness.observe import Observation
+from harness.recording.reader import read_stream
+from harness.recording.requests import RequestWriter
+from harness.recording.tokens import TokenWriter
+from harness.tokens import Arrivals
+from harness.traffic.locust_record import Exchange, Recorder
+
+folder = Path(tempfile.mkdtemp())
+writers = RequestWriter(folder / "r", "w"), TokenWriter(folder / "t")
+observe = Observe(token="sse:$.text", provider="sse:$.provider", error="sse:$.error")
+recorder = Recorder(*writers, Observation(observe), stream_end="data: [DONE]", stream=1)
+
+def stream(tokens):
+    x = Exchange(recorder, "stream", {})
+    x.due_ns, x.start_ns, x.end_ns, x.status = 1, 1, 2, 200
+    x.headers = {"content-type": "text/event-stream"}
+    x.arrivals = Arrivals()
+    body = b'data: {"provider": "p"}\\n\\n'
+    for n in range(tokens):
+        body += b"data: " + json.dumps({"text": f"word {n}"}).encode() + b"\\n\\n"
+        x.arrivals.add(len(body), n)
+    x.body = body + b"data: [DONE]\\n\\n"
+    x.arrivals.add(len(x.body), tokens)
+    return x
+
+turns = 0
+def others():
+    global turns
+    while True:
+        gevent.sleep(1e-9)
+        turns += 1
+
+def rows():
+    for writer in writers:
+        writer.close()
+    return [read_stream(folder / name)[0] for name in "rt"]
+"""
+
+
+def test_long_answers_are_read_while_the_load_goes_on() -> None:
+    """100 streams of 200 tokens take 100 ms and more to read; one of 20,000 as long by itself."""
+    for streams, tokens in ((100, 200), (1, 20_000)):
+        passes(f"""{RECORDER}
+gevent.spawn(others)
+gevent.sleep(0)
+for _ in range({streams}):
+    stream({tokens}).write()
+before = turns
+recorder.settle()
+assert turns - before > 20, turns - before
+requests, tokens = rows()
+assert requests["stream_tokens"].to_pylist() == [{tokens}] * {streams}
+assert set(requests["provider"].to_pylist()) == {{"p"}} and set(requests["outcome"].to_pylist()) == {{"ok"}}
+assert tokens["t_ns"].to_pylist() == list(range({tokens})) * {streams}
+""")
+
+
+def test_answers_that_come_sooner_than_they_can_be_read_are_not_piled_up() -> None:
+    passes(f"""{RECORDER}
+most = 0
+def more():
+    global most
+    while True:
+        for _ in range(3):
+            stream(40).write()
+        gevent.sleep(1e-9)
+        most = max(most, len(recorder._over))
+
+load = gevent.spawn(more)
+gevent.sleep(1.5)
+load.kill()
+assert 200 < most < 300, most
+recorder.settle()
+requests, tokens = rows()
+assert set(requests["stream_tokens"].to_pylist()) == {{40}} and len(tokens) == 40 * len(requests) > 40 * 300
+""")
+
+
+def test_what_dies_unread_in_another_thread_is_written_by_ours() -> None:
+    """Nobody's loop would run a greenlet that is spawned there."""
+    passes(f"""{RECORDER}
+died = [stream(300)]
+gevent.get_hub().threadpool.apply(died.clear)
+assert recorder._reader is None and len(recorder._over) == 1
+with gevent.Timeout(10):
+    recorder.settle()
+assert len(rows()[0]) == 1
+""")
+
+
+def test_an_answer_that_comes_while_an_arrival_waits_to_be_due_is_heard_at_once() -> None:
+    """Bytes are sent by a process that has nothing to do with gevent, with the time in them."""
+    passes("""
+    import os
+    import random
+    import socket
+    import statistics
+    import time
+    from gevent import socket as sockets
+    from harness.traffic.locust_turn import Turn
+
+    COUNT = 100
+    theirs, ours = socket.socketpair()
+    if os.fork() == 0:
+        for _ in range(COUNT):
+            time.sleep(0.002)
+            theirs.send(b"%020d" % time.monotonic_ns())
+        os._exit(0)
+    late_ms = []
+
+    def hear():
+        with sockets.socket(fileno=ours.detach()) as heard:
+            for _ in range(COUNT):
+                sent_ns = int(heard.recv(20))
+                late_ms.append((time.monotonic_ns() - sent_ns) / 1e6)
+
+    hearing = Turn(hear, stream=random.Random(1))
+    hearing.start()
+    while not hearing.dead:
+        turn = Turn(lambda: turn.wait_until_due(), stream=random.Random(1), due_ns=time.monotonic_ns() + 100_000_000)
+        turn.start()
+        turn.join()
+    assert len(late_ms) == COUNT
+    assert statistics.median(late_ms) < 1, sorted(late_ms)
+    """)
