@@ -9,7 +9,6 @@ import signal
 import sys
 import textwrap
 import threading
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,19 +23,18 @@ from harness.clock import NS_PER_S, now_ns, sleep
 from harness.errors import MissingComponent, PlanError, TrafficFailed
 from harness.model.load import Load
 from harness.model.plan import Plan, Scenario
-from harness.model.request import trace_id
 from harness.model.target import ExternalSystem, Observe, Target
 from harness.recording.reader import read_stream
 from harness.traffic import KINDS, Engine, Pulse, pacer
 from tests.calibrate.serving import serving
 from tests.contract import rate_steps
+from tests.contract.test_engine import RUN_ID, server_log
 from tests.having_k6 import k6_or_skip
 from tests.k6_times import expect_even
 from tests.processes import file_table
 
 pytestmark = pytest.mark.real
 
-RUN_ID = 77
 OBSERVE = {
     "provider": ["header:x-provider", "sse:$.provider"],
     "answer": "json:$.answer",
@@ -131,13 +129,6 @@ def driver(tmp_path: Path) -> Iterator[Driver]:
         driver.engine.kill()
 
 
-def server_log(url: str) -> dict[int, list[Any]]:
-    """The server's own account of this run: request id -> [path, received_ns, answered_ns, ...]."""
-    with urllib.request.urlopen(f"{url}/log") as answer:  # noqa: S310 - our own server
-        rows = json.load(answer)
-    return {int(row[3][19:35], 16): row for row in rows if row[3].startswith(f"00-{trace_id(RUN_ID, 0)[:16]}")}
-
-
 def once(body: str, head: str = "export const timeout = 1;") -> str:
     """A workload whose task runs `body`."""
     return f"{head}\nexport default function () {{\n{textwrap.dedent(body)}\n}}\n"
@@ -229,7 +220,7 @@ def test_a_row_has_the_times_names_and_facts_of_its_request(driver: Driver, url:
     """
     frame = driver.run(once(body), ONE, url)
     (row,) = frame.to_dict("records")
-    server = server_log(url)[row["request_id"]]
+    server = server_log(url, driver.start_ns)[row["request_id"]]
     assert row["due_ns"] == first_moment(frame, driver)
     assert row["due_ns"] <= row["start_ns"] <= server[1] < server[2] <= row["first_byte_ns"] <= row["end_ns"]
     assert row["end_ns"] - row["start_ns"] < 60_000_000
@@ -265,7 +256,7 @@ def test_no_request_leaves_the_allowed_hosts(driver: Driver, url: str) -> None:
     refused = [said.format("far.example"), said.format("127.0.0.1.far.example"), said.format("far.example")]
     assert list(frame.error) == [*refused, "", ""]
     assert list(frame.status) == [-1, -1, -1, 200, 302], "where a redirect leads, nobody knows"
-    assert [row[0] for row in server_log(url).values()][-2:] == ["/ms/1", "/redirect/status/500"]
+    assert [row[0] for row in server_log(url, driver.start_ns).values()][-2:] == ["/ms/1", "/redirect/status/500"]
 
 
 def test_outcomes(driver: Driver, url: str) -> None:
@@ -276,7 +267,7 @@ def test_outcomes(driver: Driver, url: str) -> None:
     seen = list(zip(frame.outcome, frame.error, frame.status, strict=True))
     assert seen == [(outcome, error, status) for _, outcome, error, status in OUTCOMES]
     assert (frame.end_ns > frame.start_ns).all()
-    assert len(server_log(url).keys() & set(frame.request_id)) == len(OUTCOMES) - 1
+    assert len(server_log(url, driver.start_ns).keys() & set(frame.request_id)) == len(OUTCOMES) - 1
 
 
 def test_a_client_that_cannot_be_recorded_is_refused_and_one_that_got_past_is_said(driver: Driver, url: str) -> None:
@@ -294,7 +285,7 @@ def test_constant_arrivals_are_exact_in_number_and_time(driver: Driver, url: str
     expect_even(frame.due_ns, 20_000_000, 150)
     assert (frame.outcome == "ok").all()
     assert (frame.start_ns >= frame.due_ns).all()
-    assert len(server_log(url).keys() & set(frame.request_id)) == 150
+    assert len(server_log(url, driver.start_ns).keys() & set(frame.request_id)) == 150
     assert frame.request_id.is_unique
 
 
