@@ -31,7 +31,7 @@ from harness.traffic.locust_hosts import ForeignHostError
 from harness.traffic.locust_turn import prepared_ns, take_due
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from harness.recording.requests import RequestWriter
     from harness.recording.tokens import TokenWriter
@@ -40,10 +40,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("agentstorm")
 _BODY_LIMIT, _BODY_HEAD, _BODY_TAIL = 1 << 20, 1 << 19, 1 << 16
 _SEVERAL = 32
-"""Answers are read so many in a row: the second costs a third of the first, as the code for it is in the CPU's cache
-by then."""
+"""Short answers are read so many in a row, in 0.2 ms: the second costs a third of the first, as the code for it is in
+the CPU's cache by then."""
 _LONG = 2048
-"""Bytes of a body that is read as soon as may be: as many answers of that size would take milliseconds."""
+"""Bytes of a body that, like every stream, is read as soon as may be: several in a row would take milliseconds."""
 _HOLD_NS = NS_PER_MS // 4
 """For no longer than this, and one step more, does reading answers hold up whoever sends and hears them."""
 _BACKLOG = 256
@@ -188,9 +188,13 @@ class Recorder:
         """Take an exchange that is over; its row is written with the next few."""
         self.keep(x)
         if x.open_stream:  # it may go on being read, which would not count
-            self._take(self._over.pop())
-        elif self._reader is None and (len(x.body) > _LONG or len(self._over) >= _SEVERAL):
-            self._reader = gevent.spawn(self._read_all)
+            self._take([self._over.pop()])
+        elif self._reader is None:
+            if x.bytes_in > _LONG or x.arrivals is not None:
+                self._reader = gevent.spawn(self._read_in_between)
+            elif len(self._over) >= _SEVERAL:
+                over, self._over = self._over, deque()
+                self._take(over)
 
     def keep(self, x: Exchange) -> None:
         """Take an exchange that is over; its row is written by and by. For any thread: the collector runs in any."""
@@ -202,15 +206,15 @@ class Recorder:
     def settle(self) -> None:
         """Wait until the answers that are in are read and their rows written."""
         while self._over or self._reader is not None:
-            self._reader = self._reader or gevent.spawn(self._read_all)
+            self._reader = self._reader or gevent.spawn(self._read_in_between)
             self._reader.join()
 
-    def _read_all(self) -> None:
+    def _read_in_between(self) -> None:
         """Read the answers that are in. In a greenlet of its own: nobody ends it between an answer and its row."""
         self._read_since_ns = now_ns()
         try:
             while self._over:
-                self._take(self._over.popleft())
+                self._take([self._over.popleft()])
                 self._breathe()
         finally:
             self._reader = None
@@ -221,11 +225,12 @@ class Recorder:
             take_a_breath()
             self._read_since_ns = now_ns()
 
-    def _take(self, x: Exchange) -> None:
-        try:
-            self._record(x)
-        except Exception as error:  # noqa: BLE001 - whatever one answer does to us, the others' rows are written
-            self._misread(x, error)
+    def _take(self, over: Iterable[Exchange]) -> None:
+        for x in over:
+            try:
+                self._record(x)
+            except Exception as error:  # noqa: BLE001 - whatever one answer does to us, the others' rows are written
+                self._misread(x, error)
 
     def _misread(self, x: Exchange, error: Exception) -> None:
         """Count a row that could not be made as it should be, and write what is known."""
@@ -308,7 +313,7 @@ class Recorder:
                 body, arrivals = inflated
             if inflated is None or x.passing is not None:
                 tokens = None  # neither gzip nor deflate, or its middle is missing: when it could be read is not known
-        pause = self._breathe if gevent.getcurrent() is self._reader else None
+        pause = self._breathe if streamed and gevent.getcurrent() is self._reader else None
         answer = Answer(x.status, headers, body, streamed=streamed, pause=pause)
         heard = NOTHING_HEARD if tokens is None else hear(tokens, answer, arrivals, x.passing)
         return self._observation.read(answer), heard

@@ -37,6 +37,7 @@ def stream(tokens):
         body += b"data: " + json.dumps({"text": f"word {n}"}).encode() + b"\\n\\n"
         x.arrivals.add(len(body), n)
     x.body = body + b"data: [DONE]\\n\\n"
+    x.bytes_in = len(x.body)
     x.arrivals.add(len(x.body), tokens)
     return x
 
