@@ -4,7 +4,8 @@ The server (real-time priority where it may have it) writes down when it receive
 number that the request carries. Our response time of a request holds the server's, plus the wire, plus what the
 instrument adds; at 1000 requests/min that includes how late it sent the request. `bias_ms` is the difference of the
 percentiles of the two, over the very same requests, at p50, p95 and p99, for three loads: 1000 requests/min, 100 users,
-and the ramp of a spike from 0 to 500 users. Of the repeats it is the median.
+and the ramp of a spike from 0 to 500 users. Of the repeats it is the median. Under `streams` it is that of the time to
+the first token, where 50 users read streams: the server writes down when it wrote that.
 
 `bias_bare_ms` is that of a client at 1000/min which does nothing but sleep until a request is due, send it and stop its
 watch: what the processes' wake-ups and the wire cost on this machine, of which a generator can save little.
@@ -28,6 +29,8 @@ from harness.model.request import Outcome
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pandas as pd
+
     from benchmarks.serving import Server
 
 _PERCENTS = (50, 95, 99)
@@ -42,12 +45,13 @@ def measure(folder: Path, *, repeats: int, seconds: float) -> dict[str, Any]:
         "spike": {"kind": "spike", "users": 500, "ramp": f"{seconds}s", "hold": "0.1s"},
     }
     with serving(realtime=True) as server:
-        seen: dict[str, list[Any]] = {name: [] for name in loads}
+        seen: dict[str, list[Any]] = {name: [] for name in (*loads, "streams")}
         bare = []
         for repeat in range(repeats):
             bare.append(_bare(server, seconds))
             for name, load in loads.items():
                 seen[name].append(_bias(load, seconds, server, folder / f"{name}-{repeat}"))
+            seen["streams"].append(_first_token(seconds, server, folder / f"streams-{repeat}"))
     return {
         "bias_ms": {name: np.median([b["ms"] for b in runs], axis=0).tolist() for name, runs in seen.items()},
         "bias_bare_ms": np.median(bare, axis=0).tolist(),
@@ -56,17 +60,31 @@ def measure(folder: Path, *, repeats: int, seconds: float) -> dict[str, Any]:
 
 
 def _bias(load: dict[str, Any], seconds: float, server: Server, folder: Path) -> dict[str, Any]:
-    server.ask("/log/on")
-    start_ns = plans.run(plans.plan(generators.WORKLOADS / "think.py", load), server.url, folder)
-    rows = plans.rows(folder)
-    rows = rows[rows.start_ns < start_ns + seconds * NS_PER_S]
-    if set(rows.outcome) != {Outcome.OK.value}:
-        raise RuntimeError(f"not every request was answered: {rows.outcome.value_counts().to_dict()}")
-    truth = np.percentile(server.times_ms().loc[rows.request_id], _PERCENTS)
+    rows, truth = _answered("think.py", load, seconds, server, folder)
     response, service = (
         np.percentile((rows.end_ns - begin) / NS_PER_MS, _PERCENTS) for begin in (rows.due_ns, rows.start_ns)
     )
     return {"ms": (response - truth).tolist(), "service_ms": (service - truth).tolist(), "requests": len(rows)}
+
+
+def _first_token(seconds: float, server: Server, folder: Path) -> dict[str, Any]:
+    load = {"kind": "users", "users": 50, "spawn": "50/s", "hold": f"{seconds}s"}
+    rows, truth = _answered("streams.py", load, seconds, server, folder)
+    first = np.percentile((rows.first_token_ns - rows.start_ns) / NS_PER_MS, _PERCENTS)
+    return {"ms": (first - truth).tolist(), "requests": len(rows)}
+
+
+def _answered(
+    workload: str, load: dict[str, Any], seconds: float, server: Server, folder: Path
+) -> tuple[pd.DataFrame, Any]:
+    """The requests of a load that were begun within `seconds`, and the percentiles of the server's own times, ms."""
+    server.ask("/log/on")
+    start_ns = plans.run(plans.plan(generators.WORKLOADS / workload, load), server.url, folder)
+    rows = plans.rows(folder)
+    rows = rows[rows.start_ns < start_ns + seconds * NS_PER_S]
+    if set(rows.outcome) != {Outcome.OK.value}:
+        raise RuntimeError(f"not every request was answered: {rows.outcome.value_counts().to_dict()}")
+    return rows, np.percentile(server.times_ms().loc[rows.request_id], _PERCENTS)
 
 
 _CONNECTIONS = 8

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 EMPTY: dict[str, Any] = {
     "throughput_ratio": None,
     "flush_pause_ms": None,
-    "bias_ms": {"rate": None, "users100": None, "spike": None},
+    "bias_ms": {"rate": None, "users100": None, "spike": None, "streams": None},
     "bias_bare_ms": None,
     "stall_ms": None,
     "arrivals": None,

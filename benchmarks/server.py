@@ -4,6 +4,7 @@ Run as a script (``python server.py [--realtime]``); it prints its port and ends
 
     POST /ask         answers at once, with the headers and the body of a real answer
     POST /ms/50       the same after 50 ms
+    POST /tokens/40/40   a stream of 40 tokens, 40 ms apart; the log has when the first was written as when it answered
     POST /stall/A/B   hold every answer between monotonic ns A and B until B (plus its own delay); switches the log on
     GET /log/on       forget the log and write a new one from now on        GET /log/off      write none
     GET /log          the log: int64 triples request number, received ns, answered ns (native byte order)
@@ -36,7 +37,9 @@ _ANSWER = (
     b"x-cache: miss\r\nx-cache-lookups: 1\r\nx-cache-hits: 0\r\nx-degraded: false\r\nx-tokens-in: 42\r\n"
     b"x-tokens-out: 31\r\nx-cost-usd: 0.00059100\r\n\r\n" % len(_BODY)
 ) + _BODY
-_QUESTIONS = (b"ask", b"ms")
+_QUESTIONS = (b"ask", b"ms", b"tokens")
+_STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+_DONE = b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
 
 
 class Journal:
@@ -81,6 +84,10 @@ class Connection(asyncio.Protocol):
             self.manage(kind, rest)
             return
         self.journal.first_ns = self.journal.first_ns or received_ns
+        if kind == b"tokens":
+            self.transport.write(_STREAM)
+            self.token(head, received_ns, 0, int(rest[0]), int(rest[1]) / 1000)
+            return
         begin, end = self.journal.stall
         delay_ns = int(float(rest[0]) * 1e6) if rest else 0
         delay_ns += end - received_ns if begin <= received_ns < end else 0
@@ -94,6 +101,19 @@ class Connection(asyncio.Protocol):
         self.journal.answered += 1
         self.journal.note(head, received_ns, monotonic_ns())
         self.transport.write(_ANSWER)
+
+    def token(self, head: bytes, received_ns: int, number: int, count: int, gap_s: float) -> None:
+        """Write a token `gap_s` after the one before; after the last, the end."""
+        if number == 1:
+            self.journal.answered += 1
+            self.journal.note(head, received_ns, monotonic_ns())
+        if number:
+            event = b'data: {"id":"chat","index":0,"delta":"word %d "}\n\n' % number
+            self.transport.write(b"%x\r\n%b\r\n" % (len(event), event))
+        if number < count:
+            self.loop.call_later(gap_s, self.token, head, received_ns, number + 1, count, gap_s)
+        else:
+            self.transport.write(_DONE)
 
     def manage(self, kind: bytes, rest: list[bytes]) -> None:
         """Do what the benchmark asks of the server itself."""

@@ -23,7 +23,9 @@ KEYS = {
 MET: dict[str, Any] = {
     "throughput_ratio": 1.01,
     "flush_pause_ms": 0.5,
-    "bias_ms": {"rate": [0.3, 0.4, 0.5], "users100": [0.3, 0.4, 0.5], "spike": [0.5, 0.9, 2.9]},
+    "bias_ms": {
+        "rate": [0.3, 0.4, 0.5], "users100": [0.3, 0.4, 0.5], "spike": [0.5, 0.9, 2.9], "streams": [0.5, 1.4, 1.9],
+    },
     "bias_bare_ms": [0.9, 1.2, 1.4],
     "stall_ms": [3550.0, 4760.0],
     "stall": {"two_workers_ms": [3556.0, 4750.0], "dropped": 0},
@@ -41,12 +43,14 @@ MET: dict[str, Any] = {
     "bytes_per_row": 9.0,
     "first_request_s": 2.5,
     "fault_proxy": {"added_ms": [0.1, 0.3, 0.4]},
-}
+}  # fmt: skip
 FINE: dict[str, Any] = {"flush_pause_ms": 0.25, "report": {"1e6": {"seconds": 0.2, "rss_mib": 300.0}}}
 MISSED: dict[str, Any] = {
     "throughput_ratio": 0.97,
     "flush_pause_ms": 1.1,
-    "bias_ms": {"rate": [1.3, 0.4, 0.5], "users100": [0.3, 0.4, -2.5], "spike": [0.5, 0.9, 3.1]},
+    "bias_ms": {
+        "rate": [1.3, 0.4, 0.5], "users100": [0.3, 0.4, -2.5], "spike": [0.5, 0.9, 3.1], "streams": [0.5, 1.4, 2.1],
+    },
     "stall_ms": [52.0, 54.0],
     "stall": {"two_workers_ms": [3550.0, 4760.0], "dropped": 1},
     "arrivals": {"per_minute": [998, 1000], "dispersion": 1.12, "dropped": 0},
@@ -56,7 +60,7 @@ MISSED: dict[str, Any] = {
     "bytes_per_row": 10.5,
     "first_request_s": 3.1,
     "fault_proxy": {"added_ms": [0.1, 0.3, 1.1]},
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
