@@ -24,4 +24,4 @@ def expect_even(due_ns: Collection[Any], period_ns: int, count: int) -> None:
     begins = due - np.arange(count) * period_ns
     early = begins.max() - begins
     assert early.max() <= NS_PER_MS / 4, early[early > 0]
-    assert np.median(early) == 0, early[early > 0]
+    assert np.count_nonzero(early) <= count / 10, early[early > 0]

@@ -24,7 +24,7 @@ class TokenWriter:
 
     def __init__(self, out: Path | Sink, *, capacity: int = 16384) -> None:
         self._out = out
-        self._ids, self._times = np.zeros(capacity, "<i8"), np.zeros(capacity, "<i8")
+        self._ids, self._times = np.empty(capacity, "<i8"), np.empty(capacity, "<i8")
         columns = [as_array(column, pa.int64()) for column in (self._ids, self._times)]
         self._table = pa.RecordBatch.from_arrays(columns, schema=TOKEN_SCHEMA)  # made once: it takes a millisecond
         self._rows = 0

@@ -61,8 +61,8 @@ class PulseMaker:
             gevent.sleep(_TICK_S)
             self._lags.append(max(0, now_ns() - due))
 
-    def pulse(self, load: AnyLoad, recorder: Recorder) -> dict[str, Any]:
-        """Return the fields of `base.Pulse` for the time since the last call."""
+    def pulse(self, load: AnyLoad, recorder: Recorder, told_ns: int) -> dict[str, Any]:
+        """Return the fields of `base.Pulse` for the time since the last call; what was over by `told_ns` was told."""
         lags, self._lags = self._lags, []
         late, recorder.lateness_ns = recorder.lateness_ns, []
         cpu, now = _cpu_s(), now_ns()
@@ -70,7 +70,7 @@ class PulseMaker:
             self._share = (cpu - self._cpu) / elapsed_s
             self._cpu, self._at = cpu, now
         return {
-            "t_ns": now,
+            "t_ns": told_ns,
             "users": load.users,
             "in_flight": load.in_flight,
             "lags_ms": [lag / NS_PER_MS for lag in lags],

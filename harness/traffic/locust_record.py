@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import gevent
 import requests
+from gevent.event import Event
 from geventhttpclient.response import HTTPConnectionClosed, HTTPParseError
 from greenlet import GreenletExit
 
@@ -31,7 +32,7 @@ from harness.traffic.locust_hosts import ForeignHostError
 from harness.traffic.locust_turn import prepared_ns, take_due
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from harness.recording.requests import RequestWriter
     from harness.recording.tokens import TokenWriter
@@ -47,7 +48,7 @@ _LONG = 2048
 _HOLD_NS = NS_PER_MS // 4
 """For no longer than this, and one step more, does reading answers hold up whoever sends and hears them."""
 _BACKLOG = 256
-"""Answers waiting to be read. From here on they come sooner than they can be read in between."""
+"""From so many answers on that wait to be read, they come sooner than they can be read in between."""
 _UNSEEN = Reading(Outcome.FAILED, "", "", UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN)
 UNREAD = "stream not read to its end by the workload"
 
@@ -156,9 +157,12 @@ class Recorder:
         self._stream_end = stream_end.encode()
         self.next_id = itertools.count(first_request_id(stream)).__next__
         """Return a new request number."""
-        self._over: deque[Exchange] = deque()
+        self._over: deque[Exchange | Event] = deque()
+        """Answers to be read, and who waits until all before are."""
+        self._hub = gevent.get_hub()
         self._reader: gevent.Greenlet | None = None
         self._read_since_ns = 0
+        self._hurried = False
         self._open: dict[int, weakref.ref[Exchange]] = {}
         self.sent = self.dropped = self.misread = 0
         self.lateness_ns: list[int] = []
@@ -186,51 +190,73 @@ class Recorder:
 
     def write(self, x: Exchange) -> None:
         """Take an exchange that is over; its row is written with the next few."""
-        self.keep(x)
+        self._end(x)
         if x.open_stream:  # it may go on being read, which would not count
-            self._take([self._over.pop()])
-        elif self._reader is None:
-            if x.bytes_in > _LONG or x.arrivals is not None:
-                self._reader = gevent.spawn(self._read_in_between)
-            elif len(self._over) >= _SEVERAL:
-                over, self._over = self._over, deque()
-                self._take(over)
+            self._take(x)
+            return
+        self._over.append(x)
+        if self._reader is None:
+            if len(x.body) > _LONG or x.arrivals is not None:
+                self._read_on()
+            elif len(self._over) >= _SEVERAL and gevent.get_hub() is self._hub:
+                self._take_all()
 
     def keep(self, x: Exchange) -> None:
         """Take an exchange that is over; its row is written by and by. For any thread: the collector runs in any."""
+        self._end(x)
+        self._over.append(x)
+
+    def _end(self, x: Exchange) -> None:
         self._open.pop(x.request_id, None)
         if x.end_ns < 0:
             x.end_ns = x.last_byte_ns if x.last_byte_ns >= 0 else now_ns()
-        self._over.append(x)
 
     def settle(self) -> None:
-        """Wait until the answers that are in are read and their rows written."""
-        while self._over or self._reader is not None:
-            self._reader = self._reader or gevent.spawn(self._read_in_between)
-            self._reader.join()
+        """Wait until the answers that are in by now are read and their rows written."""
+        if self._over or self._reader is not None:
+            self._over.append(read := Event())
+            self._read_on()
+            read.wait()
+
+    def finish(self) -> None:
+        """Read all that is in without giving way: the load is over."""
+        self._hurried = True
+        self.settle()
+        self._take_all()
+
+    def _read_on(self) -> None:
+        """See that somebody reads. A greenlet that is spawned in another thread would never run."""
+        if (self._reader is None or self._reader.dead) and gevent.get_hub() is self._hub:
+            self._reader = gevent.spawn(self._read_in_between)
 
     def _read_in_between(self) -> None:
         """Read the answers that are in. In a greenlet of its own: nobody ends it between an answer and its row."""
         self._read_since_ns = now_ns()
         try:
             while self._over:
-                self._take([self._over.popleft()])
+                self._take(self._over.popleft())
                 self._breathe()
         finally:
             self._reader = None
 
     def _breathe(self) -> None:
         """Let whoever sends and hears go on, if they have been held up for long."""
-        if now_ns() - self._read_since_ns > _HOLD_NS and len(self._over) < _BACKLOG:
+        if now_ns() - self._read_since_ns > _HOLD_NS and len(self._over) < _BACKLOG and not self._hurried:
             take_a_breath()
             self._read_since_ns = now_ns()
 
-    def _take(self, over: Iterable[Exchange]) -> None:
-        for x in over:
-            try:
-                self._record(x)
-            except Exception as error:  # noqa: BLE001 - whatever one answer does to us, the others' rows are written
-                self._misread(x, error)
+    def _take_all(self) -> None:
+        while self._over:
+            self._take(self._over.popleft())
+
+    def _take(self, x: Exchange | Event) -> None:
+        if x.__class__ is Event:  # all that came before it is read
+            x.set()
+            return
+        try:
+            self._record(x)
+        except Exception as error:  # noqa: BLE001 - whatever one answer does to us, the others' rows are written
+            self._misread(x, error)
 
     def _misread(self, x: Exchange, error: Exception) -> None:
         """Count a row that could not be made as it should be, and write what is known."""
@@ -270,7 +296,7 @@ class Recorder:
             x.written, heard = True, NOTHING_HEARD
             try:
                 heard = self._read(x)[1]
-            except Exception as error:  # noqa: BLE001 - as in `settle`
+            except Exception as error:  # noqa: BLE001 - as in `_take`
                 self._complain(error)
             self._row(x, Outcome.LOST, "", _UNSEEN, heard, end_ns=UNKNOWN)
         self._open.clear()

@@ -74,12 +74,13 @@ class Run:
         self._load_spec, self._announce, self._environment = order["load"], announce, environment
         self._worker = order["worker"]
         seed = order["seed"]
+        observe = Observe.model_validate(order["observe"])
+        observation = Observation(observe)
         locust_warm.rows()
+        locust_warm.requests(observation)  # before there is a workload, which must hear nothing of them
         self._statistics = Statistics(environment)
         load_workload(order, environment)
-        observe = Observe.model_validate(order["observe"])
         self._writer, self._tokens = RequestWriter(out(layout.REQUESTS), self._worker), TokenWriter(out(layout.TOKENS))
-        observation = Observation(observe)
         self._recorder = Recorder(
             self._writer,
             self._tokens,
@@ -89,7 +90,6 @@ class Run:
         )
         locust_hosts.allow(order["allow_hosts"])
         locust_session.install(self._environment, self._recorder, self._statistics, order["run_id"])
-        locust_warm.requests(environment.user_classes, observation)
         part = locust_load.Part(self._environment, self._recorder, seed, *order["share"])
         self._load = locust_load.make(part, order["load"])
         self._over, self._cut = Event(), Event()
@@ -148,7 +148,7 @@ class Run:
         environment.events.test_stop.fire(environment=environment)
         flusher.kill()
         if flusher.exception is None:
-            self._flush(pulses)
+            self._flush(pulses, self._recorder.finish, lambda: None)
         for writer in (self._tokens, self._writer):
             try:
                 writer.close()
@@ -184,24 +184,30 @@ class Run:
             return f"it raised {load.errors} times and made no request, the last time {load.last_error}"
         return ""
 
-    def _flush(self, pulses: PulseMaker) -> None:
-        # Each of these takes a millisecond or two after a second of other work: the load goes on in between.
-        for step in (self._recorder.settle, self._tokens.flush, self._writer.flush, self._statistics.settle):
-            step()
-            take_a_breath()
+    def _flush(self, pulses: PulseMaker, read: Callable[[], None], give_way: Callable[[], None]) -> None:
+        """Write what is there and tell of it. All requests that were over when it began are in what was written."""
+        # After a second of other work each of these takes a millisecond or two: the load goes on in between.
+        told_ns = now_ns()
+        read()
+        give_way()
+        self._tokens.flush()
+        self._writer.flush()  # at once, so that no row is there without its tokens
+        give_way()
+        self._statistics.settle()
+        give_way()
         pulse = {
             "worker": self._worker,
             "trouble": self._writer.trouble or self._tokens.trouble,
             "unrecorded": self._writer.unrecorded + self._tokens.unrecorded,
-            **pulses.pulse(self._load, self._recorder),
+            **pulses.pulse(self._load, self._recorder, told_ns),
         }
-        take_a_breath()
+        give_way()
         self._announce("flushed", worker=self._worker, batches=self._writer.batches, pulse=pulse)
 
     def _flush_often(self, pulses: PulseMaker) -> None:
         while True:
             gevent.sleep(_FLUSH_S)
-            self._flush(pulses)
+            self._flush(pulses, self._recorder.settle, take_a_breath)
             if what := self._broken():
                 self._announce("broken", worker=self._worker, what=what)
                 self.stop(at_once=True)

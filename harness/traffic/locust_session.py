@@ -6,6 +6,7 @@ measured unchanged (`locust_measuring` says how).
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -25,6 +26,8 @@ from harness.traffic.locust_record import Exchange
 from harness.traffic.locust_turn import take_due
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from locust.env import Environment
 
     from harness.traffic.locust_record import Recorder
@@ -107,20 +110,39 @@ def _on_other_client(
     exchange.write()
 
 
+_ABSENT = object()
+_STAND_INS: tuple[tuple[Any, str, Any], ...] = (
+    (geventhttpclient.client, "HTTPSocketPoolResponse", TimedResponse),
+    (ConnectionPool, "_is_socket_alive", is_alive),
+    (ConnectionPool, "taken", None),
+    (fasthttp, "CookieJar", LazyCookieJar),
+    (fasthttp, "LocustUserAgent", Agent),
+    (fasthttp, "FastHttpSession", FastSession),
+    (fasthttp, "ResponseContextManager", FastContext),
+    (users, "HttpSession", SlowSession),
+    (clients, "ResponseContextManager", SlowContext),
+)
+"""Where, what, and what stands there instead."""
+
+
 def install(environment: Environment, recorder: Recorder, statistics: Statistics, run_id: int) -> None:
     """Measure every client of this process from now on; `statistics` take the place of Locust's own counting."""
     Measuring.recorder, Measuring.statistics, Measuring.run_id = recorder, statistics, run_id
-    places: tuple[tuple[Any, str, Any], ...] = (
-        (geventhttpclient.client, "HTTPSocketPoolResponse", TimedResponse),
-        (ConnectionPool, "_is_socket_alive", is_alive),
-        (ConnectionPool, "taken", None),
-        (fasthttp, "CookieJar", LazyCookieJar),
-        (fasthttp, "LocustUserAgent", Agent),
-        (fasthttp, "FastHttpSession", FastSession),
-        (fasthttp, "ResponseContextManager", FastContext),
-        (users, "HttpSession", SlowSession),
-        (clients, "ResponseContextManager", SlowContext),
-    )
-    for module, name, ours in places:
-        setattr(module, name, ours)
+    for place, name, ours in _STAND_INS:
+        setattr(place, name, ours)
     environment.events.request.add_listener(_on_other_client)
+
+
+@contextmanager
+def installed(environment: Environment, recorder: Recorder, statistics: Statistics) -> Iterator[None]:
+    """Measure every client of this process for as long as the block lasts."""
+    before = [(place, name, vars(place).get(name, _ABSENT)) for place, name, _ in _STAND_INS]
+    install(environment, recorder, statistics, run_id=0)
+    try:
+        yield
+    finally:
+        for place, name, theirs in before:
+            if theirs is _ABSENT:
+                delattr(place, name)
+            else:
+                setattr(place, name, theirs)

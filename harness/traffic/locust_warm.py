@@ -12,6 +12,7 @@ from array import array
 from typing import TYPE_CHECKING, Any
 
 import gevent
+from gevent.pool import Pool
 from gevent.server import StreamServer
 from locust import FastHttpUser, HttpUser
 from locust.env import Environment
@@ -21,13 +22,11 @@ from harness.recording import layout
 from harness.recording.requests import WORDS, RequestWriter
 from harness.recording.spool import Nowhere
 from harness.recording.tokens import TokenWriter
-from harness.traffic.locust_measuring import Measuring
+from harness.traffic import locust_session
 from harness.traffic.locust_record import Recorder
 from harness.traffic.locust_stats import Statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from harness.observe import Observation
 
 _ROWS = 1000
@@ -49,41 +48,43 @@ def rows() -> None:
         tokens.flush()
 
 
-def requests(users: Collection[type], observation: Observation) -> None:
-    """Send requests to ourselves, with the clients (`FastHttpUser`, `HttpUser`) that users of these classes have.
+def requests(observation: Observation) -> None:
+    """Send requests to ourselves, with each of Locust's clients; answers are read with a load's `observation`.
 
-    Neither Locust nor the recording counts them. A load is none the worse if they fail, but for its first requests.
+    To be called before there is a workload: neither it nor Locust nor a recording hears of them. If they fail, a load
+    is none the worse but for its first requests.
     """
     environment = Environment(events=Events())
     recorder = Recorder(
         RequestWriter(Nowhere(), ""), TokenWriter(Nowhere()), observation, stream_end="data: [DONE]", stream=0
     )
-    kept = Measuring.recorder, Measuring.statistics
-    Measuring.recorder, Measuring.statistics = recorder, Statistics(environment)
-    server = StreamServer(("127.0.0.1", 0), _serve)
+    server = StreamServer(("127.0.0.1", 0), _serve, spawn=Pool())
+    with locust_session.installed(environment, recorder, Statistics(environment)):
+        asking = gevent.spawn(_ask, environment, server)
+        asking.join(_PATIENCE_S)
+        if not asking.dead:
+            logger.warning("no request could be made before the load: no answer within %g s", _PATIENCE_S)
+            asking.kill()
+        recorder.finish()
+    server.stop(timeout=0)
+
+
+def _ask(environment: Environment, server: StreamServer) -> None:
     try:
-        with gevent.Timeout(_PATIENCE_S):
-            server.start()
-            for client in (FastHttpUser, HttpUser):
-                if any(issubclass(user, client) for user in users):
-                    _ask(client, environment, f"http://127.0.0.1:{server.server_port}")
-            recorder.settle()
-    except (Exception, gevent.Timeout) as error:  # noqa: BLE001 - nothing depends on it
+        server.start()
+        for client in (FastHttpUser, HttpUser):
+            host = f"http://127.0.0.1:{server.server_port}"
+            session: Any = type("Nobody", (client,), {"host": host, "abstract": True})(environment).client
+            session.trust_env = False  # of `HttpUser`'s (requests): no proxy of the user's, no .netrc
+            for _ in range(2):  # on a new connection, and on one that is kept
+                session.get("/", name="nobody")
+                session.post("/", json={"question": "?"}, headers={"x-nobody": "1"}, name="nobody")
+                with session.get("/stream", stream=True, catch_response=True, name="nobody") as answer:
+                    for _ in answer.iter_content():
+                        pass
+                session.get("/stream", name="nobody")
+    except Exception as error:  # noqa: BLE001 - nothing depends on it
         logger.warning("no request could be made before the load: %s", error)
-    finally:
-        server.stop(timeout=0)
-        Measuring.recorder, Measuring.statistics = kept
-
-
-def _ask(client: type, environment: Environment, url: str) -> None:
-    session: Any = type("Nobody", (client,), {"host": url, "abstract": True})(environment).client
-    for _ in range(2):  # on a new connection, and on one that is kept
-        session.get("/", name="nobody")
-        session.post("/", json={"question": "?"}, headers={"x-nobody": "1"}, name="nobody")
-        with session.get("/stream", stream=True, catch_response=True, name="nobody") as answer:
-            for _ in answer.iter_content():
-                pass
-        session.get("/stream", name="nobody")
 
 
 def _serve(sock: Any, _: Any) -> None:

@@ -277,7 +277,6 @@ def test_the_first_request_is_not_the_first_of_its_process(driver: Driver, url: 
     task = once(body).replace("FastHttpUser", client)
     frame = driver.run(textwrap.dedent(workload) + task, ONE, url)
     assert list(frame.outcome) == ["ok"] * 3
-    assert len(server_log(url, driver.start_ns)) == 3
     assert "counted 3, imported []" in driver.log
     assert "before the load" not in driver.log
 
