@@ -612,7 +612,7 @@ def a_toxic_for_some_connections(side: Side) -> Seen:
 
 
 def test_latency_is_what_was_asked_for(sides: tuple[Side, Side]) -> None:
-    """Of 30 answers none is early; half of them are late by less than 3 ms, as with the real one."""
+    """Of 30 answers none is early; half of them are late by less than 3 ms, or than twice what the real one's are."""
 
     def late(side: Side) -> list[float]:
         side.add("latency", latency=40)
@@ -625,9 +625,9 @@ def test_latency_is_what_was_asked_for(sides: tuple[Side, Side]) -> None:
             found.append(watch.ms() - 40)
         return found
 
-    for found in both(sides, late):
-        assert min(found) >= -0.1
-        assert sorted(found)[15] < 3
+    real, ours = (sorted(found) for found in both(sides, late))
+    assert min(real[0], ours[0]) >= -0.1
+    assert ours[15] < max(3, 2 * real[15]), (ours, real)
 
 
 def test_jitter_is_evenly_about_the_latency(sides: tuple[Side, Side]) -> None:
