@@ -130,14 +130,18 @@ class Exchange:
 
     def write(self) -> None:
         """Write the row, once; of a request that was never sent there is none."""
-        if not self.written and self.start_ns >= 0:
-            self.written = True
+        if self._once():
             self._recorder.write(self)
 
     def __del__(self) -> None:
-        if not self.written and self.start_ns >= 0:
-            self.written = True
+        if self._once():
             self._recorder.keep(self)
+
+    def _once(self) -> bool:
+        if self.written or self.start_ns < 0:
+            return False
+        self.written = True
+        return True
 
 
 class Recorder:
