@@ -22,7 +22,7 @@ from geventhttpclient.response import HTTPConnectionClosed, HTTPParseError
 from greenlet import GreenletExit
 
 from harness.clock import NS_PER_MS, now_ns
-from harness.model.request import UNKNOWN, Outcome, first_request_id
+from harness.model.request import SUCCEEDED, UNKNOWN, Outcome, first_request_id
 from harness.observe import Answer, Observation, Reading
 from harness.recording.requests import MOST_BYTES
 from harness.tokens import NOTHING_HEARD, Passing, hear
@@ -289,7 +289,7 @@ class Recorder:
             outcome, error = explain(x.exception)
         elif x.open_stream and not (self._stream_end and self._stream_end in bytes(x.body[-4096:])):
             outcome, error = Outcome.FAILED, UNREAD
-        if x.forgiven and outcome not in (Outcome.OK, Outcome.DEGRADED):
+        if x.forgiven and outcome not in SUCCEEDED:
             outcome, error = Outcome.OK, ""
         self._row(x, outcome, error, reading, heard, end_ns=x.end_ns)
 
