@@ -30,6 +30,8 @@ ROOM_PER_ROW = 20
 _ANALYSE = """
 import json, sys
 from time import perf_counter, process_time
+from harness import blas
+blas.one_thread()  # as the command line does
 from harness.assess import assess
 from harness.recording.reader import Recording
 recording = Recording.open(sys.argv[1])

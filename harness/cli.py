@@ -14,6 +14,7 @@ import click
 from click.formatting import wrap_text
 
 from harness import (
+    blas,
     cli_capacity,
     cli_compare,
     cli_export,
@@ -56,6 +57,7 @@ class _Cli(click.Group):
 
 def main() -> NoReturn:
     """Run the command line and exit with one of `errors.ExitCode`."""
+    blas.one_thread()
     cli(prog_name="agentstorm")
     raise AssertionError("click exits")
 

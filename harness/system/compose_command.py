@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ruamel.yaml import YAML
 
 from harness import leash
+from harness.blas import users_environment
 from harness.clock import NS_PER_S, now_ns, sleep
 from harness.errors import MissingComponent, SystemFailed
 
@@ -86,7 +87,7 @@ class ComposeCommand:
             *compose.command, "--project-name", project, "--project-directory", str(self.file.parent), *named,
         ]  # fmt: skip
         # Whichever engine we reached is the one it has to use.
-        self._environment = {**variables, **os.environ, "DOCKER_HOST": engine}
+        self._environment = {**variables, **users_environment(), "DOCKER_HOST": engine}
         self._environment.pop("DOCKER_CONTEXT", None)
 
     def describe(self) -> dict[str, str]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import psutil
 
 from harness import leash, open_files
+from harness.blas import users_environment
 from harness.clock import NS_PER_S, now_ns
 from harness.errors import SystemFailed
 from harness.system import template
@@ -81,7 +82,7 @@ def _how(code: int) -> str:
 
 def _environment(directory: Path) -> dict[str, str]:
     """Return our own environment, with what services need to be found, to be heard and to reach each other."""
-    env = dict(os.environ)
+    env = users_environment()
     env["PYTHONPATH"] = os.pathsep.join(filter(None, (str(directory), env.get("PYTHONPATH"))))
     env["PYTHONUNBUFFERED"] = "1"
     for name in ("NO_PROXY", "no_proxy"):  # or a proxy of the user's would stand between service and fault proxy

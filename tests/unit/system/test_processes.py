@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from harness import open_files
+from harness import blas, open_files
 from harness.errors import SystemFailed
 from harness.system.processes import Processes
 from tests.contract.small_systems import Noted, plan_of, small_target
@@ -47,6 +48,28 @@ def test_services_have_the_open_files_that_we_were_given(made: Processes, monkey
         made.up({})
     made.down()
     assert asked == [open_files.GIVEN]
+
+
+def test_services_have_the_environment_that_we_were_given(made: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not what we set for processes of our own."""
+    asked: list[dict[str, str]] = []
+
+    def start(*_: Any, **how: Any) -> None:
+        asked.append(how["env"])
+        raise OSError("enough")
+
+    monkeypatch.setattr("harness.leash.start", start)
+    monkeypatch.setitem(os.environ, "GIVEN", "1")
+    monkeypatch.delenv(blas.THREADS, raising=False)
+    blas.one_thread()
+    try:
+        made.reserve()
+        with pytest.raises(SystemFailed, match="enough"):
+            made.up({})
+    finally:
+        made.down()
+        del os.environ[blas.THREADS]
+    assert [(env["GIVEN"], blas.THREADS in env) for env in asked] == [("1", False)]
 
 
 def test_one_that_could_not_be_started_again_is_stopped_and_may_be_started(
