@@ -129,27 +129,46 @@ class Heard(NamedTuple):
 NOTHING_HEARD = Heard(UNKNOWN, array("q"))
 
 
+_BLANK_LINES = (b"\n\n", b"\r\n\r\n")
+
+
 class Passing:
-    """A stream whose middle is not kept: the tokens read off what was dropped, and where in the stream that was."""
+    """A stream whose middle is not kept: the tokens read off what was dropped, and where in the stream that was.
 
-    __slots__ = ("_head", "_read", "_tail", "cut", "times")
+    `reader` is None where they are not to be had while it passes.
+    """
 
-    def __init__(self, head: int, tail: int) -> None:
-        self._head, self._tail = head, tail
+    __slots__ = ("_head", "_read", "_reader", "_tail", "cut", "times")
+
+    def __init__(self, head: int, tail: int, reader: TokenReader | None) -> None:
+        self._head, self._tail, self._reader = head, tail, reader
         self._read = 0
         """Offset in the stream up to which tokens were read."""
         self.cut = 0
         """Bytes dropped."""
         self.times = array("q")
 
-    def shorten(self, body: bytearray, reader: TokenReader | None, arrivals: Arrivals | None) -> None:
+    def read(self, body: bytearray, arrivals: Arrivals | None, *, most: int | None = None) -> None:
+        """Read the tokens of the whole events in `body` that were not read yet; with `most`, of that many bytes and the
+        rest of the event there, as soon as there are so many."""
+        if self._reader is None or arrivals is None:
+            return
+        begin, end = self.unread, None
+        if most is not None:
+            span = begin + most, begin + most + self._tail
+            found = [(at, len(blank)) for blank in _BLANK_LINES if (at := body.find(blank, *span)) >= 0]
+            if not found:
+                return
+            end = sum(min(found))
+        whole, offset = messages(body[begin:end], ended=False), begin + self.cut
+        self.times.extend(arrivals.at(m.end + offset) for m in whole if self._reader.is_token(m))
+        if whole or end is not None:
+            self._read = self.cut + end if end is not None else whole[-1].end + offset
+            arrivals.forget(self._read)
+
+    def shorten(self, body: bytearray, arrivals: Arrivals | None) -> None:
         """Drop all but the head and the tail of what was kept, once the tokens in it are read."""
-        if reader is not None and arrivals is not None:
-            whole = messages(body, self.unread, ended=False)
-            self.times.extend(arrivals.at(m.end + self.cut) for m in whole if reader.is_token(m))
-            if whole:
-                self._read = whole[-1].end + self.cut
-                arrivals.forget(self._read)
+        self.read(body, arrivals)
         self.cut += len(body) - self._head - self._tail
         del body[self._head : -self._tail]
 

@@ -116,8 +116,8 @@ class Exchange:
         if not isinstance(self.body, bytearray):
             self.body = bytearray(self.body)
         self.body += data
-        if len(self.body) > _BODY_LIMIT:
-            self._recorder.shorten(self)
+        if len(self.body) > _BODY_HEAD:
+            self._recorder.read_along(self, len(data))
 
     def ended(self, end_ns: int, error: BaseException | None = None) -> None:
         """Take the end of a stream, good or bad."""
@@ -323,12 +323,18 @@ class Recorder:
             kind = ", ".join(kind)
         return bool(tokens.hears(kind, answer.get("content-length")))
 
-    def shorten(self, x: Exchange) -> None:
-        """Drop the middle of a stream that is too long to keep; its tokens are read first."""
+    def read_along(self, x: Exchange, fed: int) -> None:
+        """Take it that a long stream is longer by the last `fed` bytes: read the tokens of twice as many, and drop its
+        middle once it is too long to keep. All at once they would take 100 ms."""
         if x.passing is None:
-            x.passing = Passing(_BODY_HEAD, _BODY_TAIL)
+            headers = x.headers or {}
+            tokens = None if _compressed(headers) else self._observation.tokens
+            told = tokens is not None and tokens.hears(headers.get("content-type"), headers.get("content-length"))
+            x.passing = Passing(_BODY_HEAD, _BODY_TAIL, tokens if told == "events" else None)
         assert isinstance(x.body, bytearray)  # noqa: S101 - it was fed
-        x.passing.shorten(x.body, self._observation.tokens, x.arrivals)
+        x.passing.read(x.body, x.arrivals, most=max(2 * fed, _LONG))
+        if len(x.body) > _BODY_LIMIT:
+            x.passing.shorten(x.body, x.arrivals)
 
     def _read(self, x: Exchange) -> tuple[Reading, Heard]:
         headers = x.headers
@@ -337,11 +343,11 @@ class Recorder:
         streamed = headers.get("content-type", "").startswith("text/event-stream")
         body, arrivals, tokens = bytes(x.body), x.arrivals, self._observation.tokens
         # A client that does not show arrivals has undone any compression by itself.
-        if streamed and arrivals is not None and headers.get("content-encoding", "identity") != "identity":
+        if streamed and arrivals is not None and _compressed(headers):
             inflated = arrivals.inflate(body)
             if inflated is not None:
                 body, arrivals = inflated
-            if inflated is None or x.passing is not None:
+            if inflated is None or (x.passing is not None and x.passing.cut):
                 tokens = None  # neither gzip nor deflate, or its middle is missing: when it could be read is not known
         pause = self._breathe if streamed and gevent.getcurrent() is self._reader else None
         answer = Answer(x.status, headers, body, streamed=streamed, pause=pause)
@@ -378,6 +384,10 @@ class Recorder:
             last_token_ns=times[-1] if times else UNKNOWN,
             stream_tokens=heard.number,
         )
+
+
+def _compressed(headers: Mapping[str, str]) -> bool:
+    return headers.get("content-encoding", "identity") != "identity"
 
 
 def _word(value: Any) -> str:

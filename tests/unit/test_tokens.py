@@ -190,19 +190,29 @@ def test_a_compressed_stream_is_read_as_it_arrives(wbits: int) -> None:
     assert arrived(b"plain", b" text")[1].inflate(b"plain text") is None
 
 
-@given(st.lists(st.integers(0, 60), min_size=1, max_size=60), st.integers(1, 40))
-def test_a_stream_too_long_to_keep_loses_no_token(sizes: list[int], step: int) -> None:
-    """Events far smaller than the tail that is kept: whatever is cut when, every token is told once, with its time."""
+@given(
+    st.lists(st.integers(0, 60), min_size=1, max_size=60),
+    st.integers(1, 40),
+    st.sampled_from([None, 1, 50, 200]),
+    st.sampled_from([b"\n", b"\r\n", b"\r"]),
+)
+def test_a_stream_too_long_to_keep_loses_no_token(
+    sizes: list[int], step: int, most: int | None, line_end: bytes
+) -> None:
+    """Events far smaller than the tail that is kept: whatever is read and cut when, every token is told once, with its
+    time."""
     reader, head, tail, limit = TokenReader([OPENAI]), 300, 400, 1000
-    whole = b"".join(event(chunk(content="x" * size)) for size in sizes)
+    whole = b"".join(event(chunk(content="x" * size)) for size in sizes).replace(b"\n", line_end)
     pieces = [whole[at : at + step * 7] for at in range(0, len(whole), step * 7)]
-    body, arrivals, passing, end = bytearray(), Arrivals(), Passing(head, tail), 0
+    body, arrivals, passing, end = bytearray(), Arrivals(), Passing(head, tail, reader), 0
     for number, piece in enumerate(pieces, 1):
         end += len(piece)
         arrivals.add(end, number * 10)
         body += piece
+        if most is not None:
+            passing.read(body, arrivals, most=most)
         if len(body) > limit:
-            passing.shorten(body, reader, arrivals)
+            passing.shorten(body, arrivals)
     found = hear(reader, Answer(200, SSE, bytes(body), streamed=True), arrivals, passing)
     assert (found.number, list(found.times)) == heard(reader, *pieces)
     assert len(body) <= limit

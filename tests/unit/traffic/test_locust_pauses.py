@@ -73,6 +73,32 @@ assert tokens["t_ns"].to_pylist() == list(range({tokens})) * {streams}
 """)
 
 
+def test_a_stream_that_is_too_long_to_keep_is_read_as_it_passes() -> None:
+    """Not all at once when it becomes too long: that would be a third of its tokens."""
+    passes(f"""{RECORDER}
+from time import thread_time_ns
+
+TOKENS = 20_000
+x = stream(0)
+x.body, x.arrivals, x.bytes_in, x.end_ns, x.open_stream, x.reported = b"", Arrivals(), 0, -1, True, True
+took = []
+for n in range(TOKENS):
+    event = b"data: " + json.dumps({{"text": f"word {{n}}", "id": "0123456789" * 8}}).encode() + b"\\n\\n"
+    x.bytes_in += len(event)
+    began = thread_time_ns()
+    x.feed(event, n)
+    took.append(thread_time_ns() - began)
+assert x.passing.cut > 1 << 20, x.passing.cut
+took.sort()
+assert took[-1] < sum(took) / 20, (took[-5:], sum(took))
+x.ended(TOKENS)
+recorder.finish()
+requests, tokens = rows()
+assert requests["stream_tokens"].to_pylist() == [TOKENS]
+assert tokens["t_ns"].to_pylist() == list(range(TOKENS))
+""")
+
+
 def test_answers_that_come_sooner_than_they_can_be_read_are_not_piled_up() -> None:
     passes(f"""{RECORDER}
 most = 0
