@@ -24,7 +24,7 @@ FEW = 1024
 """Rows that are kept one by one, even if they are all of one value."""
 SUMS = 1 << 18
 """Most counts by fine batch and level that are held at a time."""
-COUNTED = 1 << 20
+COUNTED = 1 << 18
 """About as many numbers of columns, of rows that are counted, are held at a time."""
 
 
