@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from benchmarks import generators, plans
+from benchmarks import generators, machine, plans
 from benchmarks.serving import serving
 from harness.clock import NS_PER_MS
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 
 def measure(folder: Path, *, repeats: int, seconds: float) -> dict[str, Any]:
-    """`flush_pause_ms`, and under `flush`, by load: the typical and the longest flush, and how long that had a core."""
+    """`flush_pause_ms`; `page_us`, what the machine takes of it for every page that a flush touches (`machine`); and
+    under `flush`, by load: the typical and the longest flush, and how long that had a core."""
     loads: dict[str, dict[str, Any]] = {
         "1000/s": {"kind": "rate", "rate": "1000/s", "hold": f"{seconds}s"},
         "saturated": {"kind": "users", "users": generators.USERS, "spawn": "200/s", "hold": f"{seconds}s"},
@@ -36,6 +37,7 @@ def measure(folder: Path, *, repeats: int, seconds: float) -> dict[str, Any]:
     longest = [max(runs[repeat].held_ms.max() for runs in seen.values()) for repeat in range(repeats)]
     return {
         "flush_pause_ms": median(longest),
+        "page_us": machine.page_us(),
         "flush": {name: _summary(pd.concat(runs)) for name, runs in seen.items()},
     }
 

@@ -87,6 +87,11 @@ def _analysed(found: Results) -> str:
     return f"{found['seconds']:.2f} s{query}, {found['rss_mib']:.0f} MiB"
 
 
+def _pause(results: Results) -> str:
+    page = results.get("page_us")
+    return f"{results['flush_pause_ms']:.2f}" + ("" if page is None else f"; a page that rested, {page:.1f} us")
+
+
 def _report(size: str, seconds: float) -> tuple[str, str, Callable[[Results], str], Callable[[Results], str]]:
     return (
         f"report on {size} requests: seconds, MiB",
@@ -106,7 +111,7 @@ GOALS: tuple[tuple[str, str, Callable[[Results], str], Callable[[Results], str]]
     (
         "longest flush pause, ms",
         "<= 1",
-        lambda r: f"{r['flush_pause_ms']:.2f}",
+        _pause,
         lambda r: _met(r["flush_pause_ms"] <= 1),
     ),
     (
