@@ -1,8 +1,9 @@
 """One thread for OpenBLAS, of which numpy and scipy bring one each.
 
 Each starts a thread a core as it is loaded, which takes a process that imports both 0.1 s and as much again of CPU time
-for every core, on a machine that is about to make load; and nothing here multiplies matrices. How systems under test
-compute is not ours to say: what is set here they do not inherit.
+for every core, on a machine that is about to make load; and the matrices here are so small that one thread is enough.
+The load generator has one too, and so has what a workload computes in it: other cores are for others. How systems under
+test compute is not ours to say: what is set here they do not inherit.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import os
 
 THREADS = "OPENBLAS_NUM_THREADS"
+ALSO = ("GOTO_NUM_THREADS", "OMP_NUM_THREADS")
+"""OpenBLAS obeys these as well."""
 _OURS = "01"
 """Read as 1. Written so, processes that we started know it from what the user set."""
 
@@ -19,7 +22,8 @@ def one_thread() -> None:
 
     What the user set stays.
     """
-    os.environ.setdefault(THREADS, _OURS)
+    if not any(name in os.environ for name in (THREADS, *ALSO)):
+        os.environ[THREADS] = _OURS
 
 
 def users_environment() -> dict[str, str]:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from ruamel.yaml import YAML
 
 from harness import content, states
+from harness.blas import users_environment
 from harness.document import Document, Loc, M, found, locate, override, plan_error, read, validate
 from harness.errors import PlanError
 from harness.faults import KINDS as FAULT_KINDS
@@ -266,7 +267,7 @@ def resolve(  # noqa: PLR0913 - the options of the command line
         target_dir=directory,
         replicas=replicas,
         replayed=replayed,
-        environment=environment.given(the_target, directory, os.environ),
+        environment=environment.given(the_target, directory, users_environment()),
         files=Files(scenario=scenario, experiments=tuple(chaos), target=target, overrides=tuple(overrides)),
     )
     _check_engine(plan, documents["scenario"])

@@ -15,9 +15,15 @@ if TYPE_CHECKING:
 
     Pause = Callable[[], object]
 
+_TYPE = "text/event-stream"
 _AT_ONCE = 16
 """Events between two pauses: about 0.2 ms."""
 _LINE_END = re.compile(rb"\r\n|\n|\r")
+
+
+def is_stream(content_type: str) -> bool:
+    """Tell whether a body of this type is server-sent events; types have no case (RFC 9110, 8.3.1)."""
+    return content_type[: len(_TYPE)].lower() == _TYPE
 
 
 class Message(NamedTuple):

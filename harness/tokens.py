@@ -7,6 +7,7 @@ several of its tokens, or part of one.
 
 from __future__ import annotations
 
+import re
 import zlib
 from array import array
 from bisect import bisect_left
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from harness import json_path
 from harness.model.request import UNKNOWN
-from harness.sse import messages, paced
+from harness.sse import is_stream, messages, paced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -110,10 +111,10 @@ class TokenReader:
 
     def hears(self, kind: str | None, length: str | None) -> Literal["events", "chunks"] | None:
         """Tell by its content type and length how an answer's tokens can be told; None: it is no stream."""
-        kind = (kind or "").lower()
-        if kind.startswith("text/event-stream"):
+        kind = kind or ""
+        if is_stream(kind):
             return "events" if self._texts else None
-        return "chunks" if self._chunks and length is None and not kind.startswith("application/json") else None
+        return "chunks" if self._chunks and length is None and not kind.lower().startswith("application/json") else None
 
 
 class Heard(NamedTuple):
@@ -129,48 +130,55 @@ class Heard(NamedTuple):
 NOTHING_HEARD = Heard(UNKNOWN, array("q"))
 
 
-_BLANK_LINES = (b"\n\n", b"\r\n\r\n")
+_BLANK_LINE = re.compile(rb"\r?\n\r?\n|\r\r")
+_BLANK_LINES = (b"\n\n", b"\n\r\n", b"\r\r")
 
 
 class Passing:
-    """A stream whose middle is not kept: the tokens read off what was dropped, and where in the stream that was.
+    """A stream that is, or may become, too long to be kept whole: its tokens are read as it passes, and its middle is
+    dropped. `reader` is None where they are not to be had before it is over."""
 
-    `reader` is None where they are not to be had while it passes.
-    """
-
-    __slots__ = ("_head", "_read", "_reader", "_tail", "cut", "times")
+    __slots__ = ("_head", "_read", "_reader", "_sought", "_tail", "cut", "times")
 
     def __init__(self, head: int, tail: int, reader: TokenReader | None) -> None:
         self._head, self._tail, self._reader = head, tail, reader
-        self._read = 0
-        """Offset in the stream up to which tokens were read."""
+        self._read = self._sought = 0
+        """Offsets in the stream up to which tokens were read, and up to which there is no blank line behind these."""
         self.cut = 0
         """Bytes dropped."""
         self.times = array("q")
 
-    def read(self, body: bytearray, arrivals: Arrivals | None, *, most: int | None = None) -> None:
-        """Read the tokens of the whole events in `body` that were not read yet; with `most`, of that many bytes and the
-        rest of the event there, as soon as there are so many."""
+    def read(self, body: bytearray, arrivals: Arrivals | None, *, most: int) -> None:
+        """Read the tokens of `most` bytes that were not read yet, and of the rest of the event there: as soon as there
+        are so many, and its blank line."""
         if self._reader is None or arrivals is None:
             return
-        begin, end = self.unread, None
-        if most is not None:
-            span = begin + most, begin + most + self._tail
-            found = [(at, len(blank)) for blank in _BLANK_LINES if (at := body.find(blank, *span)) >= 0]
-            if not found:
-                return
-            end = sum(min(found))
-        whole, offset = messages(body[begin:end], ended=False), begin + self.cut
-        self.times.extend(arrivals.at(m.end + offset) for m in whole if self._reader.is_token(m))
-        if whole or end is not None:
-            self._read = self.cut + end if end is not None else whole[-1].end + offset
-            arrivals.forget(self._read)
+        blank = _BLANK_LINE.search(body, max(self.unread + most, self._sought - self.cut - 3))
+        if blank:
+            self._read_to(blank.end(), body, arrivals)
+        else:
+            self._sought = self.cut + len(body)
 
     def shorten(self, body: bytearray, arrivals: Arrivals | None) -> None:
         """Drop all but the head and the tail of what was kept, once the tokens in it are read."""
-        self.read(body, arrivals)
-        self.cut += len(body) - self._head - self._tail
-        del body[self._head : -self._tail]
+        kept = len(body) - self._tail
+        if self._reader is not None and arrivals is not None:
+            whole = max(at + len(blank) if (at := body.rfind(blank)) >= 0 else 0 for blank in _BLANK_LINES)
+            self._read_to(whole, body, arrivals)
+            if self.unread < kept:  # lines without blank ones between them, or one that is longer than the tail
+                self._read_to(max(body.rfind(end) for end in (b"\n", b"\r")) + 1, body, arrivals, ended=True)
+        self.cut += kept - self._head
+        del body[self._head : kept]
+
+    def _read_to(self, end: int, body: bytearray, arrivals: Arrivals, *, ended: bool = False) -> None:
+        begin = self.unread
+        if end <= begin:
+            return
+        assert self._reader is not None  # noqa: S101 - nobody reads without
+        whole, offset = messages(body[begin:end], ended=ended), begin + self.cut
+        self.times.extend(arrivals.at(m.end + offset) for m in whole if self._reader.is_token(m))
+        self._read = self.cut + end
+        arrivals.forget(self._read)
 
     @property
     def unread(self) -> int:
@@ -186,7 +194,7 @@ def hear(reader: TokenReader, answer: Answer, arrivals: Arrivals | None, passing
     if how == "chunks":
         assert arrivals is not None  # noqa: S101
         return Heard(len(arrivals.times), arrivals.times)
-    if passing is None:
+    if passing is None or not (passing.cut or passing.unread):
         found, times, cut = answer.messages, array("q"), 0
     else:
         found = messages(answer.body, passing.unread, pause=answer.pause)

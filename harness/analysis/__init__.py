@@ -83,4 +83,5 @@ def analyse(recording: Recording, asked: Plan | None = None) -> tuple[Findings, 
         soak=None if windows is None else soak(recording, windows, calls, when, found),
     )
     load.release()
+    give_back()
     return findings, measure

@@ -19,6 +19,7 @@ from harness.observe import Answer, Reading
 from harness.probes.exchange import Endpoint, Exchange
 from harness.recording.layout import CANARY
 from harness.recording.requests import RequestWriter
+from harness.sse import is_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -187,7 +188,7 @@ class Canary:
     def _write(self, writer: RequestWriter, due_ns: int, request_id: int, exchange: Exchange) -> None:
         got, reading = exchange.answer, _NOTHING
         if got.headers is not None and exchange.outcome is not Outcome.LOST:
-            streamed = got.headers.get("content-type", "").startswith("text/event-stream")
+            streamed = is_stream(got.headers.get("content-type", ""))
             reading = self._observation.read(Answer(got.status, got.headers, bytes(got.body), streamed=streamed))
         outcome = exchange.outcome or reading.outcome
         if outcome is not Outcome.DROPPED:

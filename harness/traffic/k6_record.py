@@ -14,6 +14,7 @@ from harness.clock import NS_PER_MS, NS_PER_S
 from harness.model.request import UNKNOWN, Outcome
 from harness.observe import Answer, Observation, Reading
 from harness.recording.requests import MOST_BYTES
+from harness.sse import is_stream
 
 if TYPE_CHECKING:
     from harness.recording.requests import RequestWriter
@@ -175,7 +176,7 @@ class Book:
         lower = {key.lower(): value for key, value in headers.items()}
         status, reading = int(said["status"]), _UNSEEN
         if status > 0:
-            streamed = lower.get("content-type", "").startswith("text/event-stream")
+            streamed = is_stream(lower.get("content-type", ""))
             reading = self.observation.read(Answer(status, lower, body, streamed=streamed))
         broke = explain(int(said["code"]), said["error"])
         outcome, error = broke or (reading.outcome, reading.error)

@@ -25,6 +25,7 @@ from harness.clock import NS_PER_MS, now_ns
 from harness.model.request import SUCCEEDED, UNKNOWN, Outcome, first_request_id
 from harness.observe import Answer, Observation, Reading
 from harness.recording.requests import MOST_BYTES
+from harness.sse import is_stream
 from harness.tokens import NOTHING_HEARD, Passing, hear
 from harness.traffic.locust_alarm import take_a_breath
 from harness.traffic.locust_complaints import told
@@ -92,7 +93,7 @@ class Exchange:
     arrivals: Arrivals | None = None
     """When the pieces of the body came; None where the client does not show it."""
     passing: Passing | None = None
-    """Set once the body was too long to keep."""
+    """Set once the body may become too long to keep."""
     exception: BaseException | None = None
     forgiven = False
     """The workload itself called it a success."""
@@ -340,7 +341,7 @@ class Recorder:
         headers = x.headers
         if headers is None:
             return _UNSEEN, NOTHING_HEARD
-        streamed = headers.get("content-type", "").startswith("text/event-stream")
+        streamed = is_stream(headers.get("content-type", ""))
         body, arrivals, tokens = bytes(x.body), x.arrivals, self._observation.tokens
         # A client that does not show arrivals has undone any compression by itself.
         if streamed and arrivals is not None and _compressed(headers):

@@ -11,35 +11,36 @@ import pytest
 
 from harness import blas
 
-LINUX = pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="threads are counted in /proc")  # noqa: PTH112
 BUILT_WITH = np.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"]
+SEVERAL = pytest.mark.skipif(
+    sys.platform != "linux" or "openblas" not in BUILT_WITH or len(os.sched_getaffinity(0)) < 2,
+    reason=f"OpenBLAS has one thread on one processor (this numpy has {BUILT_WITH}); counted in /proc",
+)
 
 
 def threads(code: str, **environment: str) -> int:
     """Return how many threads a process has that runs some code and imports what the analysis does."""
-    given = {name: value for name, value in os.environ.items() if name != blas.THREADS} | environment
+    given = {name: value for name, value in os.environ.items() if name not in (blas.THREADS, *blas.ALSO)} | environment
     code += "; import os, numpy, scipy.special; print(len(os.listdir('/proc/self/task')))"
     said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=given).stdout
     return int(said)
 
 
-@LINUX
-@pytest.mark.skipif("openblas" not in BUILT_WITH, reason=f"this numpy has {BUILT_WITH}")
-@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="on one processor there are no further threads")
+@SEVERAL
 def test_no_threads_are_started_that_nothing_needs() -> None:
     assert threads("pass") > 1
     assert threads("from harness import blas; blas.one_thread()") == 1
 
 
-@LINUX
-@pytest.mark.skipif("openblas" not in BUILT_WITH, reason=f"this numpy has {BUILT_WITH}")
-@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="on one processor there are no further threads")
-def test_what_the_user_set_stays() -> None:
-    assert threads("from harness import blas; blas.one_thread()", **{blas.THREADS: "2"}) > 1
+@SEVERAL
+@pytest.mark.parametrize("name", [blas.THREADS, *blas.ALSO])
+def test_what_the_user_set_stays(name: str) -> None:
+    assert threads("from harness import blas; blas.one_thread()", **{name: "2"}) > 1
 
 
 def test_programs_that_are_not_ours_do_not_inherit_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(blas.THREADS, raising=False)
+    for name in (blas.THREADS, *blas.ALSO):
+        monkeypatch.delenv(name, raising=False)
     blas.one_thread()
     try:
         assert int(os.environ[blas.THREADS]) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
+from harness import blas
 from harness.errors import PlanError
 from harness.planfile import dump, plan_hash, resolve
 from harness.recording.reader import load_plan
@@ -85,6 +87,18 @@ def test_a_plan_keeps_what_of_the_environment_sets_its_system(files: Path, monke
     told = resolve("scenarios/s.yaml", [], "targets/t.yaml", seed=1)
     assert (without.environment, told.environment) == ({}, {"MINE_PROFILE": "happyos"})
     assert plan_hash(without) != plan_hash(told) == plan_hash(load_plan(dump(told)))
+
+
+def test_what_we_set_for_our_own_processes_sets_no_system(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    system = "{kind: processes, settings: [OPENBLAS_*], services: {a: {command: [serve]}}}"
+    (files / "targets" / "t.yaml").write_text(TARGET.replace("{kind: external}", system))
+    for name in (blas.THREADS, *blas.ALSO):
+        monkeypatch.delenv(name, raising=False)
+    blas.one_thread()
+    try:
+        assert resolve("scenarios/s.yaml", [], "targets/t.yaml", seed=1).environment == {}
+    finally:
+        del os.environ[blas.THREADS]
 
 
 def test_a_plan_survives_its_file(files: Path) -> None:

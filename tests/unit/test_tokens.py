@@ -15,7 +15,7 @@ from harness import json_path
 from harness.json_path import ABSENT
 from harness.model.target import Observe
 from harness.observe import Answer, Observation
-from harness.sse import Message, messages
+from harness.sse import Message, is_stream, messages
 from harness.tokens import Arrivals, Passing, TokenReader, hear
 
 OPENAI = "sse:$.choices[0].delta.content"
@@ -41,7 +41,7 @@ def arrived(*pieces: bytes, every: int = 10) -> tuple[bytes, Arrivals]:
 
 def heard(reader: TokenReader, *pieces: bytes, headers: dict[str, str] = SSE) -> tuple[int, list[int]]:
     body, arrivals = arrived(*pieces)
-    streamed = headers.get("content-type", "").startswith("text/event-stream")
+    streamed = is_stream(headers.get("content-type", ""))
     found = hear(reader, Answer(200, headers, body, streamed=streamed), arrivals, None)
     return found.number, list(found.times)
 
@@ -167,6 +167,11 @@ def test_the_piece_that_makes_an_event_whole_gives_its_time() -> None:
     assert heard(reader, token + token[:5], token[5:] + token) == (3, [10, 20, 20])
 
 
+def test_the_type_of_a_stream_has_no_case() -> None:
+    body = event(chunk(content="a"))
+    assert heard(TokenReader([OPENAI]), body, headers={"content-type": "Text/Event-Stream; charset=UTF-8"}) == (1, [10])
+
+
 def test_chunks_are_tokens_only_without_length_json_or_events() -> None:
     reader = TokenReader(["chunk"])
     assert heard(reader, b"Hi", b" you", headers={"content-type": "text/plain"}) == (2, [10, 20])
@@ -216,6 +221,23 @@ def test_a_stream_too_long_to_keep_loses_no_token(
     found = hear(reader, Answer(200, SSE, bytes(body), streamed=True), arrivals, passing)
     assert (found.number, list(found.times)) == heard(reader, *pieces)
     assert len(body) <= limit
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_lines_without_blank_ones_between_them_lose_no_token(end: bytes) -> None:
+    """As some servers send them: each line is read alone."""
+    reader = TokenReader([OPENAI])
+    pieces = [event(chunk(content=f"word {number}")).rstrip(b"\n") + end for number in range(200)]
+    body, arrivals, passing, so_far = bytearray(), Arrivals(), Passing(300, 400, reader), 0
+    for number, piece in enumerate(pieces, 1):
+        so_far += len(piece)
+        arrivals.add(so_far, number * 10)
+        body += piece
+        passing.read(body, arrivals, most=200)
+        if len(body) > 2000:
+            passing.shorten(body, arrivals)
+    found = hear(reader, Answer(200, SSE, bytes(body), streamed=True), arrivals, passing)
+    assert (found.number, list(found.times)) == (200, [number * 10 for number in range(1, 201)])
 
 
 def test_without_arrivals_tokens_are_only_counted() -> None:

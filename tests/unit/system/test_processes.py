@@ -60,7 +60,8 @@ def test_services_have_the_environment_that_we_were_given(made: Processes, monke
 
     monkeypatch.setattr("harness.leash.start", start)
     monkeypatch.setitem(os.environ, "GIVEN", "1")
-    monkeypatch.delenv(blas.THREADS, raising=False)
+    for name in (blas.THREADS, *blas.ALSO):
+        monkeypatch.delenv(name, raising=False)
     blas.one_thread()
     try:
         made.reserve()

@@ -5,6 +5,8 @@ In a process of its own: importing what is tested has gevent patch the process.
 
 from __future__ import annotations
 
+import pytest
+
 from tests.unit.traffic.test_locust_client import passes
 
 RECORDER = """
@@ -73,24 +75,30 @@ assert tokens["t_ns"].to_pylist() == list(range({tokens})) * {streams}
 """)
 
 
-def test_a_stream_that_is_too_long_to_keep_is_read_as_it_passes() -> None:
-    """Not all at once when it becomes too long: that would be a third of its tokens."""
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_stream_that_is_too_long_to_keep_is_read_as_it_passes(end: str) -> None:
+    """Not all at once when it becomes too long: that would be a third of its tokens. Nor is what is no token yet looked
+    at again with every piece, in which a long event comes here: that would be thousands of times."""
     passes(f"""{RECORDER}
 from time import thread_time_ns
 
-TOKENS = 20_000
+TOKENS, END = 20_000, {end!r}.encode()
 x = stream(0)
 x.body, x.arrivals, x.bytes_in, x.end_ns, x.open_stream, x.reported = b"", Arrivals(), 0, -1, True, True
-took = []
-for n in range(TOKENS):
-    event = b"data: " + json.dumps({{"text": f"word {{n}}", "id": "0123456789" * 8}}).encode() + b"\\n\\n"
-    x.bytes_in += len(event)
+
+def feed(piece, t_ns):
+    x.bytes_in += len(piece)
     began = thread_time_ns()
-    x.feed(event, n)
-    took.append(thread_time_ns() - began)
+    x.feed(piece, t_ns)
+    return thread_time_ns() - began
+
+events = [json.dumps({{"text": f"word {{n}}", "id": "0123456789" * 8}}).encode() for n in range(TOKENS)]
+took = sorted(feed(b"data: " + event + END + END, n) for n, event in enumerate(events))
 assert x.passing.cut > 1 << 20, x.passing.cut
-took.sort()
 assert took[-1] < sum(took) / 20, (took[-5:], sum(took))
+long = sum(feed(b"x" * 10, TOKENS) for _ in range(40_000))
+assert long < 2 * sum(took), (long, sum(took))
+feed(END + END, TOKENS)
 x.ended(TOKENS)
 recorder.finish()
 requests, tokens = rows()
