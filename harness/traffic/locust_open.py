@@ -5,7 +5,8 @@ task sets where its last arrival left it.
 
 An arrival is begun a little ahead of its due time and its request waits, ready to be sent, until it is due
 (`Turn.wait_until_due`): a processor that slept for the 60 ms between 1000 requests/min takes 0.3 ms to wake up,
-and with its caches cold another 0.6 ms for what otherwise takes 0.1.
+and with its caches cold another 0.6 ms for what otherwise takes 0.1. How much ahead, the arrivals before tell: on some
+virtual machines what was not used for 60 ms takes 6 to 8.
 """
 
 from __future__ import annotations
@@ -42,10 +43,14 @@ if TYPE_CHECKING:
     from harness.traffic.pacer import Times
 
 _STOPPED = "the load was stopped before it was sent"
-_MOST_AHEAD_NS = 2_000_000
+_USUALLY_NS = 2_000_000
 _AHEAD = 1 / 10
-"""Of the time until an arrival is due it is begun so much ahead. Being awake then costs 1 % of a core at 1000/min, 4 %
-at 100/s, and less again where there is always something to do."""
+"""Of the time until an arrival is due it is begun so much ahead, at most. Being awake then costs 1 % of a core at
+1000/min, 4 % at 100/s, and less again where there is always something to do; up to a tenth where all are begun so early
+and some are ready at once."""
+_LONGEST_NS = 12_000_000
+"""Who takes longer than this to get ready waits for something of the workload's: beginning earlier would not help."""
+_FORGET = 16
 _HAND_OVERS = 100
 """Task sets that hand an arrival on to each other this often without a request never make one."""
 
@@ -114,6 +119,8 @@ class OpenLoad(Load):
         self._completed = self._stopped = False
         self.users = 0
         """Users made so far."""
+        self._takes_ns = [0] * len(weights)
+        """How long an arrival takes to have its request ready, by user class."""
 
     @property
     def in_flight(self) -> int:
@@ -174,26 +181,33 @@ class OpenLoad(Load):
     def _drive(self, alarm: Alarm, start_ns: int) -> None:
         for offset in self._due.tolist():
             due_ns = start_ns + offset
-            ahead_ns = min(_MOST_AHEAD_NS, int((due_ns - now_ns()) * _AHEAD))
+            most_ns = max(0, int((due_ns - now_ns()) * _AHEAD))
+            takes_ns = self._takes_ns[self._kinds[self._dispatched]]
+            ahead_ns = min(most_ns, max(_USUALLY_NS, takes_ns * 5 // 4))
             alarm.sleep_until(due_ns - ahead_ns)
             if len(self._group) >= self._max:  # there may be room by then
                 alarm.sleep_until(due_ns)
-            self._dispatch(due_ns)
+                ahead_ns = 0
+            self._dispatch(due_ns, due_ns - ahead_ns)
 
-    def _dispatch(self, due_ns: int) -> None:
+    def _dispatch(self, due_ns: int, begun_ns: int = -1) -> None:
         number, kind = int(self._numbers[self._dispatched]), int(self._kinds[self._dispatched])
         self._dispatched += 1
         if len(self._group) >= self._max:
             self._recorder.drop(due_ns, f"{self._max} requests in flight")
             return
         stream = seeds.python_random(self._seed, f"arrival/{number}")
-        self._group.start(Turn(self._arrive, kind, stream=stream, due_ns=due_ns))
+        turn = Turn(self._arrive, kind, stream=stream, due_ns=due_ns)
+        if begun_ns >= 0:
+            turn.on_ready = lambda: self._learn(kind, now_ns() - begun_ns)
+        self._group.start(turn)
 
     def _arrive(self, kind: int) -> None:
         turn, idle = gevent.getcurrent(), self._idle[kind]
         try:
             # A new user's on_start is part of its arrival, and another client knows of no due time.
             if not idle or not isinstance(idle[-1].user, HttpUser | FastHttpUser):
+                turn.on_ready = None
                 turn.wait_until_due()
         except ENDS:
             return  # called off, or dropped by whoever ended it
@@ -219,6 +233,12 @@ class OpenLoad(Load):
             idle.append(session)
         elif session is not None:
             self._leave(session)
+
+    def _learn(self, kind: int, took_ns: int) -> None:
+        """Note how long an arrival took from when it should have begun until its request could be sent: the longest of
+        the last ones."""
+        took_ns = took_ns if took_ns < _LONGEST_NS else 0
+        self._takes_ns[kind] = max(took_ns, self._takes_ns[kind] - (self._takes_ns[kind] - took_ns) // _FORGET)
 
     def _new_session(self, kind: int) -> Session:
         user = self._environment.user_classes[kind](self._environment)

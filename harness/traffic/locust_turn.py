@@ -22,6 +22,8 @@ from harness.seeds import python_random
 from harness.traffic.locust_alarm import take_a_breath
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from harness.traffic.locust_open import Session
     from harness.traffic.locust_phase import Phase
 
@@ -38,6 +40,8 @@ class Turn(Greenlet):
         self.stream = stream
         self.due_ns = due_ns
         """When the next request of this turn is due (`owe`); negative once it was taken, or if no schedule says so."""
+        self.on_ready: Callable[[], None] | None = None
+        """Called once, as its request is ready to be sent."""
         self.prepared_ns = 0
         """How long its user took to get ready (on_start) after it was due: time of the workload's, not of ours."""
         self.session: Session | None = None
@@ -117,6 +121,9 @@ def take_due(*, wait: bool = False) -> int:
     if turn is None:
         return -1
     if wait:
+        if turn.due_ns >= 0 and turn.on_ready is not None:
+            turn.on_ready()
+            turn.on_ready = None
         turn.wait_until_due()
     due_ns, turn.due_ns = turn.due_ns, -1
     return due_ns

@@ -662,9 +662,11 @@ def test_stop_at_once_writes_what_is_in_flight_as_lost(driver: Driver, url: str)
         driver.look(engine)
     engine.stop("now", at_once=True)
     driver.watch(engine, within_s=5)
-    frame = driver.table()
-    assert set(frame.outcome) == {"lost"}
-    assert len(frame) >= 20
+    outcomes = driver.table().sort_values("due_ns").outcome
+    assert len(outcomes) >= 20
+    # What was due in the milliseconds before, one of each worker's at most, may not have been sent yet.
+    assert (outcomes[:-2] == "lost").all()
+    assert set(outcomes[-2:]) <= {"lost", "dropped"}
 
 
 def test_a_killed_generator_leaves_what_it_flushed_and_is_noticed(driver: Driver, url: str) -> None:

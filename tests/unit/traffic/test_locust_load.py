@@ -86,7 +86,7 @@ AHEAD = """
     from harness.traffic.locust_turn import take_due
 
     MS = 10**6
-    locust_open._MOST_AHEAD_NS, locust_open._AHEAD = 100 * MS, 1.0
+    locust_open._USUALLY_NS, locust_open._AHEAD = 100 * MS, 1.0
     sent, dropped, entered = [], [], []
     recorder = SimpleNamespace(drop=lambda due_ns, why: dropped.append(due_ns - begin))
 
@@ -134,6 +134,49 @@ def test_an_arrival_is_begun_ahead_and_sent_when_it_is_due() -> None:
     started(Another, 5)
     gevent.sleep(0.4)
     assert len(sent) == 5 and all(at >= due for due, at in sent), "its client knows of no due time"
+    """
+    )
+
+
+def test_who_takes_long_to_get_ready_is_begun_so_much_earlier() -> None:
+    """Where it is the machine that is slow. A task that waits before it asks is not asked to ask sooner."""
+    passes(
+        AHEAD
+        + """
+    from statistics import median
+
+    locust_open._USUALLY_NS, locust_open._AHEAD = 2 * MS, 0.1
+    takes_s = 0.006
+
+    class Slow(Ours):
+        @task
+        def t(self):
+            entered.append(("task", now_ns() - begin))
+            gevent.sleep(takes_s)
+            sent.append((take_due(wait=True) - begin, now_ns() - begin))
+
+    Slow.tasks = [Slow.t]
+    started(Slow, 10, every_ms=200)
+    gevent.sleep(2.2)
+    assert len(sent) == 10 and all(at >= due for due, at in sent)
+    late = [(at - due) / MS for due, at in sent]
+    assert late[1] > 3 and median(late[4:]) < late[1] / 2, late
+
+    takes_s = 0.005
+    load = started(Slow, 30, every_ms=100)
+    gevent.sleep(0.65)
+    takes_s = 0.04
+    gevent.sleep(2.6)
+    ahead = [(due - at) / MS for (due, _), at in zip(sent, [at for what, at in entered if what == "task"])]
+    assert len(ahead) == 30 and max(ahead[2:6]) > 4 and max(ahead[-3:]) < 3, ahead
+
+    class Elsewhere(User):
+        @task
+        def t(self): sent.append((take_due(wait=True) - begin, now_ns() - begin))
+
+    load = started(Elsewhere, 10, every_ms=50)
+    gevent.sleep(0.7)
+    assert len(sent) == 10 and load._takes_ns == [0], "begun when it was due: nothing to learn from"
     """
     )
 
