@@ -194,7 +194,7 @@ def hear(reader: TokenReader, answer: Answer, arrivals: Arrivals | None, passing
     if how == "chunks":
         assert arrivals is not None  # noqa: S101
         return Heard(len(arrivals.times), arrivals.times)
-    if passing is None or not (passing.cut or passing.unread):
+    if passing is None or not passing.unread:
         found, times, cut = answer.messages, array("q"), 0
     else:
         found = messages(answer.body, passing.unread, pause=answer.pause)

@@ -51,6 +51,7 @@ and some are ready at once."""
 _LONGEST_NS = 12_000_000
 """Who takes longer than this to get ready waits for something of the workload's: beginning earlier would not help."""
 _FORGET = 16
+"""Arrivals after which two thirds of what one took longer than they did are forgotten."""
 _HAND_OVERS = 100
 """Task sets that hand an arrival on to each other this often without a request never make one."""
 

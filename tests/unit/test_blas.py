@@ -38,16 +38,11 @@ def test_what_the_user_set_stays(name: str) -> None:
     assert threads("from harness import blas; blas.one_thread()", **{name: "2"}) > 1
 
 
-def test_programs_that_are_not_ours_do_not_inherit_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (blas.THREADS, *blas.ALSO):
-        monkeypatch.delenv(name, raising=False)
-    blas.one_thread()
-    try:
-        assert int(os.environ[blas.THREADS]) == 1
-        assert blas.THREADS not in blas.users_environment()
-        assert blas.users_environment().items() < os.environ.items()
-    finally:
-        os.environ.pop(blas.THREADS)
+@pytest.mark.usefixtures("one_thread")
+def test_programs_that_are_not_ours_do_not_inherit_it() -> None:
+    assert int(os.environ[blas.THREADS]) == 1
+    assert blas.THREADS not in blas.users_environment()
+    assert blas.users_environment().items() < os.environ.items()
 
 
 @pytest.mark.parametrize("value", ["1", "4"])

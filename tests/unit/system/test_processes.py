@@ -50,6 +50,7 @@ def test_services_have_the_open_files_that_we_were_given(made: Processes, monkey
     assert asked == [open_files.GIVEN]
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_services_have_the_environment_that_we_were_given(made: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
     """And not what we set for processes of our own."""
     asked: list[dict[str, str]] = []
@@ -60,16 +61,10 @@ def test_services_have_the_environment_that_we_were_given(made: Processes, monke
 
     monkeypatch.setattr("harness.leash.start", start)
     monkeypatch.setitem(os.environ, "GIVEN", "1")
-    for name in (blas.THREADS, *blas.ALSO):
-        monkeypatch.delenv(name, raising=False)
-    blas.one_thread()
-    try:
-        made.reserve()
-        with pytest.raises(SystemFailed, match="enough"):
-            made.up({})
-    finally:
-        made.down()
-        del os.environ[blas.THREADS]
+    made.reserve()
+    with pytest.raises(SystemFailed, match="enough"):
+        made.up({})
+    made.down()
     assert [(env["GIVEN"], blas.THREADS in env) for env in asked] == [("1", False)]
 
 
