@@ -2,7 +2,7 @@
 
 The generator is the instrument, so a row must cost next to nothing and a flush must not stall it: rows are packed
 into a preallocated buffer and turned in two copies into columns that Arrow knows already; words are dictionary codes,
-which it sends as deltas.
+which it sends as deltas. A flush is written in pieces, between which others can go on.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ import numpy as np
 import pyarrow as pa
 
 from harness.model.request import UNKNOWN
+from harness.recording.buffers import Buffers, at_once
 from harness.recording.layout import REQUEST_SCHEMA
 from harness.recording.spool import Sink, opened
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 WORDS = tuple(field.name for field in REQUEST_SCHEMA if pa.types.is_dictionary(field.type))
@@ -42,6 +44,8 @@ _MOST_WORDS = {"error": 300}
 _MOST_OF_THE_REST = 10_000
 _LONGEST_WORD = 200
 OVERFLOW = "(one more: too many different ones)"
+_MARGIN = 128
+"""Of what is kept back until a batch is whole: as much as so many rows, for what Arrow says about it."""
 
 
 class Words:
@@ -91,44 +95,61 @@ class Words:
 
 
 class _Columns:
-    """The columns of one width in a buffer of rows. `arrays` has their memory, which `take` fills."""
+    """The columns of one width. `arrays` has their memory, which `take` fills."""
 
-    def __init__(self, names: tuple[str, ...], dtype: str, rows: bytearray, offset: int) -> None:
-        capacity = len(rows) // _ROW.size
-        strides = (np.dtype(dtype).itemsize, _ROW.size)
-        self._rows = np.ndarray((len(names), capacity), dtype, rows, offset, strides)
+    def __init__(self, names: tuple[str, ...], dtype: str, capacity: int) -> None:
         self._columns = np.zeros((len(names), capacity), dtype)
         kind = pa.from_numpy_dtype(self._columns.dtype)
         self.arrays = {name: as_array(column, kind) for name, column in zip(names, self._columns, strict=True)}
 
-    def take(self, count: int) -> None:
+    def take(self, rows: np.ndarray, count: int) -> None:
         """Copy the first `count` rows."""
-        np.copyto(self._columns[:, :count], self._rows[:, :count])
+        self._columns[:, :count] = rows[:, :count]
+
+
+class _Rows:
+    """A buffer of packed rows, and what is in it by width (columns x rows, not copied)."""
+
+    def __init__(self, capacity: int) -> None:
+        self.packed = bytearray(_ROW.size * capacity)
+        self.longs = np.ndarray((len(_LONG), capacity), "<i8", self.packed, 0, (8, _ROW.size))
+        self.shorts = np.ndarray((len(_SHORT), capacity), "<i4", self.packed, 8 * len(_LONG), (4, _ROW.size))
+
+
+def _nobody(_: int) -> None:
+    """Tell nobody."""
 
 
 class RequestWriter:
     """Appends requests to one Arrow IPC stream. Not thread-safe: one writer per worker, in its own thread or loop.
 
     The stream goes into a file, or (for a worker that sends it to somebody who writes the file) into a sink.
+
+    The rows so far are `set_aside` at one moment, and then written in pieces: on a machine that takes its time with
+    memory that rested, a whole flush is ten milliseconds.
     """
 
     def __init__(self, out: Path | Sink, worker: str, *, capacity: int = 1024) -> None:
         self._words = {name: Words(_MOST_WORDS.get(name, _MOST_OF_THE_REST)) for name in WORDS}
         self._worker = self._words["worker"].code(worker)
         self._capacity = capacity
-        self._buffer = bytearray(_ROW.size * capacity)
-        self._longs = _Columns(_LONG, "<i8", self._buffer, 0)
-        self._shorts = _Columns(_SHORT, "<i4", self._buffer, 8 * len(_LONG))
+        self._buffers = Buffers(lambda: _Rows(capacity))
+        self._packed, self._rows = self._buffers.filling.packed, 0
+        self._pieces = self._written_in_pieces()
+        self.on_full: Callable[[int], object] = _nobody
+        """Told when a buffer is full and was set aside: it had better be written, up to that number, before the others
+        are full, too."""
+        self._longs, self._shorts = _Columns(_LONG, "<i8", capacity), _Columns(_SHORT, "<i4", capacity)
         self._table, self._known = self._built(), self._vocabulary
-        self._rows = 0
         self.written = 0
         self.unrecorded = 0
         """Rows that were given up because a full disk stayed full."""
         self._ends: deque[int] = deque()
         self._whole = 0
         self._spool = opened(out)
+        self._out = pa.BufferedOutputStream(pa.PythonFile(self._spool, "w"), _ROW.size * (capacity + _MARGIN))
         self._stream = pa.ipc.new_stream(
-            pa.PythonFile(self._spool, "w"), REQUEST_SCHEMA, options=pa.ipc.IpcWriteOptions(emit_dictionary_deltas=True)
+            self._out, REQUEST_SCHEMA, options=pa.ipc.IpcWriteOptions(emit_dictionary_deltas=True)
         )
 
     @property
@@ -171,10 +192,10 @@ class RequestWriter:
         last_token_ns: int = UNKNOWN,
         stream_tokens: int = UNKNOWN,
     ) -> None:
-        """Append one row (columns as in `layout.REQUEST_SCHEMA`); flushes by itself when the buffer is full."""
+        """Append one row (columns as in `layout.REQUEST_SCHEMA`); what is full is set aside by itself."""
         words = self._words
         _ROW.pack_into(
-            self._buffer,
+            self._packed,
             self._rows * _ROW.size,
             due_ns,
             start_ns,
@@ -203,31 +224,59 @@ class RequestWriter:
         )
         self._rows += 1
         if self._rows == self._capacity:
-            self.flush()
+            self.on_full(self.set_aside())
 
-    def flush(self) -> int:
-        """Write the buffered rows as one batch and return how many; after this they survive our death.
+    def set_aside(self) -> int:
+        """Have the rows so far written before any others. Takes no time, unless all buffers are full.
 
-        A full disk raises nothing: see `trouble`. What waits for it is bounded, and rows beyond are `unrecorded`.
+        Returns how many buffers that makes since the beginning, for `write`.
         """
-        rows, self._rows = self._rows, 0
-        if rows:
+        buffers = self._buffers
+        if self._rows:
+            if buffers.exhausted:
+                self.write(buffers.written + 1)
+            buffers.turn(self._rows)
+            self._packed, self._rows = buffers.filling.packed, 0
+        return buffers.filled
+
+    def write(self, until: int, give_way: Callable[[], None] = at_once) -> None:
+        """Write what was set aside, one batch a buffer; after this it survives our death.
+
+        `give_way` is called between pieces; whoever runs meanwhile may call anything here. A full disk raises nothing:
+        see `trouble`. What waits for it is bounded, and rows beyond are `unrecorded`.
+        """
+        while self._buffers.written < until:
+            next(self._pieces)
+            give_way()
+        self._spool.drain()
+
+    def flush(self) -> None:
+        """Write all rows so far, at once."""
+        self.write(self.set_aside())
+
+    def _written_in_pieces(self) -> Iterator[None]:
+        """Write one buffer after the other, always the next piece."""
+        while True:
+            buffer, rows = self._buffers.first
             if self._spool.full:
                 self.unrecorded += rows
             else:
-                self._stream.write_batch(self._batch(rows))
+                self._longs.take(buffer.longs, rows)
+                yield
+                self._shorts.take(buffer.shorts, rows)
+                yield
+                if self._known != self._vocabulary:
+                    self._table, self._known = self._built(), self._vocabulary
+                    yield
+                batch = self._table.slice(0, rows)
+                yield
+                self._stream.write_batch(batch)
+                yield
+                self._out.flush()
                 self._ends.append(self._spool.taken)
                 self.written += rows
-        self._spool.drain()
-        return rows
-
-    def _batch(self, rows: int) -> pa.RecordBatch:
-        """Return the first `rows` of the buffer; good until the next call."""
-        self._longs.take(rows)
-        self._shorts.take(rows)
-        if self._known != self._vocabulary:
-            self._table, self._known = self._built(), self._vocabulary
-        return self._table.slice(0, rows)
+            self._buffers.give_back()
+            yield
 
     @property
     def _vocabulary(self) -> int:
@@ -249,4 +298,5 @@ class RequestWriter:
         """Flush and end the stream. OSError: not everything could be written."""
         self.flush()
         self._stream.close()
+        self._out.flush()
         self._spool.close()

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gevent
 from gevent.event import Event
+from gevent.queue import Empty, Queue
 
 from harness import seeds
 from harness.clock import NS_PER_S, now_ns
 from harness.model.target import Observe
 from harness.observe import Observation
 from harness.recording import layout
+from harness.recording.buffers import at_once
 from harness.recording.requests import RequestWriter
 from harness.recording.tokens import TokenWriter
 from harness.traffic import (
@@ -36,12 +39,11 @@ from harness.traffic.locust_stats import Statistics
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gevent.queue import Queue
     from locust.env import Environment
 
     from harness.recording.spool import Sink
 
-_FLUSH_S = 1.0
+_FLUSH_NS = NS_PER_S
 _HOPELESS = 20
 """A workload that raised so often and made no request never will."""
 logger = logging.getLogger("agentstorm")
@@ -81,6 +83,8 @@ class Run:
         self._statistics = Statistics(environment)
         load_workload(order, environment)
         self._writer, self._tokens = RequestWriter(out(layout.REQUESTS), self._worker), TokenWriter(out(layout.TOKENS))
+        self._full = Queue()
+        self._writer.on_full = self._full.put_nowait
         self._recorder = Recorder(
             self._writer,
             self._tokens,
@@ -148,7 +152,7 @@ class Run:
         environment.events.test_stop.fire(environment=environment)
         flusher.kill()
         if flusher.exception is None:
-            self._flush(pulses, self._recorder.finish, lambda: None)
+            self._flush(pulses, self._recorder.finish, at_once)
         for writer in (self._tokens, self._writer):
             try:
                 writer.close()
@@ -184,14 +188,18 @@ class Run:
             return f"it raised {load.errors} times and made no request, the last time {load.last_error}"
         return ""
 
+    def _write(self, until: int, give_way: Callable[[], None]) -> None:
+        """Write rows that were just set aside, after their tokens: none is ever there without."""
+        self._tokens.write(self._tokens.set_aside(), give_way)
+        self._writer.write(until, give_way)
+
     def _flush(self, pulses: PulseMaker, read: Callable[[], None], give_way: Callable[[], None]) -> None:
         """Write what is there and tell of it. All requests that were over when it began are in what was written."""
         # After a second of other work each of these takes a millisecond or two: the load goes on in between.
         told_ns = now_ns()
         read()
         give_way()
-        self._tokens.flush()
-        self._writer.flush()  # at once, so that no row is there without its tokens
+        self._write(self._writer.set_aside(), give_way)
         give_way()
         self._statistics.settle()
         give_way()
@@ -204,9 +212,15 @@ class Run:
         give_way()
         self._announce("flushed", worker=self._worker, batches=self._writer.batches, pulse=pulse)
 
+    def _write_full(self, until_ns: int) -> None:
+        """Until then, write what fills a buffer before its second is over."""
+        while (left_ns := until_ns - now_ns()) > 0:
+            with contextlib.suppress(Empty):
+                self._write(self._full.get(timeout=left_ns / NS_PER_S), take_a_breath)
+
     def _flush_often(self, pulses: PulseMaker) -> None:
         while True:
-            gevent.sleep(_FLUSH_S)
+            self._write_full(now_ns() + _FLUSH_NS)
             self._flush(pulses, self._recorder.settle, take_a_breath)
             if what := self._broken():
                 self._announce("broken", worker=self._worker, what=what)

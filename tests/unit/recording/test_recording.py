@@ -263,14 +263,47 @@ def test_a_cut_recording_says_what_is_missing_and_is_never_overwritten(tmp_path:
     assert not recording.finished
 
 
-def test_a_full_buffer_flushes_itself(tmp_path: Path) -> None:
+def test_full_buffers_are_written_by_themselves_when_there_is_no_other(tmp_path: Path) -> None:
     stream = tmp_path / "r" / "w.arrows"
     writer = RequestWriter(stream, "w", capacity=4)
-    for i in range(9):
+    for i in range(12):
         writer.add(**ROW | {"request_id": i})
-    assert read_stream(stream)[0].num_rows == 8
+    assert writer.written == 4
+    assert read_stream(stream)[0].num_rows == 4
+    for i in range(12, 33):
+        writer.add(**ROW | {"request_id": i})
     writer.close()
-    assert writer.written == 9
+    assert writer.written == 33
+    assert read_stream(stream)[0].column("request_id").to_pylist() == list(range(33))
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=40))
+def test_whatever_comes_between_the_pieces_of_a_flush_is_written_in_order(
+    tmp_path_factory: pytest.TempPathFactory, between: list[int]
+) -> None:
+    """Also more than the buffers hold, new words, and another flush. What is there when a flush begins is on the
+    disk when it ends."""
+    stream = tmp_path_factory.mktemp("pieces") / "w.arrows"
+    writer = RequestWriter(stream, "w", capacity=4)
+    sent, comes = 0, iter(between)
+
+    def more() -> None:
+        nonlocal sent
+        for _ in range(coming := next(comes, 0)):
+            writer.add(**ROW | {"request_id": sent, "name": f"n{sent}"})
+            sent += 1
+        if coming == 9:
+            writer.flush()
+
+    for _ in between:
+        more()
+        before = sent
+        writer.write(writer.set_aside(), more)
+        assert read_stream(stream)[0].num_rows >= before
+    writer.close()
+    rows = read_stream(stream)[0]
+    assert rows.column("request_id").to_pylist() == list(range(sent))
+    assert rows.column("name").to_pylist() == [f"n{i}" for i in range(sent)]
 
 
 def test_samples_ledger_and_events(tmp_path: Path) -> None:
