@@ -177,3 +177,35 @@ def test_an_answer_that_comes_while_an_arrival_waits_to_be_due_is_heard_at_once(
     assert len(late_ms) == COUNT and sending.wait() == 0
     assert statistics.median(late_ms) < 1, sorted(late_ms)
     """)
+
+
+def test_no_row_is_in_the_file_without_its_tokens() -> None:
+    """Whenever the generator may be killed: looked at between all the pieces of what it writes, while it goes on."""
+    passes(f"""{RECORDER}
+from collections import Counter
+from types import SimpleNamespace
+from harness.traffic.locust_run import Run
+
+requests, tokens = writers = RequestWriter(folder / "r", "w", capacity=8), TokenWriter(folder / "t")
+recorder = Recorder(*writers, Observation(observe), stream_end="data: [DONE]", stream=1)
+run, full = SimpleNamespace(_writer=requests, _tokens=tokens), []
+requests.on_full = full.append
+seen = 0
+
+def written(name):
+    table = read_stream(folder / name)[0] if (folder / name).exists() else None
+    return table["request_id"].to_pylist() if table else []
+
+def more():
+    global seen
+    stream(30).write()
+    recorder.settle()
+    rows, there = written("r"), Counter(written("t"))
+    assert all(there[row] == 30 for row in rows), (there, rows)
+    seen = len(rows)
+
+for turn in range(30):
+    more()
+    Run._write(run, full.pop() if full else requests.set_aside(), more)
+assert seen > 60, seen
+""")
