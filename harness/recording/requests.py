@@ -140,7 +140,11 @@ class RequestWriter:
         """Told when a buffer is full and was set aside: it had better be written, up to that number, before the others
         are full, too."""
         self._longs, self._shorts = _Columns(_LONG, "<i8", capacity), _Columns(_SHORT, "<i4", capacity)
-        self._table, self._known = self._built(), self._vocabulary
+        numbers = self._longs.arrays | self._shorts.arrays
+        self._columns = {name: numbers[name] for name in REQUEST_SCHEMA.names}
+        self._dictionaries: dict[str, pa.Array] = {}
+        for _ in self._table_learns():
+            pass
         self.written = 0
         self.unrecorded = 0
         """Rows that were given up because a full disk stayed full."""
@@ -265,9 +269,7 @@ class RequestWriter:
                 yield
                 self._shorts.take(buffer.shorts, rows)
                 yield
-                if self._known != self._vocabulary:
-                    self._table, self._known = self._built(), self._vocabulary
-                    yield
+                yield from self._table_learns()
                 batch = self._table.slice(0, rows)
                 yield
                 self._stream.write_batch(batch)
@@ -278,21 +280,20 @@ class RequestWriter:
             self._buffers.give_back()
             yield
 
-    @property
-    def _vocabulary(self) -> int:
-        """How many words there are; none ever goes."""
-        return sum(len(words.codes) for words in self._words.values())
-
-    def _built(self) -> pa.RecordBatch:
-        """Return all columns, as long as the buffer: made anew only when there are new words."""
-        numbers = self._longs.arrays | self._shorts.arrays
-        columns = [
-            pa.DictionaryArray.from_arrays(numbers[name], self._words[name].array(), safe=False)
-            if name in self._words
-            else numbers[name]
-            for name in REQUEST_SCHEMA.names
-        ]
-        return pa.RecordBatch.from_arrays(columns, schema=REQUEST_SCHEMA)
+    def _table_learns(self) -> Iterator[None]:
+        """Have `_table`, all columns, as long as a buffer, know the words that are new, a piece at a time."""
+        new = False
+        for name, words in self._words.items():
+            dictionary = words.array()
+            if dictionary is not self._dictionaries.get(name):
+                codes = self._shorts.arrays[name]
+                self._dictionaries[name] = dictionary
+                self._columns[name] = pa.DictionaryArray.from_arrays(codes, dictionary, safe=False)
+                new = True
+                yield
+        if new:
+            self._table = pa.RecordBatch.from_arrays(list(self._columns.values()), schema=REQUEST_SCHEMA)
+            yield
 
     def close(self) -> None:
         """Flush and end the stream. OSError: not everything could be written."""
