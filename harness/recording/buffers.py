@@ -44,5 +44,5 @@ class Buffers(Generic[Buffer]):
         self.written += 1
 
 
-def at_once() -> None:
+def go_on() -> None:
     """Give way to nobody."""

@@ -1,4 +1,4 @@
-"""The write path of requests: one `struct.pack_into` a row, one Arrow batch a flush.
+"""The write path of requests: one `struct.pack_into` a row, one Arrow batch a buffer.
 
 The generator is the instrument, so a row must cost next to nothing and a flush must not stall it: rows are packed
 into a preallocated buffer and turned in two copies into columns that Arrow knows already; words are dictionary codes,
@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from harness.model.request import UNKNOWN
-from harness.recording.buffers import Buffers, at_once
+from harness.recording.buffers import Buffers, go_on
 from harness.recording.layout import REQUEST_SCHEMA
 from harness.recording.spool import Sink, opened
 
@@ -139,6 +139,8 @@ class RequestWriter:
         self.on_full: Callable[[int], object] = _nobody
         """Told when a buffer is full and was set aside: it had better be written, up to that number, before the others
         are full, too."""
+        self.on_exhausted: Callable[[], object] = go_on
+        """Called before rows are written because all buffers are full: the time to write what belongs to them."""
         self._longs, self._shorts = _Columns(_LONG, "<i8", capacity), _Columns(_SHORT, "<i4", capacity)
         numbers = self._longs.arrays | self._shorts.arrays
         self._columns = {name: numbers[name] for name in REQUEST_SCHEMA.names}
@@ -238,19 +240,24 @@ class RequestWriter:
         buffers = self._buffers
         if self._rows:
             if buffers.exhausted:
+                self.on_exhausted()
                 self.write(buffers.written + 1)
             buffers.turn(self._rows)
             self._packed, self._rows = buffers.filling.packed, 0
         return buffers.filled
 
-    def write(self, until: int, give_way: Callable[[], None] = at_once) -> None:
+    def write(self, until: int, give_way: Callable[[], None] = go_on) -> None:
         """Write what was set aside, one batch a buffer; after this it survives our death.
 
         `give_way` is called between pieces; whoever runs meanwhile may call anything here. A full disk raises nothing:
         see `trouble`. What waits for it is bounded, and rows beyond are `unrecorded`.
         """
         while self._buffers.written < until:
-            next(self._pieces)
+            try:
+                next(self._pieces)
+            except BaseException:  # a generator that raised only says StopIteration from then on
+                self._pieces = self._written_in_pieces()
+                raise
             give_way()
         self._spool.drain()
 
@@ -299,5 +306,5 @@ class RequestWriter:
         """Flush and end the stream. OSError: not everything could be written."""
         self.flush()
         self._stream.close()
-        self._out.flush()
+        self._out.detach()  # with a flush; left to itself it would close the spool when it goes
         self._spool.close()

@@ -33,7 +33,7 @@ class Sink(Protocol):
         """Take the next bytes."""
 
     def flush(self) -> None:
-        """Do nothing: Arrow calls this after every batch."""
+        """Do nothing: Arrow asks for it."""
 
     def drain(self) -> None:
         """Bring on its way what waits."""
@@ -77,7 +77,7 @@ class Spool:
         return len(data)
 
     def flush(self) -> None:
-        """Do nothing: Arrow calls this after every batch."""
+        """Do nothing: Arrow asks for it."""
 
     def drain(self) -> None:
         """Write what waits. What fails, a full disk above all, is kept, said in `error`, and tried again next time."""

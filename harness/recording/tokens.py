@@ -1,4 +1,4 @@
-"""The write path of token times: one copy into a preallocated buffer a stream, one Arrow batch a flush."""
+"""The write path of token times: one copy into a preallocated buffer a stream, one Arrow batch a buffer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from harness.recording.buffers import Buffers, at_once
+from harness.recording.buffers import Buffers, go_on
 from harness.recording.layout import TOKEN_SCHEMA
 from harness.recording.requests import as_array
 from harness.recording.spool import Sink, opened
@@ -70,7 +70,7 @@ class TokenWriter:
             self._rows = 0
         return buffers.filled
 
-    def write(self, until: int, give_way: Callable[[], None] = at_once) -> None:
+    def write(self, until: int, give_way: Callable[[], None] = go_on) -> None:
         """Write what was set aside, one batch a buffer, as `RequestWriter.write`."""
         while self._buffers.written < until:
             self._write_first()

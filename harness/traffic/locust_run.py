@@ -16,7 +16,7 @@ from harness.clock import NS_PER_S, now_ns
 from harness.model.target import Observe
 from harness.observe import Observation
 from harness.recording import layout
-from harness.recording.buffers import at_once
+from harness.recording.buffers import go_on
 from harness.recording.requests import RequestWriter
 from harness.recording.tokens import TokenWriter
 from harness.traffic import (
@@ -84,7 +84,7 @@ class Run:
         load_workload(order, environment)
         self._writer, self._tokens = RequestWriter(out(layout.REQUESTS), self._worker), TokenWriter(out(layout.TOKENS))
         self._full = Queue()
-        self._writer.on_full = self._full.put_nowait
+        self._writer.on_full, self._writer.on_exhausted = self._full.put_nowait, self._tokens.flush
         self._recorder = Recorder(
             self._writer,
             self._tokens,
@@ -152,7 +152,7 @@ class Run:
         environment.events.test_stop.fire(environment=environment)
         flusher.kill()
         if flusher.exception is None:
-            self._flush(pulses, self._recorder.finish, at_once)
+            self._flush(pulses, self._recorder.finish, go_on)
         for writer in (self._tokens, self._writer):
             try:
                 writer.close()
@@ -189,7 +189,7 @@ class Run:
         return ""
 
     def _write(self, until: int, give_way: Callable[[], None]) -> None:
-        """Write rows that were just set aside, after their tokens: none is ever there without."""
+        """Write rows that were set aside, after their tokens: none is ever there without."""
         self._tokens.write(self._tokens.set_aside(), give_way)
         self._writer.write(until, give_way)
 

@@ -66,7 +66,7 @@ class Outbox:
         return len(data)
 
     def flush(self) -> None:
-        """Do nothing: Arrow calls this after every batch."""
+        """Do nothing: Arrow asks for it."""
 
     def drain(self) -> None:
         """Do nothing: what was written is sent with the next word to the master."""

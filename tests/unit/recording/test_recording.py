@@ -306,6 +306,19 @@ def test_whatever_comes_between_the_pieces_of_a_flush_is_written_in_order(
     assert rows.column("name").to_pylist() == [f"n{i}" for i in range(sent)]
 
 
+def test_what_goes_wrong_in_a_piece_is_told_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A generator that raised once would say StopIteration, and nobody know why."""
+    writer = RequestWriter(tmp_path / "w.arrows", "w")
+    writer.add(**ROW)
+    with monkeypatch.context() as broken:
+        broken.setattr(writer, "_longs", None)
+        for _ in range(2):
+            with pytest.raises(AttributeError, match="take"):
+                writer.flush()
+    writer.close()
+    assert read_stream(tmp_path / "w.arrows")[0].num_rows == 1
+
+
 def test_samples_ledger_and_events(tmp_path: Path) -> None:
     folder(tmp_path)
     samples, ledger, events = SampleWriter(tmp_path), LedgerWriter(tmp_path), EventLog(tmp_path / layout.EVENTS)

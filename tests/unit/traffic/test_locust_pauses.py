@@ -189,23 +189,27 @@ from harness.traffic.locust_run import Run
 requests, tokens = writers = RequestWriter(folder / "r", "w", capacity=8), TokenWriter(folder / "t")
 recorder = Recorder(*writers, Observation(observe), stream_end="data: [DONE]", stream=1)
 run, full = SimpleNamespace(_writer=requests, _tokens=tokens), []
-requests.on_full = full.append
-seen = 0
+requests.on_full, requests.on_exhausted = full.append, tokens.flush
+seen = turns = exhausted = 0
 
 def written(name):
     table = read_stream(folder / name)[0] if (folder / name).exists() else None
     return table["request_id"].to_pylist() if table else []
 
 def more():
-    global seen
-    stream(30).write()
+    global seen, turns, exhausted
+    turns += 1
+    for _ in range(1 if turns % 9 else 40):
+        stream(30).write()
+    before = requests.written
     recorder.settle()
+    exhausted += requests.written > before
     rows, there = written("r"), Counter(written("t"))
     assert all(there[row] == 30 for row in rows), (there, rows)
     seen = len(rows)
 
 for turn in range(30):
     more()
-    Run._write(run, full.pop() if full else requests.set_aside(), more)
-assert seen > 60, seen
+    Run._write(run, full.pop(0) if full else requests.set_aside(), more)
+assert seen > 60 and exhausted > 2, (seen, exhausted)
 """)
