@@ -41,7 +41,7 @@ class Sizes:
 
 QUICK = Sizes(
     turns=3, window_s=1.5, flush_repeats=1, flush_s=5, bias_repeats=2, bias_s=6, stall_repeats=1,
-    arrivals_minutes=1, engines_s=30, soak_events=1_500_000, soak_http=100_000, soak_warm_up=0.6, soak_http_warm_up=0.6,
+    arrivals_minutes=1, engines_s=30, soak_events=800_000, soak_http=60_000, soak_warm_up=0.6, soak_http_warm_up=0.6,
     report_rows=(10**6, 10**7), fault_proxy_requests=1000, first_requests=2,
 )  # fmt: skip
 FULL = Sizes(

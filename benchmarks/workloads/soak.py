@@ -7,6 +7,10 @@ million requests take minutes.
 Whatever keeps something per second of wall time, as Locust's statistics do, would hardly grow in a run this short. So
 every request moves this process's wall clock (`time.time`) on by 60 ms: the statistics see 1000 requests/min.
 ``BENCH_REQUESTS`` is how many requests the soak shall have; how many it has had is in the file ``BENCH_PROGRESS``.
+
+The process of the run keeps the requests of the last half minute, for who looks on: at a rate that comes and goes with
+what else a machine does, so does its memory, by more than any growth. So the soak keeps a pace that it can: `SHARE` of
+what the first requests had.
 """
 
 from __future__ import annotations
@@ -14,11 +18,14 @@ from __future__ import annotations
 import os
 import time
 
-from locust import FastHttpUser, User, constant, task
+from locust import FastHttpUser, User, task
 
 NAMES = [f"team{number % 5}/agent{number}/ask" for number in range(50)]
 ERRORS = 10_000
 REQUEST_S = 0.06
+FAST = (0.01, 0.02)
+"""Between these shares of the requests it is seen how fast the machine is."""
+SHARE = 0.5
 BODY = {"input": "Chair: third item, office move. Carl: the lease ends in March. Chair: Dana, get two offers by May."}
 
 
@@ -27,7 +34,10 @@ class Calendar:
 
     def __init__(self) -> None:
         self._start, self._requests = time.time(), 0
-        self._per_error = max(1, int(os.environ["BENCH_REQUESTS"]) // ERRORS)
+        requests = int(os.environ["BENCH_REQUESTS"])
+        self._per_error = max(1, requests // ERRORS)
+        self._from, self._until = (max(1, int(requests * share)) for share in FAST)
+        self._from_s = self._until_s = self._pace_s = 0.0
         self._progress = os.open(os.environ["BENCH_PROGRESS"], os.O_WRONLY | os.O_CREAT)
 
     def now(self) -> float:
@@ -39,9 +49,19 @@ class Calendar:
         self._requests += 1
         if self._requests % 500 == 0:
             os.pwrite(self._progress, b"%020d" % self._requests, 0)
+        if self._requests == self._from:
+            self._from_s = time.monotonic()
+        elif self._requests == self._until:
+            self._until_s = time.monotonic()
+            self._pace_s = (self._until_s - self._from_s) / (self._until - self._from) / SHARE
         failed = self._requests % self._per_error == 0
         error = f"incident {self._requests:010d}: the provider gave up" if failed else ""
         return NAMES[self._requests % len(NAMES)], error
+
+    def wait_s(self) -> float:
+        """How long to wait before the next request."""
+        due_s = self._until_s + (self._requests - self._until) * self._pace_s
+        return max(0.0, due_s - time.monotonic()) if self._pace_s else 0.0
 
 
 calendar = Calendar()
@@ -49,10 +69,13 @@ time.time = calendar.now
 
 
 class HttpAsker(FastHttpUser):
-    """Asks without a pause."""
+    """Asks at the soak's pace."""
 
-    wait_time = constant(0)
     weight = int(os.environ["BENCH_CLIENT"] == "http")
+
+    def wait_time(self) -> float:
+        """Seconds until the next request."""
+        return calendar.wait_s()
 
     @task
     def ask(self) -> None:
@@ -65,10 +88,13 @@ class HttpAsker(FastHttpUser):
 
 
 class EventAsker(User):
-    """Says that it has asked, without a pause."""
+    """Says that it has asked, at the soak's pace."""
 
-    wait_time = constant(0)
     weight = int(os.environ["BENCH_CLIENT"] == "event")
+
+    def wait_time(self) -> float:
+        """Seconds until the next request."""
+        return calendar.wait_s()
 
     @task
     def ask(self) -> None:
