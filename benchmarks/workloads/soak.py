@@ -68,14 +68,16 @@ calendar = Calendar()
 time.time = calendar.now
 
 
+def paced(_: User) -> float:
+    """As `wait_time`: seconds until a user's next request."""
+    return calendar.wait_s()
+
+
 class HttpAsker(FastHttpUser):
     """Asks at the soak's pace."""
 
+    wait_time = paced
     weight = int(os.environ["BENCH_CLIENT"] == "http")
-
-    def wait_time(self) -> float:
-        """Seconds until the next request."""
-        return calendar.wait_s()
 
     @task
     def ask(self) -> None:
@@ -90,11 +92,8 @@ class HttpAsker(FastHttpUser):
 class EventAsker(User):
     """Says that it has asked, at the soak's pace."""
 
+    wait_time = paced
     weight = int(os.environ["BENCH_CLIENT"] == "event")
-
-    def wait_time(self) -> float:
-        """Seconds until the next request."""
-        return calendar.wait_s()
 
     @task
     def ask(self) -> None:
