@@ -30,6 +30,7 @@ from harness.heal import dirty
 from harness.interrupt import Interrupt, Interrupted
 from harness.journal import Journal
 from harness.manifest import Manifest
+from harness.memory import frugal
 from harness.paths import shown
 from harness.planfile import dump
 from harness.recording import layout
@@ -81,6 +82,7 @@ def conduct(
     SystemFailed, FaultFailed, MissingComponent: what did not come up; everything is down again.
     HealingFailed: something did not come up, and not all of what did could be undone.
     """
+    frugal()
     if left := dirty():
         listed = "\n  ".join(left)
         raise DirtyEnvironment(f"an earlier run left something behind:\n  {listed}\nrun `agentstorm heal` first")
@@ -99,9 +101,7 @@ def conduct(
         except (PlanError, MissingComponent, Interrupted):
             shutil.rmtree(folder)
             raise
-        (folder / layout.PLAN).write_text(dump(plan), encoding="utf-8")
-        if plan.replayed:
-            shutil.copyfile(plan.replayed.path, folder / layout.ARRIVALS)
+        _write_plan(folder, plan)
         manifest = Manifest(folder, plan, run_id)
         manifest.component(plan.engine, **engine.describe())
         events = EventLog(folder / layout.EVENTS)
@@ -131,6 +131,12 @@ def conduct(
     if stage.left:
         return Ended(folder, ExitCode.HEALING_FAILED, stage.unhealed())
     return Ended(folder, run.ended, run.message)
+
+
+def _write_plan(folder: Path, plan: Plan) -> None:
+    (folder / layout.PLAN).write_text(dump(plan), encoding="utf-8")
+    if plan.replayed:
+        shutil.copyfile(plan.replayed.path, folder / layout.ARRIVALS)
 
 
 def _import_what_takes_long() -> None:

@@ -8,7 +8,7 @@ Whatever keeps something per second of wall time, as Locust's statistics do, wou
 every request moves this process's wall clock (`time.time`) on by 60 ms: the statistics see 1000 requests/min.
 ``BENCH_REQUESTS`` is how many requests the soak shall have; how many it has had is in the file ``BENCH_PROGRESS``.
 
-The process of the run keeps the requests of the last half minute, for who looks on: at a rate that comes and goes with
+The process of the run keeps the requests of the last seconds, for who looks on: at a rate that comes and goes with
 what else a machine does, so does its memory, by more than any growth. So the soak keeps a pace that it can: `SHARE` of
 what the first requests had.
 """
