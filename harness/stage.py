@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from contextlib import ExitStack
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from harness import open_files, probes
@@ -225,7 +224,7 @@ class Stage:
     def sample_worker(self, pulse: Pulse) -> None:
         """Write down what the load generator says about itself."""
         source = f"worker:{pulse.worker}"
-        for metric, value in asdict(pulse).items():
+        for metric, value in vars(pulse).items():
             if metric != "t_ns" and isinstance(value, int | float):
                 self.samples.sample(source, metric, value, t_ns=pulse.t_ns)
         for lag_ms in pulse.lags_ms:
