@@ -58,16 +58,21 @@ def _near_truth(figures: list[float], dropped: int) -> str:
 
 
 def _flat(results: Results) -> str:
-    event, http = results["soak_slope_mib_per_day"], results["soak"]["http"]["slopes"]["all"]
-    if max(event["low"], http["low"]) > 0:
+    slopes = results["soak_slope_mib_per_day"], results["soak"]["http"]["slopes"]["all"]
+    if any(slope["low"] > 0 for slope in slopes):
         return "missed"
-    return "met" if event["high"] <= _GROWTH_MIB else "inconclusive"
+    return "met" if all(slope["high"] <= _GROWTH_MIB for slope in slopes) else "inconclusive"
 
 
 def _slope(results: Results) -> str:
-    limit = results["soak"]["event"]["detection_limit_mib_per_day"]
-    http = results["soak"]["http"]["slopes"]["all"]
-    return f"{_interval(results['soak_slope_mib_per_day'])}, detects {limit:.2f}; over HTTP {_interval(http)}"
+    event, http = (
+        f"{_interval(slope)}, detects {results['soak'][client]['detection_limit_mib_per_day']:.2f}"
+        for client, slope in (
+            ("event", results["soak_slope_mib_per_day"]),
+            ("http", results["soak"]["http"]["slopes"]["all"]),
+        )
+    )
+    return f"{event}; over HTTP {http}"
 
 
 _AGREEMENT = {"pass": "met", "fail": "missed", "inconclusive": "inconclusive"}

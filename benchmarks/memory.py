@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,9 @@ _BLOCKS = 60
 """Samples are grouped into this many, of which each is its lowest, as in the report's own soaks: what comes and goes,
 as a batch of rows does, is no growth. And neighbours within a block say the same thing twice: an interval that takes
 them for independent is too narrow."""
+
+PAGE_MIB = resource.getpagesize() / 2**20
+"""What a process's memory is told in."""
 
 
 def anonymous_mib(pids: list[int]) -> float:
@@ -44,10 +48,15 @@ class Slope:
         return {"value": self.value * scale, "low": self.low * scale, "high": self.high * scale}
 
 
-def slope(x: Array, y: Array, *, warm_up: float) -> Slope:
-    """The slope of y over x once the first share `warm_up` of x's range is dropped; over the lowest y of 60 blocks."""
+def slope(x: Array, y: Array, *, warm_up: float, step: float = 0.0) -> Slope:
+    """The slope of y over x once the first share `warm_up` of x's range is dropped; over the lowest y of 60 blocks.
+
+    `step` is what y is told in. Two readings of one truth may differ by it, so over the range of x it is how well a
+    slope can be known at best, however even the readings are: the interval is wider by that at both ends.
+    """
     kept = x >= x[0] + warm_up * (x[-1] - x[0])
     blocks: list[Any] = np.array_split(np.flatnonzero(kept), min(_BLOCKS, int(kept.sum())))
     xs, ys = ([float(of(values[block])) for block in blocks] for of, values in ((np.median, x), (np.min, y)))
     value, _, low, high = stats.theilslopes(ys, xs, 0.95)
-    return Slope(float(value), float(low), float(high))
+    at_best = step / (xs[-1] - xs[0])
+    return Slope(float(value), float(low) - at_best, float(high) + at_best)

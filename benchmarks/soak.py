@@ -8,8 +8,9 @@ there, and fewer over real HTTP, as the cross-check of what the first cannot see
 
 `soak_slope_mib_per_day` is the Theil-Sen slope of the anonymous memory of all our processes (the lowest of each block:
 `memory.slope`) over the requests made, without a warm-up, converted **by requests**: one day is 1,440,000 of them
-(1000/min). The detection limit is half the width of its 95 % interval: a leak smaller than that could not have been
-told from none. Not in it: what the run's own process keeps per second, since its clock is the real one.
+(1000/min). The detection limit is half the width of its 95 % interval, in which is a page of memory for each process: a
+leak smaller than that could not have been told from none. Not in it: what the run's own process keeps per second, since
+its clock is the real one.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import numpy as np
 import psutil
 
 from benchmarks import generators
-from benchmarks.memory import anonymous_mib, slope
+from benchmarks.memory import PAGE_MIB, anonymous_mib, slope
 from benchmarks.serving import serving
 from harness.clock import NS_PER_S, now_ns, sleep
 
@@ -52,10 +53,15 @@ def measure(folder: Path, *, events: int, http: int, warm_up: float, http_warm_u
 
 def _soak(folder: Path, client: str, requests: int, warm_up: float) -> dict[str, Any]:
     samples = np.array(list(_samples(folder, client, requests)))
-    made, run, generator = samples.T
+    made, run, generator, processes = samples.T
+    most = int(processes.max())
     slopes = {
-        name: slope(made, memory, warm_up=warm_up).as_dict(_PER_DAY)
-        for name, memory in {"all": run + generator, "run": run, "generator": generator}.items()
+        name: slope(made, memory, warm_up=warm_up, step=PAGE_MIB * pids).as_dict(_PER_DAY)
+        for name, memory, pids in (
+            ("all", run + generator, 1 + most),
+            ("run", run, 1),
+            ("generator", generator, most),
+        )
     }
     return {
         "requests": int(made[-1]),
@@ -66,8 +72,9 @@ def _soak(folder: Path, client: str, requests: int, warm_up: float) -> dict[str,
     }
 
 
-def _samples(folder: Path, client: str, requests: int) -> Iterator[tuple[float, float, float]]:
-    """Yield requests made, MiB of the run's process and MiB of its descendants, until there were so many requests."""
+def _samples(folder: Path, client: str, requests: int) -> Iterator[tuple[float, float, float, int]]:
+    """Yield requests made, MiB of the run's process, MiB of its descendants and how many those are, until there were
+    so many requests."""
     folder.mkdir(parents=True)
     progress = folder / "progress"
     with serving() as server, (folder / "log").open("wb") as log:
@@ -94,7 +101,7 @@ def _samples(folder: Path, client: str, requests: int) -> Iterator[tuple[float, 
                     raise RuntimeError(f"the soak stopped after {made} requests:\n{(folder / 'log').read_text()}")
                 if made:
                     ours = [process.pid for process in psutil.Process(run.pid).children(recursive=True)]
-                    yield made, anonymous_mib([run.pid]), anonymous_mib(ours)
+                    yield made, anonymous_mib([run.pid]), anonymous_mib(ours), len(ours)
         finally:
             _end(run)
 
