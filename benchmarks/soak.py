@@ -9,8 +9,11 @@ there, and fewer over real HTTP, as the cross-check of what the first cannot see
 `soak_slope_mib_per_day` is the Theil-Sen slope of the anonymous memory of all our processes (the lowest of each block:
 `memory.slope`) over the requests made, without a warm-up, converted **by requests**: one day is 1,440,000 of them
 (1000/min). The detection limit is half the width of its 95 % interval, in which is a page of memory for each process: a
-leak smaller than that could not have been told from none. Not in it: what the run's own process keeps per second, since
-its clock is the real one.
+leak smaller than that could not have been told from none.
+
+What the run's own process keeps per second is not in it, since its clock is the real one. So a third soak goes beside
+these two for as long as they last, over HTTP at 1000 requests/min: the slope of that process over time. Minutes of it
+say less than days of the others, and of the generator they say nothing: that takes 300,000 requests to warm up.
 """
 
 from __future__ import annotations
@@ -19,6 +22,9 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,30 +37,54 @@ from benchmarks.serving import serving
 from harness.clock import NS_PER_S, now_ns, sleep
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _PER_DAY = 1000 * 60 * 24
+_RATE = "1000/min"
+_REAL_WARM_UP = 0.3
 _EVERY_S = 0.25
 _STALLED_S = 60.0
 _END_S = 10.0
 
 
+@dataclass(frozen=True)
+class _Sample:
+    """What was there at one moment; memory in MiB."""
+
+    t_ns: int
+    requests: int
+    run: float
+    generator: float
+    """All that the run's process has started."""
+    processes: int
+    """How many those are."""
+
+
 def measure(folder: Path, *, events: int, http: int, warm_up: float, http_warm_up: float) -> dict[str, Any]:
-    """`soak_slope_mib_per_day`, and under `soak` both soaks: requests, slopes by process, memory, detection limit.
+    """`soak_slope_mib_per_day`, and under `soak` all soaks: lengths, slopes by process, memory, detection limits.
 
     The first shares `warm_up` and `http_warm_up` of the requests are not looked at.
     """
-    soaks = {
-        "event": _soak(folder / "event", "event", events, warm_up),
-        "http": _soak(folder / "http", "http", http, http_warm_up),
-    }
+    over = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        real_time = pool.submit(_real_time, folder / "real_time", over, events)
+        try:
+            soaks = {
+                "event": _compressed(folder / "event", "event", events, warm_up),
+                "http": _compressed(folder / "http", "http", http, http_warm_up),
+            }
+        finally:
+            over.set()
+        soaks["real_time"] = real_time.result()
     return {"soak_slope_mib_per_day": soaks["event"]["slopes"]["all"], "soak": soaks}
 
 
-def _soak(folder: Path, client: str, requests: int, warm_up: float) -> dict[str, Any]:
-    samples = np.array(list(_samples(folder, client, requests)))
-    made, run, generator, processes = samples.T
-    most = int(processes.max())
+def _compressed(folder: Path, client: str, requests: int, warm_up: float) -> dict[str, Any]:
+    load = {"kind": "users", "users": generators.USERS, "spawn": "200/s", "hold": "24h"}
+    samples = list(_samples(folder, client, load, requests, lambda made: made >= requests))
+    made = np.array([s.requests for s in samples], float)
+    run, generator = np.array([(s.run, s.generator) for s in samples]).T
+    most = max(s.processes for s in samples)
     slopes = {
         name: slope(made, memory, warm_up=warm_up, step=PAGE_MIB * pids).as_dict(_PER_DAY)
         for name, memory, pids in (
@@ -64,22 +94,44 @@ def _soak(folder: Path, client: str, requests: int, warm_up: float) -> dict[str,
         )
     }
     return {
-        "requests": int(made[-1]),
-        "days": made[-1] / _PER_DAY,
+        "requests": samples[-1].requests,
+        "days": samples[-1].requests / _PER_DAY,
         "slopes": slopes,
-        "detection_limit_mib_per_day": (slopes["all"]["high"] - slopes["all"]["low"]) / 2,
-        "last_mib": {"run": run[-1], "generator": generator[-1]},
+        "detection_limit_mib_per_day": _limit(slopes["all"]),
+        "last_mib": {"run": samples[-1].run, "generator": samples[-1].generator},
     }
 
 
-def _samples(folder: Path, client: str, requests: int) -> Iterator[tuple[float, float, float, int]]:
-    """Yield requests made, MiB of the run's process, MiB of its descendants and how many those are, until there were
-    so many requests."""
+def _real_time(folder: Path, over: threading.Event, requests: int) -> dict[str, Any]:
+    load = {"kind": "rate", "rate": _RATE, "hold": "24h"}
+    samples = list(_samples(folder, "http", load, requests, lambda _: over.is_set()))
+    days = np.array([s.t_ns for s in samples]) / (NS_PER_S * 86_400)
+    run = slope(days, np.array([s.run for s in samples]), warm_up=_REAL_WARM_UP, step=PAGE_MIB).as_dict(1)
+    return {
+        "requests": samples[-1].requests,
+        "days": days[-1] - days[0],
+        "slopes": {"run": run},
+        "detection_limit_mib_per_day": _limit(run),
+        "last_mib": {"run": samples[-1].run, "generator": samples[-1].generator},
+    }
+
+
+def _limit(found: dict[str, float]) -> float:
+    return (found["high"] - found["low"]) / 2
+
+
+def _samples(
+    folder: Path, client: str, load: dict[str, Any], requests: int, over: Callable[[int], bool]
+) -> Iterator[_Sample]:
+    """Yield what is there under `load`, from the first requests until it is `over`, which is told how many there were.
+
+    RuntimeError: the run ended, or no request was made for a minute.
+    """
     folder.mkdir(parents=True)
     progress = folder / "progress"
     with serving() as server, (folder / "log").open("wb") as log:
         run = subprocess.Popen(
-            [Path(sys.executable).with_name("agentstorm"), "run", *_plan(folder, server.url)],
+            [Path(sys.executable).with_name("agentstorm"), "run", *_plan(folder, server.url, load)],
             stdout=log,
             stderr=log,
             stdin=subprocess.DEVNULL,
@@ -93,7 +145,7 @@ def _samples(folder: Path, client: str, requests: int) -> Iterator[tuple[float, 
         )
         try:
             made, moved_ns = 0, now_ns()
-            while made < requests:
+            while not over(made):
                 sleep(_EVERY_S)
                 before, made = made, int(progress.read_text() or 0) if progress.exists() else 0
                 moved_ns = now_ns() if made > before else moved_ns
@@ -101,15 +153,14 @@ def _samples(folder: Path, client: str, requests: int) -> Iterator[tuple[float, 
                     raise RuntimeError(f"the soak stopped after {made} requests:\n{(folder / 'log').read_text()}")
                 if made:
                     ours = [process.pid for process in psutil.Process(run.pid).children(recursive=True)]
-                    yield made, anonymous_mib([run.pid]), anonymous_mib(ours), len(ours)
+                    yield _Sample(now_ns(), made, anonymous_mib([run.pid]), anonymous_mib(ours), len(ours))
         finally:
             _end(run)
 
 
-def _plan(folder: Path, url: str) -> list[str]:
+def _plan(folder: Path, url: str, load: dict[str, Any]) -> list[str]:
     """Write the plan's files; return the arguments of `agentstorm run`."""
     workload = generators.WORKLOADS / "soak.py"
-    load = {"kind": "users", "users": generators.USERS, "spawn": "200/s", "hold": "24h"}
     observe = {"provider": "header:x-llm-provider", "error": "json:$.error", "answer": "json:$.answer"}
     # JSON is YAML.
     scenario, target = folder / "soak.yaml", folder / "target.yaml"

@@ -47,7 +47,7 @@ class Calendar:
     def next(self) -> tuple[str, str]:
         """Count a request; return its name, and what shall be wrong with it: mostly nothing."""
         self._requests += 1
-        if self._requests % 500 == 0:
+        if self._requests % 50 == 0:
             os.pwrite(self._progress, b"%020d" % self._requests, 0)
         if self._requests == self._from:
             self._from_s = time.monotonic()
