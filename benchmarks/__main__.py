@@ -37,7 +37,12 @@ BENCHMARKS: Mapping[str, Callable[[Path, Sizes], dict[str, Any]]] = {
     "arrivals": lambda folder, s: arrivals.measure(folder, minutes=s.arrivals_minutes),
     "engines": lambda folder, s: engines.measure(folder, seconds=s.engines_s),
     "soak": lambda folder, s: soak.measure(
-        folder, events=s.soak_events, http=s.soak_http, warm_up=s.soak_warm_up, http_warm_up=s.soak_http_warm_up
+        folder,
+        events=s.soak_events,
+        http=s.soak_http,
+        warm_up=s.soak_warm_up,
+        http_warm_up=s.soak_http_warm_up,
+        real_time_s=s.soak_real_time_s,
     ),
     "report": lambda _, s: report_scale.measure(s.report_rows),
     "fault_proxy": lambda folder, s: fault_proxy.measure(folder, requests=s.fault_proxy_requests),

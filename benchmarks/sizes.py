@@ -30,7 +30,9 @@ class Sizes:
     """Share of its requests before memory is looked at."""
     soak_http_warm_up: float
     """The same over HTTP. Connections, parsers and what the process of the run shows take 10 MiB over the first million
-    requests, and nothing after."""
+    requests, and hardly anything after."""
+    soak_real_time_s: float
+    """Least seconds of the soak that goes beside these two."""
     report_rows: tuple[int, ...]
     """Requests of the recordings that are reported on."""
     fault_proxy_requests: int
@@ -42,10 +44,11 @@ class Sizes:
 QUICK = Sizes(
     turns=3, window_s=1.5, flush_repeats=1, flush_s=5, bias_repeats=2, bias_s=6, stall_repeats=1,
     arrivals_minutes=1, engines_s=30, soak_events=800_000, soak_http=60_000, soak_warm_up=0.6, soak_http_warm_up=0.6,
-    report_rows=(10**6, 10**7), fault_proxy_requests=1000, first_requests=2,
+    soak_real_time_s=0, report_rows=(10**6, 10**7), fault_proxy_requests=1000, first_requests=2,
 )  # fmt: skip
 FULL = Sizes(
     turns=15, window_s=5, flush_repeats=3, flush_s=20, bias_repeats=3, bias_s=60, stall_repeats=3,
     arrivals_minutes=3, engines_s=300, soak_events=10_000_000, soak_http=4_000_000, soak_warm_up=0.25,
-    soak_http_warm_up=0.4, report_rows=(10**6, 10**7, 10**8), fault_proxy_requests=10_000, first_requests=3,
+    soak_http_warm_up=0.4, soak_real_time_s=1200, report_rows=(10**6, 10**7, 10**8), fault_proxy_requests=10_000,
+    first_requests=3,
 )  # fmt: skip

@@ -9,7 +9,8 @@ there, and fewer over real HTTP, as the cross-check of what the first cannot see
 `soak_slope_mib_per_day` is the Theil-Sen slope of the anonymous memory of all our processes (the lowest of each block:
 `memory.slope`) over the requests made, without a warm-up, converted **by requests**: one day is 1,440,000 of them
 (1000/min). The detection limit is half the width of its 95 % interval, in which is a page of memory for each process: a
-leak smaller than that could not have been told from none.
+leak smaller than that could not have been told from none. Leaks planted into a run's process are found
+(``tests/calibrate/test_own_memory.py``): what its heap has free does not hide them.
 
 What the run's own process keeps per second is not in it, since its clock is the real one. So a third soak goes beside
 these two for as long as they last, over HTTP at 1000 requests/min: the slope of that process over time. Minutes of it
@@ -23,7 +24,7 @@ import os
 import subprocess
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,9 +38,11 @@ from benchmarks.serving import serving
 from harness.clock import NS_PER_S, now_ns, sleep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+    from concurrent.futures import Future
 
 _PER_DAY = 1000 * 60 * 24
+_AGENTSTORM = (str(Path(sys.executable).with_name("agentstorm")),)
 _RATE = "1000/min"
 _REAL_WARM_UP = 0.3
 _EVERY_S = 0.25
@@ -60,28 +63,37 @@ class _Sample:
     """How many those are."""
 
 
-def measure(folder: Path, *, events: int, http: int, warm_up: float, http_warm_up: float) -> dict[str, Any]:
+def measure(
+    folder: Path, *, events: int, http: int, warm_up: float, http_warm_up: float, real_time_s: float
+) -> dict[str, Any]:
     """`soak_slope_mib_per_day`, and under `soak` all soaks: lengths, slopes by process, memory, detection limits.
 
-    The first shares `warm_up` and `http_warm_up` of the requests are not looked at.
+    The first shares `warm_up` and `http_warm_up` of the requests are not looked at; the soak in real time lasts for at
+    least `real_time_s` seconds.
     """
-    over = threading.Event()
+    over, begin_ns = threading.Event(), now_ns()
     with ThreadPoolExecutor(1) as pool:
-        real_time = pool.submit(_real_time, folder / "real_time", over, events)
         try:
+            beside = pool.submit(real_time, folder / "real_time", over, events)
             soaks = {
-                "event": _compressed(folder / "event", "event", events, warm_up),
-                "http": _compressed(folder / "http", "http", http, http_warm_up),
+                "event": _compressed(folder / "event", "event", events, warm_up, beside),
+                "http": _compressed(folder / "http", "http", http, http_warm_up, beside),
             }
+            wait([beside], max(0.0, real_time_s - (now_ns() - begin_ns) / NS_PER_S))
         finally:
             over.set()
-        soaks["real_time"] = real_time.result()
+        soaks["real_time"] = beside.result()
     return {"soak_slope_mib_per_day": soaks["event"]["slopes"]["all"], "soak": soaks}
 
 
-def _compressed(folder: Path, client: str, requests: int, warm_up: float) -> dict[str, Any]:
+def _compressed(folder: Path, client: str, requests: int, warm_up: float, beside: Future[Any]) -> dict[str, Any]:
+    def reached(made: int) -> bool:
+        if beside.done():  # nothing but an error ends it
+            beside.result()
+        return made >= requests
+
     load = {"kind": "users", "users": generators.USERS, "spawn": "200/s", "hold": "24h"}
-    samples = list(_samples(folder, client, load, requests, lambda made: made >= requests))
+    samples = list(_samples(folder, client, load, requests, reached))
     made = np.array([s.requests for s in samples], float)
     run, generator = np.array([(s.run, s.generator) for s in samples]).T
     most = max(s.processes for s in samples)
@@ -93,37 +105,42 @@ def _compressed(folder: Path, client: str, requests: int, warm_up: float) -> dic
             ("generator", generator, most),
         )
     }
-    return {
-        "requests": samples[-1].requests,
-        "days": samples[-1].requests / _PER_DAY,
-        "slopes": slopes,
-        "detection_limit_mib_per_day": _limit(slopes["all"]),
-        "last_mib": {"run": samples[-1].run, "generator": samples[-1].generator},
-    }
+    return {"days": samples[-1].requests / _PER_DAY, **_described(samples[-1], slopes, "all")}
 
 
-def _real_time(folder: Path, over: threading.Event, requests: int) -> dict[str, Any]:
+def real_time(
+    folder: Path, over: threading.Event, requests: int, program: Sequence[str] = _AGENTSTORM
+) -> dict[str, Any]:
+    """Return the slope of the run's process by time until it is `over`, MiB/day, with what `measure` tells of a soak.
+
+    `program` is what is run instead of `agentstorm`; `requests`, those to which all different errors are shared out.
+    """
     load = {"kind": "rate", "rate": _RATE, "hold": "24h"}
-    samples = list(_samples(folder, "http", load, requests, lambda _: over.is_set()))
+    samples = list(_samples(folder, "http", load, requests, lambda _: over.is_set(), program))
     days = np.array([s.t_ns for s in samples]) / (NS_PER_S * 86_400)
-    run = slope(days, np.array([s.run for s in samples]), warm_up=_REAL_WARM_UP, step=PAGE_MIB).as_dict(1)
+    run = slope(days, np.array([s.run for s in samples]), warm_up=_REAL_WARM_UP, step=PAGE_MIB)
+    return {"days": float(days[-1] - days[0]), **_described(samples[-1], {"run": run.as_dict(1)}, "run")}
+
+
+def _described(last: _Sample, slopes: dict[str, dict[str, float]], of: str) -> dict[str, Any]:
     return {
-        "requests": samples[-1].requests,
-        "days": days[-1] - days[0],
-        "slopes": {"run": run},
-        "detection_limit_mib_per_day": _limit(run),
-        "last_mib": {"run": samples[-1].run, "generator": samples[-1].generator},
+        "requests": last.requests,
+        "slopes": slopes,
+        "detection_limit_mib_per_day": (slopes[of]["high"] - slopes[of]["low"]) / 2,
+        "last_mib": {"run": last.run, "generator": last.generator},
     }
-
-
-def _limit(found: dict[str, float]) -> float:
-    return (found["high"] - found["low"]) / 2
 
 
 def _samples(
-    folder: Path, client: str, load: dict[str, Any], requests: int, over: Callable[[int], bool]
+    folder: Path,
+    client: str,
+    load: dict[str, Any],
+    requests: int,
+    over: Callable[[int], bool],
+    program: Sequence[str] = _AGENTSTORM,
 ) -> Iterator[_Sample]:
     """Yield what is there under `load`, from the first requests until it is `over`, which is told how many there were.
+    The workload shares its different errors out to so many `requests`.
 
     RuntimeError: the run ended, or no request was made for a minute.
     """
@@ -131,7 +148,7 @@ def _samples(
     progress = folder / "progress"
     with serving() as server, (folder / "log").open("wb") as log:
         run = subprocess.Popen(
-            [Path(sys.executable).with_name("agentstorm"), "run", *_plan(folder, server.url, load)],
+            [*program, "run", *_plan(folder, server.url, load)],
             stdout=log,
             stderr=log,
             stdin=subprocess.DEVNULL,
