@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from benchmarks import __main__ as runner
-from benchmarks import bias, generators, plans, results, throughput
+from benchmarks import bias, generators, plans, results, soak, throughput
 from benchmarks.goals import GOALS, table
 from benchmarks.memory import PAGE_MIB, slope
 from benchmarks.serving import serving
+from harness.clock import now_ns, sleep
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 KEYS = {
     "throughput_ratio", "flush_pause_ms", "bias_ms", "stall_ms", "soak_slope_mib_per_day", "report", "bytes_per_row",
@@ -87,6 +92,36 @@ def test_growth_that_could_be_too_much_is_not_met(client: str, low: float, verdi
     verdicts = {row.what: row.verdict for row in table(MET | figures)}
     assert [verdicts.pop(name) for name in list(verdicts) if what in name] == [verdict]
     assert set(verdicts.values()) == {"met"}
+
+
+@pytest.mark.parametrize("fails", ["real_time", "event", ""])
+def test_a_soak_that_fails_ends_those_beside_it_and_is_told(
+    fails: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def samples(
+        folder: Path, _client: str, _load: object, _requests: int, over: Any, *_: Any
+    ) -> Iterator[soak._Sample]:
+        number = 0
+        while not over(number) or number < 10:
+            number += 1
+            yield soak._Sample(now_ns(), number, 100.0, 50.0, 2)
+            sleep(0.01)
+            if folder.name == fails and number == 20:
+                raise RuntimeError(f"{fails} stopped")
+
+    monkeypatch.setattr(soak, "_samples", samples)
+    events, real_time_s = 10**9 if fails == "real_time" else 100, 10**6 if fails else 1
+    measured = partial(
+        soak.measure, tmp_path, events=events, http=100, warm_up=0.2, http_warm_up=0.2, real_time_s=real_time_s
+    )
+    if fails:
+        with pytest.raises(RuntimeError, match=f"{fails} stopped"):
+            measured()
+    else:
+        found = measured()["soak"]
+        assert list(found) == ["event", "http", "real_time"]
+        assert found["real_time"]["requests"] > found["event"]["requests"]
+        assert all(of["slopes"][which]["value"] == 0 for of in found.values() for which in of["slopes"])
 
 
 @pytest.mark.parametrize("batches_mib", [0, 30])

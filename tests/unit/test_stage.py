@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
+from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -14,9 +15,11 @@ from harness.errors import FaultFailed
 from harness.faults.conductor import Uncleared
 from harness.faults.proxies import Proxied
 from harness.journal import Journal
+from harness.recording.stream import read_stream
 from harness.recording.tables import EventLog
 from harness.stage import Stage
 from harness.system import Died
+from harness.traffic.base import Pulse
 from tests.recordings import plan
 
 
@@ -30,6 +33,23 @@ def test_rows_that_a_full_disk_cost_are_told_at_the_end(tmp_path: Path, monkeypa
     events.close()
     told: list[dict[str, Any]] = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
     assert [(e["kind"], e["subject"], e["data"]) for e in told[1:]] == [("instrument", "unrecorded", {"rows": 3})]
+
+
+def test_all_numbers_of_a_worker_are_written_down_and_each_lag(tmp_path: Path) -> None:
+    said: dict[str, Any] = {
+        field.name: {"str": "", "tuple[float, ...]": [0.5, 7.5]}.get(str(field.type), 10 * number)
+        for number, field in enumerate(fields(Pulse), 1)
+    }
+    with closing(EventLog(tmp_path / "events.jsonl")) as events:
+        stage = Stage(plan(), tmp_path, 1, events, cast("Any", SimpleNamespace(still_open=list)), lambda _: None)
+        stage.sample_worker(Pulse(**(said | {"worker": "w0"})))  # as it comes from a generator's JSON
+        stage.down()
+    rows = read_stream(tmp_path / "samples.arrows")[0].to_pylist()
+    assert {(row["t_ns"], row["source"]) for row in rows} == {(said["t_ns"], "worker:w0")}
+    assert [row["value"] for row in rows if row["metric"] == "lag_ms"] == [0.5, 7.5]
+    numbers = {row["metric"]: row["value"] for row in rows if row["metric"] != "lag_ms"}
+    assert numbers == {name: value for name, value in said.items() if isinstance(value, int) and name != "t_ns"}
+    assert {"cpu", "in_flight", "clock_uncertainty_ms"} <= set(numbers)
 
 
 @pytest.mark.parametrize("gone", [True, False])
