@@ -61,9 +61,9 @@ MISSED: dict[str, Any] = {
     "stall": {"two_workers_ms": [3550.0, 4760.0], "dropped": 1},
     "arrivals": {"per_minute": [998, 1000], "dispersion": 1.12, "dropped": 0},
     "engines": MET["engines"] | {"verdict": "fail"},
-    "soak_slope_mib_per_day": {"value": 0.3, "low": 0.1, "high": 0.5},
+    "soak_slope_mib_per_day": {"value": 1.3, "low": 1.1, "high": 1.5},
     "soak": MET["soak"] | {
-        "real_time": {"slopes": {"run": {"value": 0.3, "low": 0.1, "high": 0.5}}, "detection_limit_mib_per_day": 0.2},
+        "real_time": {"slopes": {"run": {"value": 1.3, "low": 1.1, "high": 1.5}}, "detection_limit_mib_per_day": 0.2},
     },
     "report": {size: {"seconds": 0.3, "rss_mib": 513.0} for size in ("1e6", "1e7", "1e8")},
     "bytes_per_row": 10.5,
@@ -82,10 +82,13 @@ def test_every_goal_is_met_or_missed_or_not_measured(figures: dict[str, Any], ve
     assert {row.what: row.verdict for row in rows} == dict.fromkeys((row.what for row in rows), verdict)
 
 
-@pytest.mark.parametrize(("low", "verdict"), [(-2.0, "inconclusive"), (1.0, "missed")])
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [(-2.0, 3.0, "inconclusive"), (0.1, 1.1, "inconclusive"), (1.1, 3.0, "missed"), (0.1, 0.9, "met")],
+)
 @pytest.mark.parametrize("client", ["event", "http", "real_time"])
-def test_growth_that_could_be_too_much_is_not_met(client: str, low: float, verdict: str) -> None:
-    slope = {"value": 2.0, "low": low, "high": 3.0}
+def test_the_whole_interval_of_growth_decides(client: str, low: float, high: float, verdict: str) -> None:
+    slope = {"value": (low + high) / 2, "low": low, "high": high}
     soaks = {client: MET["soak"][client] | {"slopes": {"all": slope, "run": slope}}}
     figures = {"soak_slope_mib_per_day": slope} if client == "event" else {"soak": MET["soak"] | soaks}
     what = "run's own process" if client == "real_time" else "memory in a compressed soak"
