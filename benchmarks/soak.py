@@ -3,7 +3,7 @@
 The real command line runs (`agentstorm run`, external target): the process of the run and the generator's, with
 everything they keep, write and show. ``workloads/soak.py`` makes the requests at a pace near to what it can, with 50
 names and 10^4 different error texts, and moves the generator's wall clock on by 60 ms a request, so that what is kept
-per second grows as it would. Two soaks: ten million requests reported by Locust's own event, whose client is never
+per second grows as it would. Two such soaks: ten million requests reported by Locust's own event, whose client is never
 there, and fewer over real HTTP, as the cross-check of what the first cannot see (connections, answers, observers).
 
 `soak_slope_mib_per_day` is the Theil-Sen slope of the anonymous memory of all our processes (the lowest of each block:
@@ -13,8 +13,9 @@ leak smaller than that could not have been told from none. Leaks planted into a 
 (``tests/calibrate/test_own_memory.py``): what its heap has free does not hide them.
 
 What the run's own process keeps per second is not in it, since its clock is the real one. So a third soak goes beside
-these two for as long as they last, over HTTP at 1000 requests/min: the slope of that process over time. Minutes of it
-say less than days of the others, and of the generator they say nothing: that takes 300,000 requests to warm up.
+these two for as long as they last, and for 20 minutes at least (`Sizes.soak_real_time_s`), over HTTP at 1000
+requests/min: the slope of that process over time. Minutes of it say less than days of the others, and hardly anything
+of the generator, which takes 20,000 requests to warm up.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ def real_time(
     `program` is what is run instead of `agentstorm`; `requests`, those to which all different errors are shared out.
     """
     load = {"kind": "rate", "rate": _RATE, "hold": "24h"}
-    samples = list(_samples(folder, "http", load, requests, lambda _: over.is_set(), program))
+    samples = list(_samples(folder, "http", load, requests, lambda made: made > 0 and over.is_set(), program))
     days = np.array([s.t_ns for s in samples]) / (NS_PER_S * 86_400)
     run = slope(days, np.array([s.run for s in samples]), warm_up=_REAL_WARM_UP, step=PAGE_MIB)
     return {"days": float(days[-1] - days[0]), **_described(samples[-1], {"run": run.as_dict(1)}, "run")}
@@ -191,4 +192,6 @@ def _end(run: subprocess.Popen[bytes]) -> None:
     left = [run, *psutil.Process(run.pid).children(recursive=True)] if run.poll() is None else []
     run.kill()
     run.wait()
-    psutil.wait_procs([process for process in left if isinstance(process, psutil.Process)], timeout=_END_S)
+    _, stay = psutil.wait_procs([process for process in left if isinstance(process, psutil.Process)], timeout=_END_S)
+    for process in stay:
+        process.kill()

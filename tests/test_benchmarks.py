@@ -15,7 +15,7 @@ from benchmarks import bias, generators, plans, results, soak, throughput
 from benchmarks.goals import GOALS, table
 from benchmarks.memory import PAGE_MIB, slope
 from benchmarks.serving import serving
-from harness.clock import now_ns, sleep
+from harness.clock import NS_PER_S, now_ns, sleep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,13 +113,15 @@ def test_a_soak_that_fails_ends_those_beside_it_and_is_told(
                 raise RuntimeError(f"{fails} stopped")
 
     monkeypatch.setattr(soak, "_samples", samples)
-    events, real_time_s = 10**9 if fails == "real_time" else 100, 10**6 if fails else 1
+    events, real_time_s = 3000 if fails == "real_time" else 100, 30 if fails else 1
     measured = partial(
         soak.measure, tmp_path, events=events, http=100, warm_up=0.2, http_warm_up=0.2, real_time_s=real_time_s
     )
+    begin_ns = now_ns()
     if fails:
         with pytest.raises(RuntimeError, match=f"{fails} stopped"):
             measured()
+        assert now_ns() - begin_ns < 15 * NS_PER_S
     else:
         found = measured()["soak"]
         assert list(found) == ["event", "http", "real_time"]

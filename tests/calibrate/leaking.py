@@ -11,10 +11,11 @@ from harness.cli import main
 
 def leak(pieces: int, size: int) -> None:
     """Leak until the process ends."""
-    leaked = []
+    leaked, due = [], time.monotonic()
     while True:
         leaked.extend([bytes(size) for _ in range(pieces)])
-        time.sleep(1)
+        due += 1
+        time.sleep(max(0.0, due - time.monotonic()))
 
 
 if __name__ == "__main__":

@@ -28,8 +28,11 @@ def test_a_planted_leak_is_found_at_once(
     pieces, pointer = 600, 8
     monkeypatch.setenv("LEAK_PIECES", str(pieces))
     monkeypatch.setenv("LEAK_BYTES", str(size))
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "1")  # or the thread that leaks would have a heap of its own, without gaps
     over = threading.Event()
-    threading.Timer(_SECONDS, over.set).start()
+    timer = threading.Timer(_SECONDS, over.set)
+    timer.daemon = True
+    timer.start()
     found = soak.real_time(tmp_path / "soak", over, 10**7, _LEAKING)["slopes"]["run"]
     planted = pieces * (takes + pointer) * 86_400 / 2**20
     assert found["low"] > 0
