@@ -75,9 +75,9 @@ def _flat(slopes: dict[str, dict[str, float]]) -> str:
     return "met" if all(slope["high"] <= _GROWTH_MIB for slope in slopes.values()) else "inconclusive"
 
 
-def _slope(results: Results, slopes: dict[str, dict[str, float]]) -> list[str]:
+def _slope(results: Results, slopes: dict[str, dict[str, float]]) -> str:
     limits = {client: results["soak"][client]["detection_limit_mib_per_day"] for client in slopes}
-    return [f"{_interval(slope)}, detects {limits[client]:.2f}" for client, slope in slopes.items()]
+    return "; over HTTP ".join(f"{_interval(slope)}, detects {limits[client]:.2f}" for client, slope in slopes.items())
 
 
 _AGREEMENT = {"pass": "met", "fail": "missed", "inconclusive": "inconclusive"}
@@ -185,13 +185,13 @@ GOALS: tuple[tuple[str, str, Callable[[Results], str], Callable[[Results], str]]
     (
         "memory in a compressed soak, MiB/day at 1000/min",
         _NO_GROWTH,
-        lambda r: "; over HTTP ".join(_slope(r, _soaks(r))),
+        lambda r: _slope(r, _soaks(r)),
         lambda r: _flat(_soaks(r)),
     ),
     (
         "memory of the run's own process in real time, MiB/day",
         _NO_GROWTH,
-        lambda r: "".join(_slope(r, _real_time(r))),
+        lambda r: _slope(r, _real_time(r)),
         lambda r: _flat(_real_time(r)),
     ),
     _report("1e6", 0.5),

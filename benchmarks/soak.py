@@ -1,7 +1,7 @@
 """Whether the harness's memory grows over a soak, compressed: days of requests in minutes.
 
 The real command line runs (`agentstorm run`, external target): the process of the run and the generator's, with
-everything they keep, write and show. ``workloads/soak.py`` makes the requests at a pace near to what it can, with 50
+everything they keep, write and show. ``workloads/soak.py`` makes the requests at half the pace that it can, with 50
 names and 10^4 different error texts, and moves the generator's wall clock on by 60 ms a request, so that what is kept
 per second grows as it would. Two such soaks: ten million requests reported by Locust's own event, whose client is never
 there, and fewer over real HTTP, as the cross-check of what the first cannot see (connections, answers, observers).
